@@ -1,0 +1,262 @@
+"""From examples to batches: every example is prepared once, into arrays that all runs share.
+
+    splits, facts = prepare(source, ...)  # decoded, cut, sampled; cached on disk by fingerprint
+    Batches(splits["train"], 32, ...)     # what model.fit takes
+"""
+
+import dataclasses
+import hashlib
+import itertools
+import json
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+
+import keras
+import numpy as np
+from keras import tree
+
+from datasets.source import SPLITS, BadInput, Examples
+
+HELD_OUT = 0.15  # of the examples, for each split that the source does not bring
+IN_MEMORY = 2**29  # bytes of an array that is still read into memory as a whole
+MEASURED = 256  # training examples that a task's constants are measured on
+
+
+def cache_folder():
+    """Return where prepared arrays are kept: $ZOO_CACHE, else ~/.cache/keras-model-zoo."""
+    default = pathlib.Path.home() / ".cache" / "keras-model-zoo"
+    return pathlib.Path(os.environ.get("ZOO_CACHE") or default)
+
+
+@dataclasses.dataclass(frozen=True)
+class Arrays:
+    """The prepared examples of one split: rows of arrays that other splits may share.
+
+    Attributes:
+        x: an array (n, ...), or a dictionary of them; mapped from disk when it is large.
+        y: likewise.
+        rows: which of the n are this split's, ascending.
+    """
+
+    x: object
+    y: object
+    rows: np.ndarray
+
+    def __len__(self):
+        return len(self.rows)
+
+    def take(self, some=slice(None)):
+        """Return (x, y) of some of the examples, as arrays of their own."""
+        rows = self.rows[some]
+        return tree.map_structure(lambda array: np.asarray(array[rows]), (self.x, self.y))
+
+
+def prepare(source, measure, cut, prepare, *, fields, key, skip_bad=False):
+    """Prepare a source, or find it prepared already.
+
+    Args:
+        source: a `Source`.
+        measure: function from a list of examples to a dictionary of constants.
+        cut: function from an example to a list of pieces; a piece's "block" groups it with others
+            that must not be parted between training and validation.
+        prepare: function from a piece and the constants to (x, y) of NumPy arrays, or dictionaries
+            of them.
+        fields: names of the arrays that an example must have.
+        key: text that changes when these functions or their options do.
+        skip_bad: leave unreadable examples out instead of raising.
+
+    Returns:
+        (splits, facts): `Arrays` by split, and a dictionary of the measured "constants" and the
+        messages of what was "skipped".
+
+    Raises:
+        BadInput: if an example cannot be read (the first ten are named), or a split is empty.
+    """
+    digest = hashlib.sha256(f"{source.fingerprint} {key} {skip_bad}".encode()).hexdigest()[:16]
+    folder = cache_folder() / f"{source.name}-{digest}"
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        work = pathlib.Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+        try:
+            _write(work, source, measure, cut, prepare, fields, skip_bad)
+            if not folder.exists():
+                work.rename(folder)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    stored = {split: _load(folder / split) for split in SPLITS if (folder / split).exists()}
+    return _split(stored), json.loads((folder / "facts.json").read_text())
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches of prepared examples for `model.fit`, the same for the same seed, epoch and place.
+
+    Args:
+        arrays: `Arrays`.
+        size: examples a batch; in training the last, smaller batch is left out.
+        training: shuffle, and change examples by `augment`.
+        augment: None, or a function (x, y, entropy) to (x, y), used in training alone; entropy is
+            a tuple of integers that is never the same twice.
+        seed: an integer.
+    """
+
+    def __init__(self, arrays, size, *, training=False, augment=None, seed=0):
+        super().__init__()
+        self.arrays, self.training, self.seed = arrays, training, seed
+        self.size = min(size, len(arrays)) if training else size
+        self.augment = augment if training else None
+        self.start(0)
+
+    def start(self, epoch):
+        """Set the epoch, which decides the order and every random draw."""
+        self.epoch, count = epoch, len(self.arrays)
+        rng = np.random.default_rng([self.seed, epoch])
+        self.order = rng.permutation(count) if self.training else np.arange(count)
+
+    def __len__(self):
+        count = len(self.arrays)
+        return count // self.size if self.training else -(-count // self.size)
+
+    def __getitem__(self, i):
+        x, y = self.arrays.take(self.order[i * self.size : (i + 1) * self.size])
+        return self.augment(x, y, (self.seed, self.epoch, i)) if self.augment else (x, y)
+
+    def on_epoch_end(self):
+        """Go to the next epoch."""
+        self.start(self.epoch + 1)
+
+
+def read(examples, bad):
+    """Read examples in order, with a progress bar on a terminal.
+
+    Args:
+        examples: `Examples`.
+        bad: a list; the `BadInput` of each example that cannot be read is appended.
+
+    Yields:
+        (number of the example, its dictionary).
+    """
+    bar = keras.utils.Progbar(len(examples), unit_name="example") if sys.stdout.isatty() else None
+    for number, example in enumerate(examples):
+        try:
+            yield number, example.read()
+        except BadInput as error:
+            bad.append(error)
+        if bar:
+            bar.update(number + 1)
+
+
+def _write(folder, source, measure, cut, prepare, fields, skip_bad):
+    """Prepare every split of a source into a folder."""
+    sizes = ", ".join(f"{len(examples):,} {split}" for split, examples in source.splits.items())
+    print(f"Preparing {source.name} once for all later runs: {sizes}")
+    first = next(source.splits[split] for split in SPLITS if split in source.splits)
+    step = max(1, len(first) // MEASURED)
+    some = Examples(-(-len(first) // step), lambda: itertools.islice(first, 0, None, step))
+    examples = [example for _, example in read(some, [])]
+    for field in fields:
+        if examples and field not in examples[0]:
+            raise BadInput(
+                source.name,
+                f"its examples hold {', '.join(examples[0])}, and this task needs {', '.join(fields)}",
+                "Choose a model for another task (python -m zoo list), or other data",
+            )
+    constants = measure(examples) if examples else {}
+    bad = []
+    for split, examples in source.splits.items():
+        writer = _Writer(folder / split)
+        for number, example in read(examples, bad):
+            for piece in cut(example):
+                x, y = prepare(piece, constants)
+                writer.add({"x": x, "y": y}, (number, piece.get("block", 0)))
+        writer.close()
+        if not writer.groups and not bad:
+            raise BadInput(source.name, f"its split {split!r} holds no examples")
+    if bad and not skip_bad:
+        shown = "\n".join(f"  {error}" for error in bad[:10])
+        more = f"\n  and {len(bad) - 10} more" if len(bad) > 10 else ""
+        raise BadInput(
+            source.name,
+            f"{len(bad)} examples cannot be read, and nothing was trained\n{shown}{more}\n",
+            "Mend or remove them, or train without them: --skip-bad",
+        )
+    facts = {"constants": constants, "skipped": [str(error) for error in bad]}
+    (folder / "facts.json").write_text(json.dumps(facts))
+
+
+class _Writer:
+    """Appends examples to one raw file an array, so that data larger than memory can be prepared."""
+
+    def __init__(self, folder):
+        folder.mkdir()
+        self.folder, self.files, self.about, self.groups = folder, {}, {}, []
+
+    def add(self, example, group):
+        for path, value in tree.flatten_with_path(example):
+            name, value = ".".join(path), np.asarray(value)
+            about = {"dtype": value.dtype.str, "shape": list(value.shape)}
+            if self.about.setdefault(name, about) != about:
+                raise ValueError(f"{name} is {about} here and {self.about[name]} before")
+            if name not in self.files:
+                self.files[name] = open(self.folder / f"{name}.bin", "wb")
+            self.files[name].write(value.tobytes())
+        self.groups.append(group)
+
+    def close(self):
+        for file in self.files.values():
+            file.close()
+        np.save(self.folder / "groups.npy", np.array(self.groups, np.int64).reshape(-1, 2))
+        (self.folder / "about.json").write_text(json.dumps(self.about))
+
+
+def _load(folder):
+    """Return a split's arrays, large ones mapped, and the groups (n, 2) of its rows."""
+    groups, arrays = np.load(folder / "groups.npy"), {}
+    for name, about in json.loads((folder / "about.json").read_text()).items():
+        shape = (len(groups), *about["shape"])
+        array = np.memmap(folder / f"{name}.bin", about["dtype"], "r", shape=shape)
+        *outer, last = name.split(".")
+        inner = arrays
+        for part in outer:
+            inner = inner.setdefault(part, {})
+        inner[last] = array if array.nbytes > IN_MEMORY else np.array(array)
+    return arrays, groups
+
+
+def _split(stored):
+    """Give each split its rows, cutting those that the source does not bring from its training.
+
+    Pieces of one example stay together, unless there are but one or two examples: then those of
+    one block do. Labels that are one integer an example are spread evenly. The seed is fixed, so
+    that all members of an ensemble have the same splits.
+    """
+    splits = {
+        split: Arrays(arrays["x"], arrays["y"], np.arange(len(groups)))
+        for split, (arrays, groups) in stored.items()
+    }
+    missing = [split for split in ("validation", "test") if split not in splits]
+    if not missing:
+        return splits
+    name = next(split for split in SPLITS if split in stored)
+    arrays, (numbers, blocks) = stored[name][0], stored[name][1].T
+    if len(np.unique(numbers)) < 3:
+        numbers = numbers * (blocks.max() + 1) + blocks
+    members, place, member = np.unique(numbers, return_index=True, return_inverse=True)
+    if len(members) < 3:
+        raise BadInput("The data", f"{len(members)} examples are too few to split", "Add more")
+    y = arrays["y"]
+    labelled = isinstance(y, np.ndarray) and y.ndim == 1 and y.dtype.kind in "iu"
+    strata = y[place] if labelled else np.zeros(len(members), int)
+    rng, owner = np.random.default_rng(0), np.full(len(members), "train", dtype="<U10")
+    for value in np.unique(strata):
+        order = rng.permutation(np.flatnonzero(strata == value))
+        share = max(1, round(HELD_OUT * len(order)))
+        for split in missing:
+            if len(order) > share:
+                owner[order[:share]], order = split, order[share:]
+    for split in ("train", *missing):
+        splits[split] = Arrays(arrays["x"], y, np.flatnonzero(owner[member] == split))
+    return splits
+

@@ -1,0 +1,92 @@
+"""A person's own files become a `Source`: the first layout that fits the path reads it."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+from functools import partial
+
+from datasets.readers import arrays, class_folders, clouds, kitti, scans, semantic_kitti
+from datasets.source import BadInput, Source
+
+CLOUDS = " ".join(clouds.EXTENSIONS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """One way in which files are kept.
+
+    Attributes:
+        drawing: the layout as a tree, for the message when nothing fits.
+        match: tells quickly whether a path looks like this layout.
+        read: turns the path into a `Source`, or raises `BadInput`.
+    """
+
+    drawing: str
+    match: Callable[[pathlib.Path], bool]
+    read: Callable[[pathlib.Path], Source]
+
+
+def array_layout(kind, x, y):
+    """The .npz of arrays, whose shapes depend on the kind."""
+    drawing = f"data.npz              arrays x_train {x}, y_train {y}, x_test, y_test"
+    return Layout(drawing, arrays.match, partial(arrays.read, kind=kind))
+
+
+def kitti_layout(kind):
+    """KITTI's folders, read as objects or as scenes."""
+    drawing = "training/             velodyne/*.bin  label_2/*.txt  calib/*.txt"
+    return Layout(drawing, kitti.match, partial(kitti.read, kind=kind))
+
+
+LAYOUTS = {
+    "pointcloud_classification": (
+        array_layout("pointcloud_classification", "(n, N, 3)", "(n,)"),
+        kitti_layout("pointcloud_classification"),
+        Layout(
+            "train/car/1.ply       class folders, with or without train/, val/ and test/",
+            partial(class_folders.match, extensions=clouds.EXTENSIONS),
+            partial(class_folders.read, extensions=clouds.EXTENSIONS, read_file=clouds.read_points),
+        ),
+    ),
+    "pointcloud_segmentation": (
+        array_layout("pointcloud_segmentation", "(n, N, 3)", "(n, N)"),
+        kitti_layout("pointcloud_segmentation"),
+        Layout(
+            "sequences/00/         velodyne/*.bin  labels/*.label",
+            semantic_kitti.match,
+            semantic_kitti.read,
+        ),
+        Layout(
+            "train/1.laz           scans with a label for each point, with or without train/, "
+            "val/ and test/",
+            scans.match,
+            scans.read,
+        ),
+    ),
+}
+
+
+def read(path: pathlib.Path, kind: str) -> Source:
+    """Read a person's own files.
+
+    Args:
+        path: a file or folder.
+        kind: the task that they are for, "pointcloud_classification" for instance.
+
+    Raises:
+        BadInput: the path does not exist, no layout fits, or the files are not as the layout says.
+    """
+    path = pathlib.Path(path)
+    if kind not in LAYOUTS:
+        raise BadInput(path, f"own files cannot be read for {kind}", f"Known: {', '.join(LAYOUTS)}")
+    if not path.exists():
+        raise BadInput(path, "there is no such file or folder", "Check the spelling")
+    for layout in LAYOUTS[kind]:
+        if layout.match(path):
+            return layout.read(path)
+    drawings = "\n".join(f"  {layout.drawing}" for layout in LAYOUTS[kind])
+    raise BadInput(
+        path,
+        f"it has none of the layouts that {kind} reads",
+        f"Use one of these, clouds as {CLOUDS}:\n{drawings}",
+    )

@@ -1,0 +1,150 @@
+"""Labelled scans: point clouds whose files carry a class for each point.
+
+Airborne surveys hold ASPRS classification codes; .ply, .pcd, .npz and text files a label column;
+.bin scans a .label file. A survey is cut into square tiles, because one tile is what a network sees
+at once, and because a single survey could not be split into train, validation and test otherwise.
+"""
+
+import functools
+import pathlib
+
+import numpy as np
+
+from datasets.readers import semantic_kitti
+from datasets.readers.clouds import EXTENSIONS, read_cloud
+from datasets.readers.files import divide, one_or_no_split, safe_name, split_of, walk
+from datasets.readers.las import CLASS_NAMES
+from datasets.readers.semantic_kitti import mapped
+from datasets.readers.velodyne import label_path
+from datasets.source import SPLITS, BadInput, Examples, Source, fingerprint
+
+TILE_METRES = 10.0
+TILE_POINTS = 10  # a tile with fewer is left out
+MAX_CLASSES = 256  # more are instances, or intensities
+SURVEYS = (".las", ".laz")
+
+
+def match(path: pathlib.Path) -> bool:
+    """Tell whether a path is a cloud, or a folder with clouds in it."""
+    if path.is_file():
+        return path.suffix.lower() in EXTENSIONS
+    return path.is_dir() and bool(divide(walk(path), EXTENSIONS)[0])
+
+
+def read(path: pathlib.Path) -> Source:
+    """List labelled scans as examples; folders named train, val or test are official splits.
+
+    All labels are read once to know the classes, which become indices 0 to K - 1 in the order of
+    their codes. -1 marks what has no class: code 0 of surveys and .label files, negative labels
+    elsewhere.
+    A scan that cannot be read is one example that raises `BadInput`.
+
+    Raises:
+        BadInput: no file carries labels, or only some files are in a split.
+    """
+    root = path if path.is_dir() else path.parent
+    files, ignored = divide(walk(path), EXTENSIONS) if path.is_dir() else ([path], {})
+    placed = [(file, split_of(file.relative_to(root).parts[0])) for file in files]
+    one_or_no_split(placed)
+
+    load.cache_clear()  # files may have changed since
+    codes, items, first_error = set(), [], None
+    for file, split in placed:
+        try:
+            cloud, pieces = load(file)
+            codes |= set(np.unique(cloud["labels"]).tolist())
+            items += [(file, split, i if len(pieces) > 1 else None) for i in range(len(pieces))]
+        except BadInput as error:  # raised again when the example is read
+            items.append((file, split, None))
+            first_error = first_error or error
+    if not codes and first_error:
+        raise first_error
+    index, classes = name_classes(path, codes, {meaning(file) for file in files})
+
+    def read_piece(item):
+        cloud, pieces = load(item[0])
+        piece = pieces[item[2] or 0]
+        labels = mapped(item[0], cloud["labels"][piece], index)
+        return {"points": cloud["points"][piece], "labels": labels}
+
+    def title(item):
+        name = item[0].relative_to(root).as_posix()
+        return name if item[2] is None else f"{name}#{item[2]}"
+
+    by_split = {s: [item for item in items if (item[1] or "train") == s] for s in SPLITS}
+    labels = [label for file in files if file.suffix == ".bin" and (label := label_path(file))]
+    info = {"ignored": ignored} if ignored else {}
+    if any(meaning(file) == "survey" for file in files):
+        info["tile_metres"] = TILE_METRES
+    return Source(
+        name=safe_name(path),
+        fingerprint=fingerprint(files + labels, root),
+        classes=classes,
+        splits={s: Examples.of(some, read_piece, title) for s, some in by_split.items() if some},
+        info=info,
+    )
+
+
+@functools.lru_cache(maxsize=1)  # the tiles of a survey are read one after the other
+def load(file: pathlib.Path) -> tuple[dict, list]:
+    """Read a labelled cloud and its pieces: a survey's tiles, else the whole; each an example."""
+    cloud = read_cloud(file)
+    if "labels" not in cloud:
+        raise BadInput(
+            file,
+            "it carries no label for its points",
+            "Add a column label (.ply .pcd .csv), an array labels (.npz), a .label file (.bin) "
+            "or classification codes (.las)",
+        )
+    return cloud, tiles(cloud["points"], TILE_METRES if meaning(file) == "survey" else np.inf)
+
+
+def tiles(points: np.ndarray, edge: float) -> list[np.ndarray]:
+    """Part points (n, 3) into equal rectangles seen from above, no side longer than `edge` metres.
+
+    Returns:
+        For each rectangle that holds 10 points or more, the indices of its points in their order;
+        all indices together where none does.
+    """
+    flat = points[:, :2].astype(np.float64)
+    low, extent = flat.min(axis=0), np.ptp(flat, axis=0)
+    counts = np.maximum(np.ceil(extent / edge), 1)
+    cells = np.minimum((flat - low) / np.maximum(extent, 1e-9) * counts, counts - 1).astype(int)
+    keys = cells[:, 0] * int(counts[1]) + cells[:, 1]
+    order = np.argsort(keys, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(keys[order])) + 1)
+    return [part for part in parts if len(part) >= TILE_POINTS] or [np.arange(len(points))]
+
+
+def meaning(file):
+    """Tell whose codes a file holds: ASPRS's (survey), SemanticKITTI's (scan) or its owner's."""
+    suffix = file.suffix.lower()
+    return "survey" if suffix in SURVEYS else "scan" if suffix == ".bin" else "table"
+
+
+def name_classes(path, codes, meanings):
+    """Return {code: index} and the classes' names.
+
+    Raises:
+        BadInput: codes of different meaning are mixed, or their number is absurd.
+    """
+    if len(meanings) > 1:
+        raise BadInput(
+            path,
+            "surveys, .bin scans and other clouds lie together, and their labels mean different "
+            "things",
+            "Keep one kind in a folder",
+        )
+    if meanings == {"scan"} and codes <= set(semantic_kitti.INDEX):
+        return semantic_kitti.INDEX, tuple(semantic_kitti.CODES)
+    ignored = {c for c in codes if c < 0 or (c == 0 and meanings != {"table"})}
+    kept = sorted(codes - ignored)
+    if not 2 <= len(kept) <= MAX_CLASSES:
+        raise BadInput(
+            path,
+            f"its labels hold {len(kept)} classes ({kept[:5]})",
+            f"Label the points with 2 to {MAX_CLASSES} classes",
+        )
+    names = CLASS_NAMES if meanings == {"survey"} else {}
+    index = {code: i for i, code in enumerate(kept)} | dict.fromkeys(ignored, -1)
+    return index, tuple(names.get(code, f"class {code}") for code in kept)

@@ -1,0 +1,78 @@
+"""Settings of every test: quiet logs, a cache of its own, and the toy batch of each task."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+CLASSES = ["ball", "disc", "rod", "slab"]
+STRETCH = np.array([[1, 1, 1], [2, 2, 0.1], [0.1, 0.1, 3], [2, 0.5, 0.5]])
+
+
+def shape(label, count, rng):
+    """Return a cloud (count, 3) float32 whose extent tells its label."""
+    return (rng.normal(size=(count, 3)) * STRETCH[label]).astype(np.float32)
+
+
+def cloud(rng):
+    """Return an example of one object."""
+    label = int(rng.integers(len(CLASSES)))
+    return {"points": shape(label, 80, rng), "label": label}
+
+
+def scan(rng):
+    """Return an example of a scan: two objects apart, each point labelled."""
+    labels = rng.choice(len(CLASSES), 2, replace=False)
+    points = [shape(label, 40, rng) + 6 * i for i, label in enumerate(labels)]
+    return {"points": np.concatenate(points), "labels": np.repeat(labels, 40)}
+
+
+# A new task adds its line here: an example like a reader's, and options that make it small.
+EXAMPLES = {
+    "pointcloud_classification": (cloud, {"points": 64}),
+    "pointcloud_segmentation": (scan, {"points": 64}),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Toy:
+    """A batch of a task, made by the task's own functions."""
+
+    task: object
+    options: dict
+    info: dict
+    examples: list
+    x: object
+    y: object
+
+    @property
+    def arguments(self):
+        """What the data decides of a builder's arguments."""
+        return self.task.arguments(self.info, self.options)
+
+
+def toy(task_name, count=8, **changes):
+    """Make the toy batch of a task."""
+    from zoo import tasks
+
+    task, (make, small) = tasks.get(task_name), EXAMPLES[task_name]
+    options = {**task.options, **small, **changes}
+    rng = np.random.default_rng(0)
+    examples = [make(rng) for _ in range(count)]
+    info = {"classes": CLASSES, **task.measure(examples, options)}
+    pieces = [task.cut(example, options)[0] for example in examples]
+    pairs = [task.prepare(piece, info, options) for piece in pieces]
+    x, y = (np.stack(arrays) for arrays in zip(*pairs, strict=True))
+    return Toy(task, options, info, examples, x, y)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    """Keep prepared data of tests out of the person's cache."""
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))

@@ -1,0 +1,102 @@
+"""The house stands: who imports whom, generated texts are fresh, nothing is lost in packaging."""
+
+import ast
+import pathlib
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+FILES = sorted(
+    path
+    for part in ("zoo", "ensembles", "datasets")
+    for path in (ROOT / part).rglob("*.py")
+) + [ROOT / "train.py"]  # fmt: skip
+
+OURS = {"zoo", "ensembles", "datasets", "train"}
+SHARED = {"zoo.registry", "zoo.blocks", "zoo.layers"}
+MODEL_LIBRARIES = {"keras", "numpy", "math"}
+
+
+def imports(path):
+    """Return every module that a file imports, at its top or inside a function."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module)
+            if node.module in ("zoo", "zoo.tasks", "datasets", "ensembles", "zoo.pointcloud"):
+                found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def ours(path):
+    """Return those of our own packages' modules."""
+    return {name for name in imports(path) if name.split(".")[0] in OURS}
+
+
+def part(path):
+    """Return which part of the house a file belongs to."""
+    place = path.relative_to(ROOT).parts
+    if place[0] == "zoo" and len(place) == 3:
+        return "task" if place[1] == "tasks" else "model"
+    return place[0]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_arrows(path):
+    kind, found = part(path), ours(path)
+    tops = {name.split(".")[0] for name in found}
+    if kind == "datasets":
+        assert tops <= {"datasets"}
+    elif path.name == "__main__.py" or kind == "train.py":
+        assert tops <= {"zoo", "datasets", "ensembles"}
+    elif kind == "ensembles":
+        assert tops <= {"ensembles", "zoo"}
+    else:
+        assert tops <= {"zoo"}
+    if kind in ("zoo", "task", "model", "ensembles"):
+        heavy = {name.split(".")[0] for name in imports(path)} & {"tensorflow", "jax", "torch"}
+        assert not heavy, "every operation is keras.ops"
+    if kind == "task":
+        allowed = {"zoo", "zoo.metrics", "zoo.losses", "zoo.layers", "zoo.plots", "zoo.index"}
+        allowed |= {"zoo.registry"}
+        assert {name for name in found if not name.startswith("zoo.tasks")} <= allowed
+    if kind == "model" and path.name != "__init__.py":
+        folder = f"zoo.{path.parent.name}"
+        assert {name for name in found if not name.startswith(folder)} <= SHARED | {"zoo"}
+        outside = {name.split(".")[0] for name in imports(path)} - OURS
+        assert outside <= MODEL_LIBRARIES
+
+
+def test_nothing_heavy_is_imported_by_the_light_modules():
+    light = "import sys, zoo, zoo.index, zoo.registry, datasets, datasets.source, datasets.builders"
+    check = "heavy = {'keras', 'tensorflow', 'jax', 'numpy', 'matplotlib', 'open3d'}"
+    import subprocess
+
+    script = f"{light}\n{check}\nprint(sorted(heavy & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_model_files_are_one_idea_long():
+    for path in FILES:
+        if part(path) == "model":
+            assert len(path.read_text().splitlines()) <= 250, path
+
+
+def test_every_module_of_a_model_folder_is_imported_by_it():
+    for init in (ROOT / "zoo").glob("*/__init__.py"):
+        if init.parent.name == "tasks":
+            continue
+        named = {name.rpartition(".")[2] for name in imports(init)}
+        files = {path.stem for path in init.parent.glob("*.py")} - {"__init__"}
+        assert files <= named, f"{init} lacks an import line"
+
+
+def test_readme_tables_are_fresh():
+    from benchmarks import tables
+
+    text = (ROOT / "README.md").read_text()
+    assert tables.refreshed(text) == text, "run `make table`"

@@ -1,0 +1,168 @@
+"""What a task promises, for every task; and what those on point clouds do to points."""
+
+import keras
+import numpy as np
+import pytest
+from conftest import CLASSES, EXAMPLES, toy
+from matplotlib.figure import Figure
+
+from zoo import index, layers, metrics, tasks
+from zoo.tasks import clouds, report
+
+
+def logits_of(batch, certainty=9.0):
+    """Return logits that say the truth (void counts as class 0)."""
+    return certainty * np.eye(len(CLASSES), dtype=np.float32)[np.maximum(batch.y, 0)]
+
+
+@pytest.mark.parametrize("name", index.tasks())
+class TestEveryTask:
+    """Promises of a record."""
+
+    def test_it_has_a_toy_batch(self, name):
+        assert name in EXAMPLES, "add a line to EXAMPLES in tests/conftest.py"
+        assert tasks.get(name).name == name
+
+    def test_index_reads_its_literals(self, name):
+        fields, task = index.tasks()[name], tasks.get(name)
+        for field in ("name", "dataset", "options", "training"):
+            assert fields[field] == getattr(task, field)
+
+    def test_options_of_models_and_tasks_never_share_a_name(self, name):
+        for row in index.models().values():
+            if row.task == name:
+                assert not set(row.options) & set(tasks.get(name).options)
+
+    def test_prepare_is_deterministic(self, name):
+        one, other = toy(name), toy(name)
+        np.testing.assert_array_equal(one.x, other.x)
+        np.testing.assert_array_equal(one.y, other.y)
+
+    def test_augmentation_depends_on_its_entropy_alone(self, name):
+        batch = toy(name)
+        change = batch.task.augment(batch.options)
+        first, again, other = (np.asarray(change(batch.x, batch.y, e)[0]) for e in [(1, 2), (1, 2), (1, 3)])
+        np.testing.assert_array_equal(first, again)
+        assert np.abs(first - other).max() > 0.01
+        assert first.shape == batch.x.shape and first.dtype == batch.x.dtype
+
+    def test_truth_scores_one_and_is_told(self, name):
+        batch = toy(name)
+        scores, text = batch.task.score(batch.y, logits_of(batch), batch.info)
+        assert scores["accuracy"] == 1.0 and scores["mean_class_accuracy"] == 1.0
+        for word in ("precision", "recall", "f1-score", "support", *CLASSES):
+            assert word in text
+        assert len(batch.task.decode(logits_of(batch), batch.info)) == len(batch.x)
+
+    def test_scores_equal_the_metrics_of_the_progress_bar(self, name):
+        batch = toy(name)
+        outputs = np.random.default_rng(0).normal(size=logits_of(batch).shape).astype(np.float32)
+        scores, _ = batch.task.score(batch.y, outputs, batch.info)
+        for metric in batch.task.metrics(batch.info):
+            for half in (slice(0, 3), slice(3, None)):
+                metric.update_state(batch.y[half], outputs[half])
+            np.testing.assert_allclose(metric.result(), scores[metric.name], rtol=1e-5)
+
+    def test_figures_and_files_are_made(self, name, tmp_path):
+        batch = toy(name)
+        outputs = logits_of(batch)
+        figures = batch.task.plot(batch.x, batch.y, outputs, batch.info)
+        assert {"confusion_matrix", "examples"} <= set(figures)
+        assert all(isinstance(figure, Figure) for figure in figures.values())
+        example = batch.examples[0]
+        pieces = batch.task.cut(example, batch.options)
+        row, files = batch.task.present(example, pieces, outputs[: len(pieces)], batch.info)
+        assert row
+        for ending, write in files.items():
+            write(tmp_path / f"out{ending}")
+            assert (tmp_path / f"out{ending}").stat().st_size > 1000
+
+
+def test_every_point_of_a_scan_is_in_one_piece():
+    points = np.random.default_rng(0).uniform(0, 10, (1000, 3)).astype(np.float32)
+    for block, count in [(0.0, 300), (2.5, 50)]:
+        pieces = tasks.get("pointcloud_segmentation").cut(
+            {"points": points, "labels": np.arange(1000)}, {"points": count, "block": block}
+        )
+        index = np.concatenate([piece["index"] for piece in pieces])
+        assert sorted(index) == list(range(1000))
+        for piece in pieces:
+            assert len(piece["points"]) <= count
+            np.testing.assert_array_equal(points[piece["index"]], piece["points"])
+            np.testing.assert_array_equal(piece["labels"], piece["index"])
+            if block:
+                assert np.ptp(piece["points"][:, :2], axis=0).max() <= block
+
+
+def test_repeated_points_are_void_and_the_others_come_first():
+    task = tasks.get("pointcloud_segmentation")
+    piece = {"points": np.random.default_rng(0).normal(size=(5, 3)), "labels": np.arange(5)}
+    options = {**task.options, "points": 8}
+    _, y = task.prepare(piece, {"radius": 1.0}, options)
+    assert y.tolist() == [0, 1, 2, 3, 4, -1, -1, -1]
+
+
+def test_metric_size_survives_the_dataset_constant_and_not_the_unit_ball():
+    small, large = np.ones((4, 3)) * [[1], [-1], [1], [-1]], np.ones((4, 3)) * [[5], [-5], [5], [-5]]
+    by = lambda how: [clouds.normalize(c, {"radius": 2.0}, how) for c in (small, large)]  # noqa: E731
+    one, other = by("dataset")
+    np.testing.assert_allclose(other, 5 * one)
+    one, other = by("unit_ball")
+    np.testing.assert_allclose(other, one)
+    assert np.linalg.norm(one, axis=1).max() == pytest.approx(1.0)
+
+
+def test_farthest_points_are_spread():
+    rng = np.random.default_rng(0)
+    points = np.concatenate([rng.normal(size=(500, 3)) * 0.01, np.eye(3) * 10])
+    chosen = clouds.sample(points, 4, "farthest")
+    assert {500, 501, 502} <= set(chosen.tolist())
+    assert len(set(clouds.sample(points, 100, "random").tolist())) == 100
+    assert set(clouds.sample(points[:5], 9).tolist()) == set(range(5))
+
+
+def test_augmentation_keeps_up_up_and_sizes_nearly():
+    points = np.random.default_rng(0).normal(size=(6, 50, 3)).astype(np.float32)
+    turned = np.asarray(layers.RandomTurn(seed=1)(points, training=True))
+    np.testing.assert_allclose(turned[..., 2], points[..., 2], rtol=1e-6)
+    np.testing.assert_allclose(
+        np.linalg.norm(turned, axis=-1), np.linalg.norm(points, axis=-1), rtol=1e-5
+    )
+    assert np.abs(turned - points).max() > 0.5
+    ratio = np.asarray(layers.RandomStretch(0.1, seed=1)(points, training=True)) / points
+    assert 0.9 <= ratio.min() < 0.97 and 1.03 < ratio.max() <= 1.1
+    noise = np.asarray(layers.RandomJitter(0.01, seed=1)(points, training=True)) - points
+    assert np.std(noise) == pytest.approx(0.01, rel=0.1)
+    dropped = np.asarray(layers.RandomPointDropout(0.5, seed=1)(points, training=True))
+    same = np.all(dropped == points, axis=-1)
+    first = np.all(dropped == points[:, :1], axis=-1)
+    assert np.all(same | first) and 0.5 < same.mean() < 0.95
+
+
+def test_labels_stay_with_their_points():
+    rng = np.random.default_rng(0)
+    labels = np.tile(np.arange(40), (3, 1)).astype(np.int32)
+    x = np.repeat(labels[..., None], 3, axis=-1).astype(np.float32) + 1
+    options = dict(rotate=True, scale=0.05, jitter=0.0, point_dropout=0.5)
+    moved, y = clouds.augment(options)(x, labels, (0,))
+    length = np.linalg.norm(np.asarray(moved), axis=-1) / np.sqrt(3)
+    factor = length / (y + 1)
+    np.testing.assert_allclose(factor, np.broadcast_to(factor[:, :1], factor.shape), rtol=1e-4)
+    assert np.any(y != labels), rng
+
+
+def test_metrics_by_hand_with_void():
+    labels = np.array([[0, 0, 0, 1, -1, 2]])
+    guess = np.array([[0, 0, 1, 1, 1, 0]])
+    logits = np.eye(4, dtype=np.float32)[guess]
+    for metric, value in [
+        (metrics.Accuracy(4), 3 / 5),
+        (metrics.MeanClassAccuracy(4), (2 / 3 + 1 + 0) / 3),
+        (metrics.MeanIoU(4), (2 / 4 + 1 / 2 + 0) / 3),
+    ]:
+        metric.update_state(labels, logits)
+        assert float(metric.result()) == pytest.approx(value)
+        again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(metric))
+        assert again.num_classes == 4
+    matrix = report.confusion(labels, guess, 4)
+    assert matrix[:3, :2].tolist() == [[2, 1], [0, 1], [1, 0]] and matrix.sum() == 5

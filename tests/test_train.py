@@ -1,0 +1,265 @@
+"""The training command, run as a person runs it: in a process of its own, killed for real."""
+
+import csv
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import CLASSES, shape
+
+ROOT = pathlib.Path(__file__).parent.parent
+SMALL = ["--set", "points=64", "--set", "width=0.125", "--no-jit", "--batch-size", "8"]
+
+
+def command(*words):
+    """Return the command line of train.py."""
+    return [sys.executable, str(ROOT / "train.py"), *map(str, words)]
+
+
+def run(*words, **environment):
+    """Run train.py to its end."""
+    settings = {**os.environ, **environment}
+    done = subprocess.run(command(*words), cwd=ROOT, env=settings, capture_output=True, text=True)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Write a small .npz of clouds; its folder holds the runs and the cache too."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    arrays = {"classes": np.array(CLASSES)}
+    for split, count in [("train", 64), ("val", 16), ("test", 24)]:
+        labels = np.arange(count) % len(CLASSES)
+        arrays[f"x_{split}"] = np.stack([shape(label, 96, rng) for label in labels])
+        arrays[f"y_{split}"] = labels
+    np.savez(folder / "shapes.npz", **arrays)
+    return folder / "shapes.npz"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """Let the processes keep prepared data in one folder of this module."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ZOO_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def own_cache(cache):
+    """Override the cache a test."""
+
+
+@pytest.fixture(scope="module")
+def finished(data):
+    """Train four epochs without a break; return the run folder and what was printed."""
+    out = data.parent / "whole"
+    status, printed, errors = run("--model", "pointnet", "--data", data, "--epochs", 4, "--seed", 3,
+                                  *SMALL, "--out", out)
+    assert status == 0, errors
+    return out / "pointnet-shapes-1", printed
+
+
+def weights(folder):
+    """Return the weights of a run's model."""
+    from zoo import saving
+
+    return saving.load(folder / "model.keras").get_weights()
+
+
+def read(folder):
+    """Return run.json."""
+    return json.loads((folder / "run.json").read_text())
+
+
+def test_a_run_leaves_what_it_promises(finished):
+    folder, printed = finished
+    record = read(folder)
+    assert record["status"] == "finished"
+    assert record["data"]["sizes"] == {"train": 64, "validation": 16, "test": 24}
+    assert record["info"]["classes"] == CLASSES
+    assert 0 <= record["scores"]["test"]["accuracy"] <= 1
+    assert set(record["scores"]["test"]["classes"]) == set(CLASSES)
+    rows = list(csv.DictReader(open(folder / "history.csv")))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
+    rates = [float(row["learning_rate"]) for row in rows]
+    assert rates == sorted(rates, reverse=True) and rates[-1] < 0.02 * 0.001
+    best = max(range(4), key=lambda i: float(rows[i]["val_accuracy"]))
+    assert record["best_epoch"] == best + 1
+    names = {path.name for path in (folder / "plots").iterdir()}
+    assert names == {"learning_curves.png", "confusion_matrix.png", "examples.png"}
+    assert list((folder / "tensorboard").rglob("events*"))
+    assert not list(folder.glob("*.npz")) and not list(folder.glob(".*"))
+    for column in ("precision", "recall", "f1-score", "support"):
+        assert column in printed and column in (folder / "report.txt").read_text()
+    last = printed.strip().splitlines()[-3:]
+    assert str(folder) in last[0] and "accuracy" in last[1]
+    assert f"python -m zoo predict {folder}" in last[2]
+
+
+def test_model_file_is_self_contained(finished):
+    from zoo import saving
+
+    folder, _ = finished
+    record, written = saving.record(folder / "model.keras"), read(folder)
+    for key in ("model", "arguments", "options", "task", "task_options", "info"):
+        assert record[key] == written[key]
+    assert written["sha256"] == saving.sha256(folder / "model.keras")
+
+
+def wait_for_epochs(process, folder, count):
+    """Wait until a run has recorded `count` epochs."""
+    limit = time.time() + 120
+    while time.time() < limit and process.poll() is None:
+        path = folder / "history.csv"
+        if path.exists() and len(path.read_text().splitlines()) > count:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"no {count} epochs: {process.communicate()}")
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_killed_and_resumed_equals_uninterrupted(finished, data, epochs):
+    whole, _ = finished
+    out = data.parent / f"killed-{epochs}"
+    words = ["--model", "pointnet", "--data", data, "--epochs", 4, "--seed", 3, *SMALL]
+    process = subprocess.Popen(
+        command(*words, "--out", out), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    folder = out / "pointnet-shapes-1"
+    wait_for_epochs(process, folder, epochs)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert read(folder)["status"] == "running"
+    status, printed, errors = run("--resume", folder)
+    assert status == 0, errors
+    assert re.search(r"Going on after epoch [1-4] of 4", printed)
+    assert read(folder)["scores"] == read(whole)["scores"]
+    for one, other in zip(weights(folder), weights(whole), strict=True):
+        np.testing.assert_array_equal(one, other)
+    curves = [list(csv.DictReader(open(run / "history.csv"))) for run in (folder, whole)]
+    assert curves[0] == curves[1]
+
+
+def test_ctrl_c_leaves_a_usable_model(data):
+    out = data.parent / "interrupted"
+    words = ["--model", "pointnet", "--data", data, "--epochs", 500, *SMALL, "--out", out]
+    process = subprocess.Popen(
+        command(*words), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    folder = out / "pointnet-shapes-1"
+    wait_for_epochs(process, folder, 2)
+    process.send_signal(signal.SIGINT)
+    printed, errors = process.communicate()
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert read(folder)["status"] == "interrupted"
+    assert f"--resume {folder}" in printed
+    assert weights(folder)
+
+
+def test_divergence_stops_and_keeps_the_best_model(data):
+    out = data.parent / "diverged"
+    words = ["--model", "pointnet", "--data", data, "--epochs", 5, *SMALL, "--out", out]
+    status, _, errors = run(*words, "--learning-rate", "1e30")
+    assert status == 1
+    assert "no longer a number" in errors
+    record = read(out / "pointnet-shapes-1")
+    assert record["status"] == "diverged" and record["epochs"] < 5
+
+
+def test_transfer_keeps_what_fits_and_rebuilds_the_head(finished, data):
+    folder, _ = finished
+    with np.load(data) as arrays:
+        arrays = dict(arrays)
+    for split in ("train", "val", "test"):
+        few = arrays[f"y_{split}"] < 3
+        arrays[f"x_{split}"], arrays[f"y_{split}"] = (
+            arrays[f"{axis}_{split}"][few] for axis in "xy"
+        )
+    arrays["classes"] = arrays["classes"][:3]
+    np.savez(data.parent / "three.npz", **arrays)
+    words = ["--model", "pointnet", "--data", data.parent / "three.npz", "--set", "points=64"]
+    out = data.parent / "transfer"
+    status, printed, errors = run(*words, "--epochs", 1, "--no-jit", "--init", folder, "--out", out)
+    assert status == 0, errors
+    kept, fresh = re.search(r"(\d+) weights kept, (\d+) start afresh \((.*)\)", printed).groups()[:2]
+    assert (int(kept), int(fresh)) == (len(weights(folder)) - 2, 2)
+    assert "logits/kernel" in printed and "logits/bias" in printed
+    assert read(out / "pointnet-three-1")["options"]["width"] == 0.125
+
+
+def test_bad_data_is_named_before_training(data, tmp_path):
+    with np.load(data) as arrays:
+        arrays = dict(arrays)
+    arrays["x_train"][5, 3] = np.nan
+    np.savez(tmp_path / "holes.npz", **arrays)
+    words = ["--model", "pointnet", "--data", tmp_path / "holes.npz", "--out", tmp_path / "runs"]
+    status, _, errors = run(*words, *SMALL)
+    assert status == 2
+    assert "holes.npz" in errors and "Traceback" not in errors
+    assert not (tmp_path / "runs").exists()
+
+
+def test_data_of_another_task_is_refused(data, tmp_path):
+    words = ["--model", "pointnet_segmentation", "--data", data, "--out", tmp_path / "runs"]
+    status, _, errors = run(*words)
+    assert status == 2 and "Traceback" not in errors and errors.startswith("train.py: ")
+
+
+def test_without_tensorflow_it_trains_on_jax(data, tmp_path):
+    script = "import sys; sys.modules['tensorflow'] = None; import train; sys.exit(train.main())"
+    words = ["--model", "pointnet", "--data", data, "--epochs", 1, *SMALL, "--out", tmp_path]
+    settings = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, "-c", script, *map(str, words)],
+        cwd=ROOT, env=settings, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    record = read(tmp_path / "pointnet-shapes-1")
+    assert record["backend"] == "jax" and record["status"] == "finished"
+    assert (tmp_path / "pointnet-shapes-1" / "plots" / "examples.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["--model", "pointnett"], ["'pointnett'", "pointnet"]),
+        (["--model", "pointnet", "--data", "lidar_object"], ["'lidar_object'", "lidar_objects"]),
+        (["--model", "pointnet", "--epoch", "3"], ["--epoch", "--epochs"]),
+        (["--model", "pointnet", "--epochs", "0"], ["--epochs", "0"]),
+        (["--model", "pointnet", "--epochs", "many"], ["--epochs", "many"]),
+        (["--model", "pointnet", "--set", "widht=1"], ["'widht'", "width"]),
+        (["--model", "pointnet", "--set", "width=wide"], ["width", "'wide'", "float"]),
+        (["--model", "pointnet", "--set", "width"], ["'width'", "KEY=VALUE"]),
+        (["--model", "pointnet", "--init", "nothing.keras"], ["--init", "nothing.keras"]),
+        (["--model", "pointnet", "--data", "no/such/folder"], ["no/such/folder"]),
+        (["--resume", "no/such/run"], ["no/such/run", "run.json"]),
+        ([], ["--model", "pointnet"]),
+    ],
+)
+def test_mistakes_answer_in_one_line_at_once(words, parts):
+    began = time.perf_counter()
+    status, printed, errors = run(*words)
+    took = time.perf_counter() - began
+    assert status == 2 and not printed
+    assert errors.count("\n") == 1, errors
+    for part in parts:
+        assert part in errors
+    assert took < 0.5, f"{took:.2f} s"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--list"]])
+def test_help_and_list_answer_at_once(words):
+    began = time.perf_counter()
+    status, printed, _ = run(*words)
+    took = time.perf_counter() - began
+    assert status == 0 and "pointnet" in printed or "--model" in printed
+    assert took < 0.5, f"{took:.2f} s"

@@ -1,0 +1,6 @@
+"""Networks on sets of points."""
+
+from zoo.pointcloud.pointnet import PointNet
+from zoo.pointcloud.pointnet_segmentation import PointNetSegmentation
+
+__all__ = ["PointNet", "PointNetSegmentation"]

@@ -1,0 +1,140 @@
+"""Run folders: what a training leaves behind, and the state that lets it go on after a crash."""
+
+import csv
+import importlib.metadata
+import json
+import math
+import os
+import pathlib
+import platform
+
+import keras
+import numpy as np
+
+from zoo import layers, saving
+
+
+def new_folder(parent, name):
+    """Make and return the first of parent/name-1, -2, ... that does not exist yet."""
+    parent = pathlib.Path(parent)
+    parent.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        try:
+            (parent / f"{name}-{number}").mkdir()
+            return parent / f"{name}-{number}"
+        except FileExistsError:
+            number += 1
+
+
+def write_json(path, value):
+    """Write JSON so that a reader finds the old file or the new one, never half of it."""
+    half = path.with_name(f".{path.name}.half")
+    half.write_text(json.dumps(value, indent=1) + "\n")
+    os.replace(half, path)
+
+
+def environment():
+    """Return the versions and the machine that a result depends on."""
+    packages = ("keras", "tensorflow", "jax", "torch", "numpy", "open3d-cpu", "open3d")
+    installed = {found.metadata["Name"]: found.version for found in importlib.metadata.distributions()}
+    versions = {name: installed[name] for name in packages if name in installed}
+    machine = f"{_processor()}, {os.cpu_count()} cores"
+    return {
+        "versions": {"python": platform.python_version(), **versions},
+        "backend": keras.backend.backend(),
+        "machine": machine,
+    }
+
+
+class Recorder(keras.callbacks.Callback):
+    """Keeps a run folder true while `fit` runs: best model, history, and the state to go on from.
+
+    The state of the whole training after an epoch is one file that is replaced in one step, so a
+    process may be killed at any moment. Random draws depend on (seed, epoch) alone, which is why
+    no generator's state has to be kept.
+
+    Args:
+        folder: the run folder.
+        record: what is written into the model file beside the weights.
+        best: the logged value that picks the best epoch, and "max" or "min".
+        seed: an integer.
+        batches: the training batches, told which epoch it is.
+    """
+
+    def __init__(self, folder, record, best, seed, batches):
+        super().__init__()
+        self.folder, self.record, self.seed, self.batches = folder, record, seed, batches
+        self.monitor, mode = best
+        self.sign = 1 if mode == "max" else -1
+        self.history = {}
+
+    def restore(self, model):
+        """Set model and optimizer to where the run stopped; return how many epochs are done."""
+        if not self.state.exists():
+            return 0
+        model.optimizer.build(model.trainable_variables)
+        with np.load(self.state) as state:
+            self.history = json.loads(str(state["history"]))
+            for i, variable in enumerate(self._variables(model)):
+                variable.assign(state[f"v{i}"])
+        return self.epochs
+
+    @property
+    def state(self):
+        """Path of the state file."""
+        return self.folder / "state.npz"
+
+    @property
+    def epochs(self):
+        """How many epochs are done."""
+        return len(self.history.get("loss", ()))
+
+    @property
+    def best_epoch(self):
+        """Number of the best epoch, from 1; 0 if none is done."""
+        values = [self.sign * value for value in self.history.get(self.monitor, ())]
+        return 1 + int(np.argmax(values)) if values else 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Draw what this epoch draws, whatever was drawn before."""
+        self.batches.start(epoch)
+        layers.reseed(self.model, (self.seed, epoch))
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Keep the epoch, if its numbers are numbers."""
+        if not math.isfinite(logs["loss"]):
+            return
+        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+        for name, value in logs.items():
+            self.history.setdefault(name, []).append(float(value))
+        if self.best_epoch == self.epochs:
+            saving.save(self.model, self.folder / "model.keras", self.record)
+        self._write_history()
+        self._write_state()
+
+    def _variables(self, model):
+        return [*model.variables, *model.optimizer.variables]
+
+    def _write_history(self):
+        half = self.folder / ".history.csv.half"
+        with open(half, "w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["epoch", *self.history])
+            writer.writerows(zip(range(1, self.epochs + 1), *self.history.values(), strict=True))
+        os.replace(half, self.folder / "history.csv")
+
+    def _write_state(self):
+        half = self.folder / ".state.half.npz"
+        arrays = {f"v{i}": np.asarray(v) for i, v in enumerate(self._variables(self.model))}
+        np.savez(half, history=json.dumps(self.history), **arrays)
+        os.replace(half, self.state)
+
+
+def _processor():
+    """Return the processor's name."""
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(": ", 1)[1] for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

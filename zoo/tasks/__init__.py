@@ -1,0 +1,14 @@
+"""Tasks: one file a kind of problem, each a record of functions called TASK."""
+
+import hashlib
+import pathlib
+
+from zoo.tasks.task import Task, get
+
+__all__ = ["Task", "fingerprint", "get"]
+
+
+def fingerprint():
+    """Hash the text of the tasks, so that prepared data are never older than what prepared them."""
+    texts = [path.read_bytes() for path in sorted(pathlib.Path(__file__).parent.glob("*.py"))]
+    return hashlib.sha256(b"".join(texts)).hexdigest()[:16]

@@ -1,0 +1,162 @@
+"""Point cloud segmentation: what does each point of this scan belong to?"""
+
+import keras
+import numpy as np
+
+from zoo import metrics, plots
+from zoo.tasks import clouds, report
+from zoo.tasks.task import Task
+
+
+def arguments(info, options):
+    """Return what the data decides of the builder's arguments."""
+    return dict(input_shape=(options["points"], 3), num_classes=len(info["classes"]))
+
+
+def measure(examples, options):
+    """Return the radius in metres of the data set's blocks, the constant they are divided by."""
+    pieces = [piece for example in examples for piece in cut(example, options)]
+    return {"radius": clouds.radius([settle(piece["points"]) for piece in pieces])}
+
+
+def cut(example, options):
+    """Deal a scan into pieces of at most `points` points, so that each point is in one of them.
+
+    With `block` above 0 the scan is first cut into square columns of that many metres (Qi et al.
+    2017, Sec. 5.1, use 1 m indoors). "index" says which points of the scan a piece holds, "block"
+    from which column it comes.
+    """
+    points = example["points"]
+    blocks = np.zeros(len(points), np.int64)
+    if options["block"]:
+        cells = np.floor((points[:, :2] - points[:, :2].min(axis=0)) / options["block"])
+        blocks = np.unique(cells, axis=0, return_inverse=True)[1].reshape(-1)
+    order = np.random.default_rng(0).permutation(len(points))
+    order = order[np.argsort(blocks[order], kind="stable")]
+    pieces = []
+    for block in np.split(order, np.flatnonzero(np.diff(blocks[order])) + 1):
+        for index in np.array_split(block, -(-len(block) // options["points"])):
+            piece = {"points": points[index], "index": index, "block": int(blocks[index[0]])}
+            if "labels" in example:
+                piece["labels"] = example["labels"][index]
+            pieces.append(piece)
+    return pieces
+
+
+def settle(points):
+    """Move points (n, 3) so that the middle of their extent and the ground are at the origin."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    ground = np.percentile(points[:, 2], 1)  # a stray return below the ground is no ground
+    return (points - np.array([*(low + high)[:2] / 2, ground])).astype(np.float32)
+
+
+def prepare(piece, info, options):
+    """Return points (N, 3) float32, normalised, and labels (N,); repeated points are void, -1."""
+    count = options["points"]
+    chosen = clouds.sample(piece["points"], count, options["sampling"])
+    if len(piece["points"]) <= count:
+        chosen = np.concatenate([np.arange(len(piece["points"])), chosen[len(piece["points"]) :]])
+    x = clouds.normalize(settle(piece["points"]), info, options["normalize"])[chosen]
+    if "labels" not in piece:
+        return x, None
+    y = piece["labels"][chosen].astype(np.int32)
+    y[len(piece["points"]) :] = -1
+    return x, y
+
+
+def loss(info):
+    """Return cross-entropy on logits, void points left out."""
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=-1)
+
+
+def logged(info):
+    """Return the metrics of the progress bar."""
+    count = len(info["classes"])
+    return [
+        metrics.Accuracy(count, "accuracy"),
+        metrics.MeanClassAccuracy(count, "mean_class_accuracy"),
+        metrics.MeanIoU(count, "mean_iou"),
+    ]
+
+
+def decode(outputs, info):
+    """Turn logits (B, N, K) into the label and the probability of each point."""
+    probabilities = report.softmax(outputs)
+    return [
+        {"labels": np.argmax(piece, axis=-1), "probability": np.max(piece, axis=-1)}
+        for piece in probabilities
+    ]
+
+
+def score(y, outputs, info):
+    """Score logits (B, N, K) against labels (B, N), void points left out."""
+    return report.classification(y, np.argmax(outputs, axis=-1), info["classes"], iou=True)
+
+
+def plot(x, y, outputs, info):
+    """Draw the confusion matrix, and pieces with truth beside prediction."""
+    predicted = np.argmax(outputs, axis=-1)
+    matrix = report.confusion(y, predicted, len(info["classes"]))
+    colours = plots.palette(len(info["classes"]))
+    panels = []
+    for i in np.random.default_rng(0).permutation(len(x))[:4]:
+        known = y[i] >= 0
+        right = np.mean(predicted[i][known] == y[i][known]) if known.any() else 0.0
+        for labels, title in [(y[i], "truth"), (predicted[i], f"prediction, {right:.0%} right")]:
+            panels.append((x[i][known], colours[labels[known]], title, plots.INK))
+    legend = list(zip(info["classes"], colours, strict=True))
+    return {
+        "confusion_matrix": plots.confusion_matrix(matrix, info["classes"]),
+        "examples": plots.clouds(panels, legend, columns=2, size=5.0),
+    }
+
+
+def present(example, pieces, outputs, info):
+    """Return the table's row of one scan (the share of each class), its .ply and its picture."""
+    points = np.asarray(example["points"])
+    labels = np.zeros(len(points), np.int32)
+    for piece, found in zip(pieces, decode(outputs, info), strict=True):
+        labels[piece["index"]] = found["labels"][: len(piece["index"])]
+    shares = np.bincount(labels, minlength=len(info["classes"])) / len(labels)
+    colours = plots.palette(len(info["classes"]))
+
+    def picture(path):
+        seen = np.random.default_rng(0).permutation(len(points))[:40_000]
+        legend = list(zip(info["classes"], colours, strict=True))
+        panel = (points[seen], colours[labels[seen]], "", plots.INK)
+        plots.clouds([panel], legend, size=9).savefig(path, dpi=120)
+
+    row = {"points": len(points), **dict(zip(info["classes"], shares.tolist(), strict=True))}
+    write = {".ply": lambda path: clouds.write_ply(path, points, labels, colours[labels])}
+    return row, {**write, ".png": picture}
+
+
+TASK = Task(
+    name="pointcloud_segmentation",
+    dataset="lidar_scenes",
+    options=dict(
+        points=4096,
+        block=0.0,  # metres; 0 leaves scans whole
+        sampling="random",
+        normalize="dataset",
+        rotate=True,
+        jitter=0.002,
+        scale=0.1,
+        point_dropout=0.3,
+    ),
+    prepared=("points", "sampling", "normalize", "block"),
+    fields=("points", "labels"),
+    training=dict(epochs=20, batch_size=8, learning_rate=0.001),
+    best=("val_mean_iou", "max"),
+    arguments=arguments,
+    measure=measure,
+    cut=cut,
+    prepare=prepare,
+    augment=clouds.augment,
+    loss=loss,
+    metrics=logged,
+    score=score,
+    decode=decode,
+    plot=plot,
+    present=present,
+)

@@ -1,0 +1,73 @@
+"""A task: everything that a kind of problem decides and no model does, as one record of functions.
+
+`train.py` and `python -m zoo predict` call these in order and never ask which task they have.
+"""
+
+import dataclasses
+import importlib
+from collections.abc import Callable, Mapping
+
+from zoo import index
+from zoo.registry import unknown
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What a kind of problem is.
+
+    `info` is a dictionary of plain values: "classes", a list of names, and whatever `measure`
+    found. `options` is a dictionary too: the fields below with what `--set` changed. Both are
+    kept with the model. Batches are NumPy arrays, (B, ...).
+
+    Attributes:
+        name: what it is called; the name of its file.
+        dataset: what `--data` is when nobody says.
+        options: what `--set` may change, each with its default.
+        prepared: the names of those options that `measure`, `cut` and `prepare` read.
+        fields: the names of the arrays that an example must have.
+        training: the defaults of `--epochs`, `--batch-size` and `--learning-rate`.
+        best: the logged value that picks the best epoch, and "max" or "min".
+        arguments: (info, options) to what the data decides of a builder's arguments.
+        measure: (examples, options) to constants of the data set, a dictionary.
+        cut: (example, options) to the list of pieces that are trained on and predicted.
+        prepare: (piece, info, options) to (x, y) as the model takes them; y is None if unknown.
+        augment: options to a function (x, y, entropy) to (x, y) that changes a batch in training,
+            the same way for the same tuple of integers `entropy`; or to None.
+        loss: info to the loss.
+        metrics: info to the list of metrics.
+        score: (y, outputs, info) to a dictionary of numbers and a report, a text.
+        decode: (outputs, info) to a list of what a person wants to know, a dictionary each.
+        plot: (x, y, outputs, info) to a dictionary of figures by file name.
+        present: (example, pieces, outputs, info) to a row of a table, a dictionary, and functions
+            that write a file when given its path, a dictionary by the ending of the name.
+    """
+
+    name: str
+    dataset: str
+    options: Mapping
+    prepared: tuple
+    fields: tuple
+    training: Mapping
+    best: tuple
+    arguments: Callable
+    measure: Callable
+    cut: Callable
+    prepare: Callable
+    augment: Callable
+    loss: Callable
+    metrics: Callable
+    score: Callable
+    decode: Callable
+    plot: Callable
+    present: Callable
+
+
+def get(name):
+    """Return the task called `name`: the record that `zoo/tasks/<name>.py` calls TASK.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if name not in index.tasks():
+        raise ValueError(unknown("task", name, index.tasks()))
+    return importlib.import_module(f"zoo.tasks.{name}").TASK
