@@ -83,7 +83,7 @@ def parse(arguments):
     row = index.models()[args["model"]]
     task = index.tasks()[row.task]
     args["data"] = args["data"] or task["dataset"]
-    if not pathlib.Path(args["data"]).exists() and not builders.known(args["data"]):
+    if not expand(args["data"]).exists() and not builders.known(args["data"]):
         near = unknown("data set", args["data"], [*builders.names()])
         parser.error(f"argument --data: no file or folder of that name, and {near}")
     if args["init"] and not pathlib.Path(args["init"]).exists():
@@ -96,6 +96,11 @@ def parse(arguments):
     for key, value in task["training"].items():
         args[key] = value if args[key] is None else args[key]
     return {**args, "resume": None, "command": shlex.join(["python", "train.py", *arguments])}
+
+
+def expand(text):
+    """Return the path that a text means, with $VARIABLES and ~ filled in."""
+    return pathlib.Path(os.path.expandvars(text)).expanduser()
 
 
 def assignments(parser, words, row, task):
@@ -117,7 +122,9 @@ def assignments(parser, words, row, task):
             value = float(value)
         if default is not None and type(value) is not type(default):
             kind = type(default).__name__
-            parser.error(f"argument --set: {key} is {text!r}, it must be of type {kind}, as {default}")
+            parser.error(
+                f"argument --set: {key} is {text!r}, it must be of type {kind}, as {default}"
+            )
         chosen[key] = value
     return chosen
 
@@ -172,7 +179,8 @@ def train(settings):
     task = tasks.get(model_row.task)
 
     # data
-    source = datasets.open_source(settings["data"], task.name)
+    data = expand(settings["data"])
+    source = datasets.open_source(data if data.exists() else settings["data"], task.name)
     task_options = {**task.options, **settings["task_options"]}
     info = {"classes": list(source.classes)}
     prepared = {key: task_options[key] for key in task.prepared}
@@ -200,8 +208,10 @@ def train(settings):
         raise BadInput(settings["model"], str(error).rstrip("."), "Change its options") from error
     if settings["init"]:
         kept, fresh = transfer.transfer(presets.load(settings["init"]), model)
-        print(f"From {settings['init']}: {len(kept)} weights kept, {len(fresh)} start afresh"
-              + (f" ({', '.join(fresh[:6])}{' ...' if len(fresh) > 6 else ''})" if fresh else ""))
+        print(
+            f"From {settings['init']}: {len(kept)} weights kept, {len(fresh)} start afresh"
+            + (f" ({', '.join(fresh[:6])}{' ...' if len(fresh) > 6 else ''})" if fresh else "")
+        )
         if not kept:
             raise BadInput(settings["init"], f"none of its weights fits {settings['model']}")
 
@@ -231,7 +241,9 @@ def train(settings):
     }
     earlier = json.loads((folder / "run.json").read_text()) if settings["resume"] else {}
     if earlier and earlier["data"]["fingerprint"] != source.fingerprint:
-        raise BadInput(settings["data"], f"the data changed since {folder} began", "Start a new run")
+        raise BadInput(
+            settings["data"], f"the data changed since {folder} began", "Start a new run"
+        )
     run = {"status": "running", "seconds": earlier.get("seconds", 0.0), **record}
     before = run["seconds"]
 
@@ -260,8 +272,10 @@ def train(settings):
     )
     recorder = runs.Recorder(folder, record, task.best, settings["seed"], training)
     done = recorder.restore(model)
-    print(f"{model.name}: {model.count_params():,} parameters; "
-          f"{len(splits['train']):,} training examples; run folder {folder}")
+    print(
+        f"{model.name}: {model.count_params():,} parameters; "
+        f"{len(splits['train']):,} training examples; run folder {folder}"
+    )
     if done:
         print(f"Going on after epoch {done} of {epochs}")
     status = "finished"

@@ -15,6 +15,7 @@ import json
 import pathlib
 import re
 import sys
+import textwrap
 
 from datasets.source import BadInput, Example, Examples, Source
 
@@ -128,7 +129,7 @@ def load(name, data_dir=None) -> Source:
     try:
         builder = _prepare(tfds, name, data_dir)
     except Exception as error:  # downloads fail in the ways of some hundred authors
-        reason = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+        reason = textwrap.shorten(str(error), 200, placeholder=" ...").rstrip(".")
         why = f"it could not be prepared ({type(error).__name__}: {reason})"
         raise BadInput(name, why, "Check disk space and the network, then try again") from error
     return _source(tfds, builder)

@@ -1,7 +1,7 @@
 """From examples to batches: every example is prepared once, into arrays that all runs share.
 
-    splits, facts = prepare(source, ...)  # decoded, cut, sampled; cached on disk by fingerprint
-    Batches(splits["train"], 32, ...)     # what model.fit takes
+splits, facts = prepare(source, ...)  # decoded, cut, sampled; cached on disk by fingerprint
+Batches(splits["train"], 32, ...)     # what model.fit takes
 """
 
 import dataclasses
@@ -136,12 +136,12 @@ def read(examples, bad):
         bad: a list; the `BadInput` of each example that cannot be read is appended.
 
     Yields:
-        (number of the example, its dictionary).
+        (name of the example, its dictionary).
     """
     bar = keras.utils.Progbar(len(examples), unit_name="example") if sys.stdout.isatty() else None
     for number, example in enumerate(examples):
         try:
-            yield number, example.read()
+            yield example.name, example.read()
         except BadInput as error:
             bad.append(error)
         if bar:
@@ -158,19 +158,21 @@ def _write(folder, source, measure, cut, prepare, fields, skip_bad):
     examples = [example for _, example in read(some, [])]
     for field in fields:
         if examples and field not in examples[0]:
+            held, needed = ", ".join(examples[0]), ", ".join(fields)
             raise BadInput(
                 source.name,
-                f"its examples hold {', '.join(examples[0])}, and this task needs {', '.join(fields)}",
+                f"its examples hold {held}, and this task needs {needed}",
                 "Choose a model for another task (python -m zoo list), or other data",
             )
     constants = measure(examples) if examples else {}
     bad = []
     for split, examples in source.splits.items():
-        writer = _Writer(folder / split)
-        for number, example in read(examples, bad):
+        writer, files = _Writer(folder / split), {}
+        for number, (name, example) in enumerate(read(examples, bad)):
+            file = files.setdefault(name.partition("#")[0], len(files))
             for piece in cut(example):
                 x, y = prepare(piece, constants)
-                writer.add({"x": x, "y": y}, (number, piece.get("block", 0)))
+                writer.add({"x": x, "y": y}, (file, number, piece.get("block", 0)))
         writer.close()
         if not writer.groups and not bad:
             raise BadInput(source.name, f"its split {split!r} holds no examples")
@@ -187,7 +189,7 @@ def _write(folder, source, measure, cut, prepare, fields, skip_bad):
 
 
 class _Writer:
-    """Appends examples to one raw file an array, so that data larger than memory can be prepared."""
+    """Appends examples to one raw file an array, so that memory does not bound the data."""
 
     def __init__(self, folder):
         folder.mkdir()
@@ -207,12 +209,12 @@ class _Writer:
     def close(self):
         for file in self.files.values():
             file.close()
-        np.save(self.folder / "groups.npy", np.array(self.groups, np.int64).reshape(-1, 2))
+        np.save(self.folder / "groups.npy", np.array(self.groups, np.int64).reshape(-1, 3))
         (self.folder / "about.json").write_text(json.dumps(self.about))
 
 
 def _load(folder):
-    """Return a split's arrays, large ones mapped, and the groups (n, 2) of its rows."""
+    """Return a split's arrays, large ones mapped, and its rows' (file, example, block), (n, 3)."""
     groups, arrays = np.load(folder / "groups.npy"), {}
     for name, about in json.loads((folder / "about.json").read_text()).items():
         shape = (len(groups), *about["shape"])
@@ -228,9 +230,9 @@ def _load(folder):
 def _split(stored):
     """Give each split its rows, cutting those that the source does not bring from its training.
 
-    Pieces of one example stay together, unless there are but one or two examples: then those of
-    one block do. Labels that are one integer an example are spread evenly. The seed is fixed, so
-    that all members of an ensemble have the same splits.
+    What comes from one file stays together; where there are fewer than three files, what comes
+    from one example, and then from one block. Labels that are one integer a file are spread evenly.
+    The seed is fixed, so that all members of an ensemble have the same splits.
     """
     splits = {
         split: Arrays(arrays["x"], arrays["y"], np.arange(len(groups)))
@@ -240,15 +242,17 @@ def _split(stored):
     if not missing:
         return splits
     name = next(split for split in SPLITS if split in stored)
-    arrays, (numbers, blocks) = stored[name][0], stored[name][1].T
-    if len(np.unique(numbers)) < 3:
-        numbers = numbers * (blocks.max() + 1) + blocks
-    members, place, member = np.unique(numbers, return_index=True, return_inverse=True)
-    if len(members) < 3:
+    arrays, groups = stored[name]
+    for level in (1, 2, 3):
+        members, member = np.unique(groups[:, :level], axis=0, return_inverse=True)
+        if len(members) >= 3:
+            break
+    else:
         raise BadInput("The data", f"{len(members)} examples are too few to split", "Add more")
-    y = arrays["y"]
-    labelled = isinstance(y, np.ndarray) and y.ndim == 1 and y.dtype.kind in "iu"
-    strata = y[place] if labelled else np.zeros(len(members), int)
+    y, place = arrays["y"], np.unique(member, return_index=True)[1]
+    strata = np.zeros(len(members), int)
+    if isinstance(y, np.ndarray) and y.ndim == 1 and np.array_equal(y, y[place][member]):
+        strata = y[place]
     rng, owner = np.random.default_rng(0), np.full(len(members), "train", dtype="<U10")
     for value in np.unique(strata):
         order = rng.permutation(np.flatnonzero(strata == value))
@@ -259,4 +263,3 @@ def _split(stored):
     for split in ("train", *missing):
         splits[split] = Arrays(arrays["x"], y, np.flatnonzero(owner[member] == split))
     return splits
-

@@ -48,7 +48,7 @@ class Examples:
 
     @classmethod
     def of(cls, items: Sequence, read: Callable, name: Callable = str) -> "Examples":
-        """Make examples from a sequence: `read(item)` gives the dictionary, `name(item)` its name."""
+        """Make examples of a sequence: `read(item)` gives the dictionary, `name(item)` its name."""
         return cls(
             len(items),
             lambda: (Example(name(item), lambda item=item: read(item)) for item in items),

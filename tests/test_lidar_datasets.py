@@ -125,7 +125,7 @@ def test_meshes_are_sound_and_stand_on_the_ground(kind):
         ("car", (3.6, 4.9), (1.6, 2.25), (1.38, 1.85)),  # widths with mirrors
         ("van", (4.6, 6.0), (1.85, 2.6), (1.95, 2.7)),
         ("truck", (6.5, 12), (2.3, 2.6), (2.4, 4.0)),
-        ("cyclist", (1.5, 1.9), (0.4, 0.9), (1.3, 2.3)),
+        ("cyclist", (1.5, 1.9), (0.4, 1.0), (1.25, 2.3)),
         ("pedestrian", (0.2, 1.6), (0.3, 0.9), (1.0, 2.1)),
     ],
 )
@@ -157,6 +157,15 @@ def test_objects_are_as_documented(seen, kind):
         assert -0.5 < points[:, 2].min() < 2.0 and points[:, 2].max() < 4
         assert objects.LEAST_SEEN <= share <= 1
         assert 2 < np.linalg.norm(place[:2]) < objects.FARTHEST + 10
+
+
+@pytest.mark.parametrize(
+    ("kind", "longest"), [("car", 5.2), ("cyclist", 2.1), ("pedestrian", 1.8), ("van", 6.4)]
+)
+def test_objects_hold_no_points_of_ground_or_neighbours(kind, longest):
+    for seed in range(15):
+        points = objects.seen_object(np.random.default_rng([5, seed]), kind).points
+        assert np.linalg.norm(np.ptp(points[:, :2], axis=0)) < longest * 1.2
 
 
 @pytest.mark.parametrize("kind", objects.CLASSES)

@@ -41,7 +41,9 @@ class TestEveryTask:
     def test_augmentation_depends_on_its_entropy_alone(self, name):
         batch = toy(name)
         change = batch.task.augment(batch.options)
-        first, again, other = (np.asarray(change(batch.x, batch.y, e)[0]) for e in [(1, 2), (1, 2), (1, 3)])
+        first, again, other = (
+            np.asarray(change(batch.x, batch.y, e)[0]) for e in [(1, 2), (1, 2), (1, 3)]
+        )
         np.testing.assert_array_equal(first, again)
         assert np.abs(first - other).max() > 0.01
         assert first.shape == batch.x.shape and first.dtype == batch.x.dtype
@@ -103,7 +105,10 @@ def test_repeated_points_are_void_and_the_others_come_first():
 
 
 def test_metric_size_survives_the_dataset_constant_and_not_the_unit_ball():
-    small, large = np.ones((4, 3)) * [[1], [-1], [1], [-1]], np.ones((4, 3)) * [[5], [-5], [5], [-5]]
+    small, large = (
+        np.ones((4, 3)) * [[1], [-1], [1], [-1]],
+        np.ones((4, 3)) * [[5], [-5], [5], [-5]],
+    )
     by = lambda how: [clouds.normalize(c, {"radius": 2.0}, how) for c in (small, large)]  # noqa: E731
     one, other = by("dataset")
     np.testing.assert_allclose(other, 5 * one)

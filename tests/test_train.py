@@ -61,8 +61,9 @@ def own_cache(cache):
 def finished(data):
     """Train four epochs without a break; return the run folder and what was printed."""
     out = data.parent / "whole"
-    status, printed, errors = run("--model", "pointnet", "--data", data, "--epochs", 4, "--seed", 3,
-                                  *SMALL, "--out", out)
+    status, printed, errors = run(
+        "--model", "pointnet", "--data", data, "--epochs", 4, "--seed", 3, *SMALL, "--out", out
+    )
     assert status == 0, errors
     return out / "pointnet-shapes-1", printed
 
@@ -190,7 +191,9 @@ def test_transfer_keeps_what_fits_and_rebuilds_the_head(finished, data):
     out = data.parent / "transfer"
     status, printed, errors = run(*words, "--epochs", 1, "--no-jit", "--init", folder, "--out", out)
     assert status == 0, errors
-    kept, fresh = re.search(r"(\d+) weights kept, (\d+) start afresh \((.*)\)", printed).groups()[:2]
+    kept, fresh = re.search(r"(\d+) weights kept, (\d+) start afresh \((.*)\)", printed).groups()[
+        :2
+    ]
     assert (int(kept), int(fresh)) == (len(weights(folder)) - 2, 2)
     assert "logits/kernel" in printed and "logits/bias" in printed
     assert read(out / "pointnet-three-1")["options"]["width"] == 0.125

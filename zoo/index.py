@@ -80,7 +80,7 @@ def _rows(path):
 
 
 def _headline(docstring):
-    """Split a model file's docstring: the idea in a sentence, and the citation up to its address."""
+    """Split a model file's docstring: the idea, and the citation up to its address."""
     first, _, rest = docstring.partition("\n\n")
     citation = " ".join(rest.split("\n\n")[0].split())
     words = citation.split(" ")

@@ -17,5 +17,6 @@ def predict(model, x, batch_size):
     for start in range(0, count, batch_size):
         rows = np.arange(start, start + batch_size)
         rows[rows >= count] = start
-        batches.append(model.predict_on_batch(keras.tree.map_structure(lambda a: a[rows], x)))
+        batch = keras.tree.map_structure(lambda array, rows=rows: array[rows], x)
+        batches.append(model.predict_on_batch(batch))
     return keras.tree.map_structure(lambda *parts: np.concatenate(parts)[:count], *batches)

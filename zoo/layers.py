@@ -10,7 +10,7 @@ register = keras.saving.register_keras_serializable("zoo")
 
 
 def reseed(layer, entropy):
-    """Set the state of every random generator inside a layer or a model from a tuple of integers."""
+    """Set the state of every random generator in a layer or model from a tuple of integers."""
     states = [variable for variable in layer.variables if "seed_generator" in variable.path]
     for i, variable in enumerate(states):
         words = np.random.SeedSequence([*entropy, i]).generate_state(2)

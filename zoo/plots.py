@@ -78,7 +78,8 @@ def clouds(panels, legend=(), columns=4, size=3.0):
     """
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(size * columns, size * rows + 0.5 * bool(legend)), layout="constrained")
+    height = size * rows + 0.5 * bool(legend)
+    figure = Figure(figsize=(size * columns, height), layout="constrained")
     for i, (points, colours, title, ink) in enumerate(panels, start=1):
         axes = figure.add_subplot(rows, columns, i, projection="3d")
         dot = np.clip(4000 / max(len(points), 1), 0.6, 8.0) * (size / 3.0) ** 2

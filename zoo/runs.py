@@ -37,8 +37,8 @@ def write_json(path, value):
 def environment():
     """Return the versions and the machine that a result depends on."""
     packages = ("keras", "tensorflow", "jax", "torch", "numpy", "open3d-cpu", "open3d")
-    installed = {found.metadata["Name"]: found.version for found in importlib.metadata.distributions()}
-    versions = {name: installed[name] for name in packages if name in installed}
+    found = {one.metadata["Name"]: one.version for one in importlib.metadata.distributions()}
+    versions = {name: found[name] for name in packages if name in found}
     machine = f"{_processor()}, {os.cpu_count()} cores"
     return {
         "versions": {"python": platform.python_version(), **versions},

@@ -103,8 +103,8 @@ def operation(module, name):
     Without a module: that of `Functional`, or the operations on tensors.
     """
     functional = keras.Model.__module__.removesuffix("model") + "functional"
-    prefix = "keras.src.ops."
-    modules = [module] if module else [functional, *(m for m in sys.modules if m.startswith(prefix))]
+    ops = [name for name in sys.modules if name.startswith("keras.src.ops.")]
+    modules = [module] if module else [functional, *ops]
     for found in (vars(sys.modules[m]).get(name) for m in modules if m in sys.modules):
         if isinstance(found, type) and issubclass(found, keras.Operation):
             return found

@@ -1,24 +1,27 @@
 """Saved models: one file that holds everything, written whole or not at all, read without trust.
 
 A `.keras` file is Keras' own zip archive. What a person must know to use the model (task, classes,
-options of the data) is kept in its `metadata.json`, where Keras keeps its version and reads nothing.
+options of the data) is kept in its `metadata.json`, where Keras notes its version and reads
+nothing; a member more would make Keras unpack the whole archive to disk.
 """
 
-import hashlib
 import importlib
 import json
 import os
 import pathlib
 import shutil
-import tempfile
 import zipfile
 
 import keras
 
 from zoo import index, safety
+from zoo.presets import sha256
+
+__all__ = ["load", "record", "save", "sha256"]
 
 RECORD = "zoo"  # key in metadata.json
-CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", ("model.weights.h5", "model.weights.npz")
+CONFIG, METADATA = "config.json", "metadata.json"
+WEIGHTS = ("model.weights.h5", "model.weights.npz")
 HDF5 = (".h5", ".hdf5")
 SLACK = 1 << 20  # bytes; zeros compress well, so small members may
 
@@ -36,24 +39,25 @@ def save(model, path, record):
     """
     path = pathlib.Path(path)
     metadata = {"keras_version": keras.__version__, RECORD: record}
-    with tempfile.TemporaryDirectory(prefix=f".{path.stem}-", dir=path.parent) as folder:
-        plain, whole = pathlib.Path(folder, "plain.keras"), pathlib.Path(folder, "whole.keras")
-        compiled, optimizer = model.compiled, vars(model).pop("optimizer", None)
-        model.compiled = False
-        try:
-            model.save(plain)
-        finally:
-            model.compiled = compiled
-            if optimizer is not None:
-                vars(model)["optimizer"] = optimizer
-        with zipfile.ZipFile(plain) as source, zipfile.ZipFile(whole, "w") as target:
-            target.writestr(zipfile.ZipInfo(METADATA), json.dumps(metadata, indent=1))
-            for name in sorted(set(source.namelist()) - {METADATA}):
-                with source.open(name) as old, target.open(zipfile.ZipInfo(name), "w") as new:
-                    shutil.copyfileobj(old, new)
-        with open(whole, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(whole, path)
+    plain = path.with_name(f".{path.stem}.plain.keras")
+    whole = path.with_name(f".{path.stem}.whole")
+    compiled, optimizer = model.compiled, vars(model).pop("optimizer", None)
+    model.compiled = False
+    try:
+        model.save(plain)
+    finally:
+        model.compiled = compiled
+        if optimizer is not None:
+            vars(model)["optimizer"] = optimizer
+    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(whole, "w") as target:
+        target.writestr(zipfile.ZipInfo(METADATA), json.dumps(metadata, indent=1))
+        for name in sorted(set(source.namelist()) - {METADATA}):
+            with source.open(name) as old, target.open(zipfile.ZipInfo(name), "w") as new:
+                shutil.copyfileobj(old, new)
+    plain.unlink()
+    with open(whole, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(whole, path)
 
 
 def record(path):
@@ -90,15 +94,9 @@ def load(path):
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # whatever a damaged file makes of Keras
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise trouble(
-            path, f"Keras {keras.__version__} cannot load it ({first[:300]})", "Save it again"
-        ) from error
-
-
-def sha256(path):
-    """Return the SHA-256 of a file, 64 hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        remedy = "Save it as .keras" if path.suffix.lower() in HDF5 else "Save it again"
+        why = f"Keras {keras.__version__} cannot load it ({first[:300]})"
+        raise trouble(path, why, remedy) from error
 
 
 def configuration(path):
@@ -138,7 +136,9 @@ def archive(path):
     for info in infos:
         parts = info.filename.replace("\\", "/").split("/")
         if ".." in parts or parts[0] == "" or ":" in parts[0]:
-            raise trouble(path, f"its member {info.filename!r} points out of the archive", "Delete it")
+            raise trouble(
+                path, f"its member {info.filename!r} points out of the archive", "Delete it"
+            )
         if info.file_size > 100 * info.compress_size + SLACK:
             size = f"{info.file_size / 2**20:.0f} MiB"
             raise trouble(path, f"its member {info.filename!r} swells to {size}", "Delete it")

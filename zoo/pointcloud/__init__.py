@@ -2,5 +2,3 @@
 
 from zoo.pointcloud.pointnet import PointNet
 from zoo.pointcloud.pointnet_segmentation import PointNetSegmentation
-
-__all__ = ["PointNet", "PointNetSegmentation"]

@@ -8,7 +8,6 @@ Departures: none in the layers.
 import keras
 from keras import layers, ops
 
-from zoo.blocks import dense_norm
 from zoo.pointcloud.pointnet import align, mlp
 from zoo.registry import register
 
@@ -79,6 +78,5 @@ def parts(points, category, num_objects, width):
 
 def join(local, whole):
     """Set the vector of the whole set (B, D) beside each point's own: (B, N, sum of C + D)."""
-    whole = ops.expand_dims(whole, 1)
-    whole = ops.broadcast_to(whole, (*ops.shape(local[0])[:2], whole.shape[-1]))
+    whole = ops.expand_dims(whole, 1) + ops.zeros_like(local[0][..., :1])  # N may be unknown
     return layers.Concatenate(name="join")([*local, whole])

@@ -35,20 +35,28 @@ def sample(points, count, how="random"):
     return chosen
 
 
-def radius(centred):
-    """Root mean square distance (metres) of clouds' points from their centres: the data's scale."""
-    squares = [np.mean(np.sum(points.astype(np.float64) ** 2, axis=1)) for points in centred]
+def settle(points):
+    """Move points (n, 3) so that the middle of their extent and the ground are at the origin."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    ground = np.percentile(points[:, 2], 1)  # a stray return below the ground is no ground
+    return (points - np.array([*(low + high)[:2] / 2, ground])).astype(np.float32)
+
+
+def radius(settled):
+    """Root mean square distance (metres) of settled clouds' points from their origins."""
+    squares = [np.mean(np.sum(points.astype(np.float64) ** 2, axis=1)) for points in settled]
     return float(np.sqrt(np.mean(squares)))
 
 
-def normalize(centred, info, how):
-    """Divide centred points (n, 3) by the data set's radius, or by their own largest one.
+def normalize(settled, info, how):
+    """Divide settled points (n, 3) by the data set's radius, or by their own largest one.
 
     Outdoors the size in metres tells a car from a lorry, so the constant is the default.
     """
     if how == "dataset":
-        return centred / np.float32(info["radius"])
+        return settled / np.float32(info["radius"])
     if how == "unit_ball":
+        centred = settled - settled.mean(axis=0)
         return centred / max(np.sqrt(np.sum(centred**2, axis=1)).max(), np.float32(1e-6))
     raise ValueError(f"normalize is {how!r}: it can be 'dataset' or 'unit_ball'")
 

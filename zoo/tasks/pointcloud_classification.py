@@ -15,8 +15,7 @@ def arguments(info, options):
 
 def measure(examples, options):
     """Return the data set's radius in metres, the constant that its clouds are divided by."""
-    centred = (example["points"] - example["points"].mean(axis=0) for example in examples)
-    return {"radius": clouds.radius(list(centred))}
+    return {"radius": clouds.radius([clouds.settle(example["points"]) for example in examples])}
 
 
 def cut(example, options):
@@ -25,10 +24,10 @@ def cut(example, options):
 
 
 def prepare(piece, info, options):
-    """Return points (N, 3) float32 about their centre, normalised, and the label."""
+    """Return points (N, 3) float32, settled and normalised, and the label."""
     points = np.asarray(piece["points"], np.float32)[:, :3]
     chosen = clouds.sample(points, options["points"], options["sampling"])
-    x = clouds.normalize(points - points.mean(axis=0), info, options["normalize"])[chosen]
+    x = clouds.normalize(clouds.settle(points), info, options["normalize"])[chosen]
     return x, np.int32(piece["label"]) if "label" in piece else None
 
 

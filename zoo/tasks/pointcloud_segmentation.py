@@ -16,7 +16,7 @@ def arguments(info, options):
 def measure(examples, options):
     """Return the radius in metres of the data set's blocks, the constant they are divided by."""
     pieces = [piece for example in examples for piece in cut(example, options)]
-    return {"radius": clouds.radius([settle(piece["points"]) for piece in pieces])}
+    return {"radius": clouds.radius([clouds.settle(piece["points"]) for piece in pieces])}
 
 
 def cut(example, options):
@@ -43,20 +43,13 @@ def cut(example, options):
     return pieces
 
 
-def settle(points):
-    """Move points (n, 3) so that the middle of their extent and the ground are at the origin."""
-    low, high = points.min(axis=0), points.max(axis=0)
-    ground = np.percentile(points[:, 2], 1)  # a stray return below the ground is no ground
-    return (points - np.array([*(low + high)[:2] / 2, ground])).astype(np.float32)
-
-
 def prepare(piece, info, options):
     """Return points (N, 3) float32, normalised, and labels (N,); repeated points are void, -1."""
     count = options["points"]
     chosen = clouds.sample(piece["points"], count, options["sampling"])
     if len(piece["points"]) <= count:
         chosen = np.concatenate([np.arange(len(piece["points"])), chosen[len(piece["points"]) :]])
-    x = clouds.normalize(settle(piece["points"]), info, options["normalize"])[chosen]
+    x = clouds.normalize(clouds.settle(piece["points"]), info, options["normalize"])[chosen]
     if "labels" not in piece:
         return x, None
     y = piece["labels"][chosen].astype(np.int32)

@@ -1,0 +1,103 @@
+"""The generated parts of README.md, from the sources and the run.json files.
+
+python -m benchmarks.tables     # or: make table
+"""
+
+import json
+import pathlib
+import re
+import statistics
+
+from zoo import index
+
+ROOT = pathlib.Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def main():
+    """Write README.md again."""
+    path = ROOT / "README.md"
+    path.write_text(refreshed(path.read_text()))
+
+
+def refreshed(text):
+    """Return README's text with each part between `<!-- NAME -->` and `<!-- end -->` made anew."""
+    for name, make in {"models": models, "presets": presets, "results": results}.items():
+        block = f"<!-- {name} -->\n{make()}\n<!-- end -->"
+        text = re.sub(
+            rf"<!-- {name} -->.*?<!-- end -->", lambda _, b=block: b, text, flags=re.DOTALL
+        )
+    return text
+
+
+def models():
+    """Return the table of models."""
+    rows = [
+        (
+            f"[`{row.name}`]({row.file})",
+            row.task.replace("_", " "),
+            f"{row.parameters:,}",
+            row.source,
+        )
+        for row in index.models().values()
+    ]
+    return table(("model", "task", "parameters", "paper"), rows)
+
+
+def presets():
+    """Return the table of presets."""
+    rows = []
+    for name, card in index.presets().items():
+        test = card["scores"]["test"]
+        scores = ", ".join(f"{key.replace('_', ' ')} {test[key]:.3f}" for key in numbers(test))
+        rows.append((f"`{name}`", f"`{card['model']}`", card["data"]["name"], scores))
+    return table(("preset", "model", "data", "test"), rows)
+
+
+def results():
+    """Return the table of results: one row a command, runs that differ in their seed together."""
+    groups = {}
+    for path in sorted(RESULTS.glob("*/run.json")):
+        run = json.loads(path.read_text())
+        command = re.sub(r" --(seed|out) \S+", "", run["settings"]["command"])
+        groups.setdefault(command, []).append(run)
+    rows = []
+    for command, runs in sorted(groups.items(), key=lambda item: item[1][0]["data"]["name"]):
+        tests = [run["scores"]["test"] for run in runs]
+        scores = ", ".join(summary(key, [test[key] for test in tests]) for key in numbers(tests[0]))
+        minutes = statistics.mean(run["seconds"] for run in runs) / 60
+        sizes = runs[0]["data"]["sizes"]
+        rows.append(
+            (
+                runs[0]["data"]["name"],
+                f"{sizes['train']:,} / {sizes['test']:,}",
+                scores,
+                f"{minutes:.1f}",
+                runs[0]["machine"],
+                f"`{command}`",
+            )
+        )
+    return table(("data", "train / test", "test score", "minutes", "machine", "command"), rows)
+
+
+def numbers(scores):
+    """Return the names of the scores that are one number."""
+    return [key for key, value in scores.items() if isinstance(value, float)]
+
+
+def summary(key, values):
+    """Say one score, with its spread where there are several runs."""
+    text = f"{key.replace('_', ' ')} {statistics.mean(values):.3f}"
+    if len(values) > 1:
+        text += f" ± {statistics.stdev(values):.3f} ({len(values)} seeds)"
+    return text
+
+
+def table(head, rows):
+    """Return a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+if __name__ == "__main__":
+    main()

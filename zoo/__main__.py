@@ -1,0 +1,218 @@
+"""Use the zoo: list and show models, predict with trained ones, export them, publish presets.
+
+python -m zoo list
+python -m zoo show pointnet
+python -m zoo predict runs/pointnet-lidar_objects-1 my_scans/
+python -m zoo export runs/pointnet-lidar_objects-1 --format onnx --out pointnet.onnx
+python -m zoo card runs/pointnet-lidar_objects-1 --name pointnet_lidar_objects
+
+Nothing heavy is imported before the command line has been understood.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import pathlib
+import sys
+
+from datasets.source import BadInput
+from zoo import describe, formats, index, presets, terminal
+from zoo.registry import unknown
+
+
+def main(arguments=None):
+    """Run the command; return its exit status."""
+    args = parse(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return args.run(args)
+    except ValueError as error:
+        return complain(str(error))
+    except BrokenPipeError:  # "| head" has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+
+
+def complain(message):
+    """Print a message about something wrong; return the exit status it leads to."""
+    print(f"zoo: {message}", file=sys.stderr)
+    return 2
+
+
+def parse(arguments):
+    """Turn the command line into settings, or leave with a message."""
+    parser = terminal.Parser(
+        "python -m zoo", description=__doc__.split("\n")[0], allow_abbrev=False
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name, run, text):
+        sub = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        sub.set_defaults(run=run)
+        return sub.add_argument
+
+    trained = "preset, run folder, or .keras or .h5 file"
+    add = command("list", run_list, "list the models")
+    add("--task", metavar="NAME", help="those of one task only")
+    add("--json", action="store_true", help="for programs")
+    add = command("show", run_show, "describe a model: idea, paper, options, layers")
+    add("name", metavar="NAME", help=f"a model, or a {trained}")
+    add = command("predict", run_predict, "predict files with a trained model")
+    add("model", metavar="MODEL", help=trained)
+    add("files", metavar="FILE", nargs="+", help="files, or folders of them")
+    add("--out", metavar="DIR", help="a new folder (predictions-1, -2, ...)")
+    add("--batch-size", type=count(1), default=16, metavar="B", help="pieces a step (16)")
+    add("--pictures", type=count(0), default=100, metavar="N", help="draw at most so many (100)")
+    add = command("export", run_export, "write a trained model for other programs")
+    add("model", metavar="MODEL", help=trained)
+    add("--format", choices=formats.FORMATS, required=True)
+    add("--out", metavar="FILE", required=True, type=pathlib.Path, help="must not exist yet")
+    add = command("card", run_card, "make a finished run a preset of the zoo")
+    add("folder", metavar="RUN", help="the run folder")
+    add("--name", required=True, help="of the preset: <model>_<data>")
+    add("--source", default="", help="where the data come from")
+    add("--licence", default="", help="of the data")
+    add("--url", default="", help="where the file can be fetched, if it is not to be copied")
+    add("--replace", action="store_true", help="write over the preset of that name")
+    return parser.parse_args(arguments)
+
+
+def count(least):
+    """Return a converter to an integer that is not below `least`."""
+
+    def convert(text):
+        if int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text} is below {least}")
+        return int(text)
+
+    convert.__name__ = "int"
+    return convert
+
+
+def run_list(args):
+    """Print the models."""
+    if args.task is not None and args.task not in index.tasks():
+        raise ValueError(unknown("task", args.task, index.tasks()))
+    rows = describe.listing(args.task)
+    print(json.dumps(rows, indent=1) if args.json else describe.listed(rows))
+    return 0
+
+
+def run_show(args):
+    """Print a model's page."""
+    if args.name in index.models():
+        terminal.import_keras()
+        from zoo import registry
+
+        model = registry.get(args.name)
+        print(describe.model_page(args.name, model.builder(**model.paper)))
+        return 0
+    path = presets.locate(args.name, also=index.models())
+    terminal.import_keras()
+    from zoo import saving
+
+    model, run = saving.load(path), path.parent / "run.json"
+    record = index.presets().get(args.name) or saving.record(path)
+    if run.is_file():
+        record = {**record, **json.loads(run.read_text())}
+    print(describe.trained_page(args.name, record, model))
+    return 0
+
+
+def run_predict(args):
+    """Predict files: print a table, and write it with what belongs to each file into a folder."""
+    path = presets.locate(args.model)
+    folder = vacant(args.out)
+    terminal.import_keras()
+    from zoo import prediction, saving, tasks
+
+    record = saving.record(path)
+    if not {"task", "task_options", "info"} <= record.keys():
+        raise ValueError(f"{path}: it does not say what it was trained for. Use one of train.py")
+    task = tasks.get(record["task"])
+    expand, read = readers(task.name)
+    bad = []
+
+    def note(message):
+        bad.append(message)
+        complain(message)
+
+    files = []
+    for name in args.files:
+        try:
+            files += expand([pathlib.Path(name)])
+        except BadInput as error:
+            note(str(error))
+    if not files:
+        return 2
+    predictor = prediction.Predictor(saving.load(path), task, record, args.batch_size)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for row in prediction.write_all(predictor.predict(files, read, note), folder, args.pictures):
+        rows.append(row)
+        if sys.stderr.isatty():
+            print(f"\r{len(rows)} of {len(files)} ", end="", file=sys.stderr)
+    if rows:
+        prediction.save_tables(rows, folder)
+        print(describe.rows_table(rows))
+        print(f"\n{len(rows)} of {len(rows) + len(bad)} files predicted; see {folder}/")
+    return 2 if bad else 0
+
+
+def vacant(out):
+    """Return the folder that predictions go into: the given one, or the next predictions-N.
+
+    Raises:
+        ValueError: if the given one holds something already.
+    """
+    if out is None:
+        numbers = itertools.count(1)
+        return next(p for n in numbers if not (p := pathlib.Path(f"predictions-{n}")).exists())
+    folder = pathlib.Path(out)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"{folder}: it exists already and is not empty. Name another folder")
+    return folder
+
+
+def readers(task):
+    """Return how files for a task are found (paths to paths) and read (path to example)."""
+    from datasets.readers import clouds
+
+    known = dict.fromkeys(("pointcloud_classification", "pointcloud_segmentation"), clouds)
+    if task not in known:
+        raise ValueError(f"files cannot be read for {task} yet")
+
+    def read(path):
+        cloud = known[task].read_cloud(path)
+        return {"points": cloud["points"], "offset": cloud["offset"]}  # its labels are not ours
+
+    return known[task].find_clouds, read
+
+
+def run_export(args):
+    """Export a model and say by how much its outputs differ."""
+    path = presets.locate(args.model)
+    formats.check(args.out, args.format)
+    terminal.import_keras()
+    from zoo import export, saving
+
+    difference = export.export(saving.load(path), args.out, args.format)
+    equal = (
+        f"differ from those of Keras by {difference:.2g} at most"
+        if difference
+        else "equal those of Keras"
+    )
+    print(f"{args.out}: written in {args.format} and checked: outputs {equal}")
+    return 0
+
+
+def run_card(args):
+    """Make a preset."""
+    settings = dict(source=args.source, licence=args.licence, url=args.url, replace=args.replace)
+    folder = presets.publish(args.folder, args.name, **settings)
+    print(f"{folder}: made. Load it with zoo.load({args.name!r})")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""What the zoo holds, as text for a terminal of 100 columns."""
+
+import math
+import textwrap
+
+from zoo import index
+
+COLUMNS = 100
+
+
+def listing(task=None):
+    """Return every model, or those of one task, as a list of dictionaries."""
+    made = {}
+    for preset, card in index.presets().items():
+        made.setdefault(card.get("model"), []).append(preset)
+    return [
+        {
+            "name": row.name,
+            "task": row.task,
+            "parameters": row.parameters,
+            "paper": row.source,
+            "idea": row.idea,
+            "presets": made.get(row.name, []),
+        }
+        for row in index.models().values()
+        if task in (None, row.task)
+    ]
+
+
+def listed(rows):
+    """Return a listing as text: a table for each task, in the widths that all of them share."""
+    cells = [
+        (row["name"], f"{row['parameters']:,}", row["paper"].split(", http")[0], row["presets"])
+        for row in rows
+    ]
+    titles = ("name", "parameters", "paper", ["presets"])
+    widths = [max(len(cell[i]) for cell in [titles, *cells]) for i in range(3)]
+    preset = max([len(name) for cell in cells for name in cell[3]], default=len("presets"))
+    widths[2] = max(min(widths[2], COLUMNS - 8 - widths[0] - widths[1] - preset), len("paper"))
+
+    def line(name, parameters, paper, presets):
+        paper = paper if len(paper) <= widths[2] else f"{paper[: widths[2] - 3]}..."
+        text = f"  {name:{widths[0]}}  {parameters:>{widths[1]}}  {paper:{widths[2]}}"
+        indent = " " * len(text)
+        names = presets or [""]
+        return "\n".join(
+            f"{start}  {name}".rstrip()
+            for start, name in zip([text, *[indent] * len(names)], names, strict=False)
+        )
+
+    lines = [line(*titles)]
+    for task in sorted({row["task"] for row in rows}):
+        lines += ["", task]
+        lines += [line(*cell) for row, cell in zip(rows, cells, strict=True) if row["task"] == task]
+    return "\n".join(lines)
+
+
+def model_page(name, model):
+    """Describe a registered model: idea, paper, options, and the layers of its published form."""
+    row = index.models()[name]
+    of_task = {k: v for k, v in index.tasks()[row.task]["options"].items() if k not in row.options}
+    presets = listing()[[*index.models()].index(name)]["presets"]
+    pairs = [
+        ("idea", row.idea),
+        ("paper", row.source),
+        ("task", row.task),
+        ("options", assignments(row.options) or "none"),
+        ("of its task", assignments(of_task)),
+        ("file", row.file),
+        ("presets", ", ".join(presets) or "none yet"),
+    ]
+    return f"{paragraphs(name, pairs)}\n\nAs published:\n{layer_table(model)}"
+
+
+def trained_page(source, record, model):
+    """Describe a trained model from its record (a run's, a preset's card): data, scores, layers."""
+    data = record.get("data", {})
+    options = {**record.get("arguments", {}), **record.get("options", {})}
+    test = record.get("scores", {}).get("test", {})
+    info = record.get("info", {})
+    made = [
+        ("model", record.get("model", model.name)),
+        ("options", assignments(options)),
+        ("task", record.get("task", "")),
+        ("classes", ", ".join(info.get("classes", []))),
+        ("data", ", ".join(str(data[key]) for key in ("name", "source", "licence") if key in data)),
+        ("test", ", ".join(f"{k} {v:.4f}" for k, v in test.items() if isinstance(v, float))),
+        ("command", record.get("command", record.get("settings", {}).get("command", ""))),
+        ("trained", trained(record)),
+        ("sha256", record.get("sha256", "")),
+    ]
+    return f"{paragraphs(source, [pair for pair in made if pair[1]])}\n\n{layer_table(model)}"
+
+
+def assignments(options):
+    """Return options as `--set` takes them."""
+    return ", ".join(f"{key}={value}" for key, value in options.items())
+
+
+def trained(record):
+    """Say how long the training took, and where."""
+    if "seconds" not in record:
+        return ""
+    return f"{record['seconds'] / 60:.1f} minutes on {record.get('machine', 'an unknown machine')}"
+
+
+def paragraphs(title, pairs):
+    """Return a title and named paragraphs, the text indented beside the names."""
+    width = 2 + max(len(name) for name, _ in pairs)
+    lines = [str(title)]
+    for name, text in pairs:
+        lines += textwrap.wrap(
+            text,
+            COLUMNS,
+            initial_indent=f"  {name:{width}}",
+            subsequent_indent=" " * (width + 2),
+            break_on_hyphens=False,
+        )
+    return "\n".join(lines)
+
+
+def layer_table(model):
+    """Return name, type, output shape and number of parameters of every layer as a table."""
+    rows = [("layer", "type", "output", "parameters")]
+    for layer in model.layers:
+        shape = str(getattr(layer.output, "shape", "several")).replace("None", "?")
+        rows.append((layer.name, type(layer).__name__, shape, f"{layer.count_params():,}"))
+    groups = (model.weights, model.trainable_weights)
+    counts = [sum(math.prod(weight.shape) for weight in group) for group in groups]
+    rows.append(("all", "", "", f"{counts[0]:,}"))
+    rows.append(("trainable", "", "", f"{counts[1]:,}"))
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    widths[0] = min(widths[0], COLUMNS - 8 - sum(widths[1:]))
+    lines = [
+        f"  {name[: widths[0]]:{widths[0]}}  {kind:{widths[1]}}  {shape:{widths[2]}}  "
+        f"{count:>{widths[3]}}"
+        for name, kind, shape, count in rows
+    ]
+    rule = "  " + "-" * (len(lines[0]) - 2)
+    return "\n".join([lines[0], rule, *lines[1:-2], rule, *lines[-2:]])
+
+
+def rows_table(rows):
+    """Return predictions as text: a table if it fits the width, else a paragraph for each file.
+
+    Args:
+        rows: list of dictionaries with the same keys; "file" comes first, nested ones are left out.
+    """
+    plain = [{k: readable(v) for k, v in row.items() if is_plain(v)} for row in rows]
+    titles = [*plain[0]]
+    widths = [max(len(title), *(len(row[title]) for row in plain)) for title in titles]
+    if sum(widths) + 2 * len(widths) > COLUMNS + 2:
+        return "\n".join(
+            paragraphs(row.pop("file"), [("", "  ".join(f"{k} {v}" for k, v in row.items()))])
+            for row in plain
+        )
+    lines = [dict(zip(titles, titles, strict=True)), *plain]
+    return "\n".join(
+        "  ".join(
+            f"{line[title]:{'<' if title in ('file', 'class') else '>'}{width}}"
+            for title, width in zip(titles, widths, strict=True)
+        ).rstrip()
+        for line in lines
+    )
+
+
+def is_plain(value):
+    """Tell whether a value stands in one cell of a table."""
+    return isinstance(value, str | int | float)
+
+
+def readable(value):
+    """Return a value as a person reads it."""
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

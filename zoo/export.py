@@ -1,0 +1,141 @@
+"""Exporting a model to another program's format, checked against Keras before it is handed over."""
+
+import importlib
+import importlib.util
+import json
+import pathlib
+import shutil
+import tempfile
+import warnings
+
+import keras
+import numpy as np
+
+from zoo import terminal
+from zoo.formats import FORMATS, check
+
+TOLERANCE = 1e-4  # of the largest output, or of 1 if all are smaller
+SIZES = ((2, 64), (3, 96))  # (batch, every other free dimension) of the inputs that are tried
+
+
+def export(model, path, format):
+    """Write a model in another format and compare its outputs with those of Keras.
+
+    The comparison is on random inputs (normal, or 0 and 1 where the model takes integers) of two
+    batch sizes, and of two lengths where the model leaves them free.
+
+    Args:
+        model: a `keras.Model`; one of mixed precision is exported in float32.
+        path: what to write: a `.onnx` or `.tflite` file, or a folder for "saved_model".
+        format: "onnx", "saved_model" or "litert".
+
+    Returns:
+        The largest absolute difference between the outputs.
+
+    Raises:
+        ValueError: if the path exists or has another ending, a package is missing, Keras cannot
+            export the model, or the outputs differ; then nothing is left at the path.
+    """
+    path = pathlib.Path(path)
+    check(path, format)
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(f"{path}: export works on TensorFlow. Set KERAS_BACKEND=tensorflow")
+    model = in_float32(model)
+    tries = [inputs(model, *sizes) for sizes in SIZES]
+    expected = [flat(model.predict_on_batch(x)) for x in tries]  # called, as the export demands
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
+        half = pathlib.Path(folder, f"model{FORMATS[format]}")
+        try:
+            kind = {"saved_model": "tf_saved_model"}.get(format, format)
+            with terminal.hushed(1, 2), warnings.catch_warnings(action="ignore"):
+                model.export(half, format=kind, verbose=False)
+                run = RUNNERS[format](half, model)
+                found = [run(x) for x in tries]
+        except Exception as error:  # whatever a converter makes of a model
+            first = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+            why = f"{model.name} cannot be exported to {format} ({first})"
+            raise ValueError(f"{path}: {why}") from error
+        difference, scale = compare(expected, found)
+        if not difference <= TOLERANCE * max(1.0, scale):
+            raise ValueError(
+                f"{path}: the outputs of {format} differ from those of Keras by {difference:.2g}, "
+                "so the file was not kept"
+            )
+        shutil.move(half, path)
+    return difference
+
+
+def in_float32(model):
+    """Return the model if it computes in float32, else a twin that does, with its weights."""
+    text = plain = json.dumps(keras.saving.serialize_keras_object(model))
+    for policy in ("mixed_bfloat16", "mixed_float16"):
+        plain = plain.replace(f'"{policy}"', '"float32"')
+    if plain == text:
+        return model
+    twin = keras.saving.deserialize_keras_object(json.loads(plain))
+    twin.set_weights(model.get_weights())
+    return twin
+
+
+def inputs(model, batch, free):
+    """Return random inputs in the structure of the model's, the same for the same sizes."""
+    rng = np.random.default_rng(batch)
+
+    def draw(tensor):
+        shape = [batch, *(free if size is None else size for size in tensor.shape[1:])]
+        if tensor.dtype.startswith(("int", "uint", "bool")):
+            return rng.integers(2, size=shape).astype(tensor.dtype)
+        return rng.normal(size=shape).astype(tensor.dtype)
+
+    return keras.tree.map_structure(draw, model.input)
+
+
+def flat(outputs):
+    """Return outputs in any structure as a list; a dictionary's in the order of its names."""
+    if isinstance(outputs, dict):
+        return [np.asarray(outputs[name]) for name in sorted(outputs)]
+    return [np.asarray(output) for output in keras.tree.flatten(outputs)]
+
+
+def compare(expected, found):
+    """Return the largest absolute difference, NaN if there is a NaN, and the largest output."""
+    difference = scale = 0.0
+    for wanted, got in zip(sum(expected, []), sum(found, []), strict=True):
+        if wanted.shape != got.shape:
+            raise ValueError(f"an output has shape {got.shape} instead of {wanted.shape}")
+        error = np.abs(wanted.astype(np.float64) - got.astype(np.float64))
+        difference = np.maximum(difference, np.max(error, initial=0.0))
+        scale = max(scale, float(np.max(np.abs(wanted), initial=0.0)))
+    return float(difference), scale
+
+
+def run_onnx(path, model):
+    """Return a function from inputs to the list of outputs of an ONNX file."""
+    runtime = importlib.import_module("onnxruntime")
+    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return lambda x: session.run(None, by_name(model, x))
+
+
+def run_saved_model(path, model):
+    """Return a function from inputs to the list of outputs of a SavedModel."""
+    layer = keras.layers.TFSMLayer(path, call_endpoint="serve")
+    return lambda x: flat(layer(x))
+
+
+def run_litert(path, model):
+    """Return a function from inputs to the list of outputs of a LiteRT file."""
+    if importlib.util.find_spec("ai_edge_litert") is not None:
+        package = importlib.import_module("ai_edge_litert.interpreter")
+    else:
+        package = importlib.import_module("tensorflow").lite
+    runner = package.Interpreter(str(path)).get_signature_runner()
+    return lambda x: flat(runner(**by_name(model, x)))
+
+
+RUNNERS = {"onnx": run_onnx, "saved_model": run_saved_model, "litert": run_litert}
+
+
+def by_name(model, x):
+    """Return inputs as a dictionary by the names that Keras gives them in what it exports."""
+    tensors, arrays = keras.tree.flatten(model.input), keras.tree.flatten(x)
+    return {tensor.name: array for tensor, array in zip(tensors, arrays, strict=True)}

@@ -1,0 +1,22 @@
+"""The formats that models are exported to, and what can be said before a model is loaded."""
+
+import importlib.util
+
+FORMATS = {"onnx": ".onnx", "saved_model": "", "litert": ".tflite"}  # endings of their files
+PACKAGES = {"onnx": ("onnx", "onnxruntime", "tf2onnx"), "saved_model": (), "litert": ()}
+
+
+def check(path, format):
+    """Raise a `ValueError` if a model cannot be exported to this path in this format."""
+    if format not in FORMATS:
+        raise ValueError(f"unknown format {format!r}: there are {', '.join(FORMATS)}")
+    if path.suffix != FORMATS[format] and FORMATS[format]:
+        raise ValueError(f"{path}: a file for {format} ends in {FORMATS[format]}")
+    if path.exists():
+        raise ValueError(f"{path}: it exists already. Remove it or choose another name")
+    if not path.parent.is_dir():
+        raise ValueError(f"{path}: there is no folder {path.parent}. Make it first")
+    missing = [name for name in PACKAGES[format] if importlib.util.find_spec(name) is None]
+    if missing:
+        needs = f'{format} needs {", ".join(missing)}. Install it: pip install ".[export]"'
+        raise ValueError(f"{path}: {needs}")

@@ -1,0 +1,125 @@
+"""From files to predictions: read, cut, predict in full batches, present, write."""
+
+import csv
+import json
+
+import keras
+import numpy as np
+
+from zoo import inference
+
+PICTURES = (".png",)
+
+
+class Predictor:
+    """Predicts files with a trained model, a few at a time, so that memory stays flat.
+
+    Small files share batches; a scan that alone fills several is predicted alone.
+
+    Args:
+        model: a `keras.Model`.
+        task: its `zoo.tasks.Task`.
+        record: what was saved with the model: "info" and "task_options" are used.
+        batch_size: pieces a step.
+    """
+
+    def __init__(self, model, task, record, batch_size):
+        self.model, self.task, self.batch_size = model, task, batch_size
+        self.info = record["info"]
+        self.options = {**task.options, **record["task_options"]}
+        tile = record.get("data", {}).get("tile_metres")
+        if tile and self.options.get("block") == 0:  # the reader cut the training scans so
+            self.options["block"] = tile
+
+    def predict(self, files, read, complain):
+        """Predict files.
+
+        Args:
+            files: their paths.
+            read: path to example, a dictionary; a `ValueError` says why it cannot be read.
+            complain: called with the message about a file that is left out.
+
+        Yields:
+            (path, row, writers) for each file, as `Task.present` makes them.
+        """
+        waiting, count = [], 0
+        for path in files:
+            try:
+                example = read(path)
+                pieces = self.task.cut(example, self.options)
+                inputs = [self.task.prepare(piece, self.info, self.options)[0] for piece in pieces]
+            except ValueError as error:
+                complain(str(error))
+                continue
+            waiting.append((path, example, pieces, inputs))
+            count += len(inputs)
+            if count >= self.batch_size:
+                yield from self._present(waiting)
+                waiting, count = [], 0
+        if waiting:
+            yield from self._present(waiting)
+
+    def _present(self, waiting):
+        every = [x for *_, inputs in waiting for x in inputs]
+        x = keras.tree.map_structure(lambda *parts: np.stack(parts), *every)
+        outputs, start = inference.predict(self.model, x, self.batch_size), 0
+        for path, example, pieces, inputs in waiting:
+            rows = slice(start, start + len(inputs))
+            own = keras.tree.map_structure(lambda array, rows=rows: array[rows], outputs)
+            yield (path, *self.task.present(example, pieces, own, self.info))
+            start = rows.stop
+
+
+def write_all(results, folder, pictures):
+    """Write what predictions bring along.
+
+    Args:
+        results: (path, row, writers) of each file.
+        folder: where to; files keep their names, and their places below what they share.
+        pictures: how many to draw at most.
+
+    Yields:
+        The row of each file, with the names of the files that were written for it.
+    """
+    taken, drawn = set(), 0
+    for path, row, writers in results:
+        written = []
+        for ending, write in writers.items():
+            if ending in PICTURES:
+                drawn += 1
+                if drawn > pictures:
+                    continue
+            target = free(folder, path, ending, taken)
+            write(target)
+            written.append(target.name)
+        yield {"file": str(path), **row, "written": written}
+
+
+def free(folder, path, ending, taken):
+    """Return a path in the folder that nothing has taken, named after the input."""
+    stem, number = f"{path.stem}", 1
+    while (name := f"{stem}{f'-{number}' * (number > 1)}{ending}") in taken:
+        number += 1
+    taken.add(name)
+    return folder / name
+
+
+def save_tables(rows, folder):
+    """Write predictions.json, and predictions.csv with nested values as columns of their own."""
+    (folder / "predictions.json").write_text(json.dumps(rows, indent=1) + "\n")
+    lines = [unnested(row) for row in rows]
+    with open(folder / "predictions.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, [*lines[0]])
+        writer.writeheader()
+        writer.writerows(lines)
+
+
+def unnested(row):
+    """Return a row without nesting: inner names follow the outer one and a full stop."""
+    flat = {}
+    for key, value in row.items():
+        if isinstance(value, dict):
+            flat.update({f"{key}.{inner}": content for inner, content in value.items()})
+        else:
+            flat[key] = " ".join(value) if isinstance(value, list) else value
+    return {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in flat.items()}
