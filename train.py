@@ -9,7 +9,6 @@ Nothing heavy is imported before the command line has been understood.
 
 import argparse
 import ast
-import difflib
 import json
 import os
 import pathlib
@@ -19,7 +18,7 @@ import time
 
 from datasets import builders
 from datasets.source import BadInput
-from zoo import index
+from zoo import index, terminal
 from zoo.registry import unknown
 
 
@@ -27,29 +26,15 @@ def main(arguments=None):
     """Run the command; return its exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        settings = parse(arguments)
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        return train(settings)
+        return train(parse(arguments))
     except BadInput as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
 
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose every error is one line that names the nearest right thing."""
-
-    def error(self, message):
-        """Print the line and leave with status 2."""
-        word = message.rpartition(": ")[2].split(" ")[0]
-        if "unrecognized" in message:
-            near = difflib.get_close_matches(word.split("=")[0], self._option_string_actions, n=2)
-            message += f" (did you mean {' or '.join(near)}?)" if near else " (see --help)"
-        self.exit(2, f"{self.prog}: {message}\n")
-
-
 def parse(arguments):
     """Turn the command line into a dictionary of settings, or leave with a message."""
-    parser = Parser("train.py", description=__doc__.split("\n")[0], allow_abbrev=False)
+    parser = terminal.Parser("train.py", description=__doc__.split("\n")[0], allow_abbrev=False)
     add = parser.add_argument
     add("--model", metavar="NAME", help="what to train; --list shows the names")
     add("--data", metavar="SOURCE", help="name of a data set, or path of your own files")
@@ -86,7 +71,7 @@ def parse(arguments):
     if not expand(args["data"]).exists() and not builders.known(args["data"]):
         near = unknown("data set", args["data"], [*builders.names()])
         parser.error(f"argument --data: no file or folder of that name, and {near}")
-    if args["init"] and not pathlib.Path(args["init"]).exists():
+    if args["init"] and not expand(args["init"]).exists():
         if args["init"] not in index.presets():
             near = unknown("preset", args["init"], index.presets())
             parser.error(f"argument --init: no file or folder of that name, and {near}")
@@ -166,67 +151,106 @@ def listing():
 
 def train(settings):
     """Train as the settings say; return the exit status."""
-    import keras
-
-    import datasets
+    began = time.time()
+    keras = terminal.import_keras()
     from datasets import pipeline
-    from zoo import inference, presets, registry, runs, saving, tasks, transfer
+    from zoo import registry, runs, saving, tasks
 
-    started = time.time()
     keras.utils.set_random_seed(settings["seed"])
     keras.config.set_dtype_policy(settings["precision"])
-    model_row = registry.get(settings["model"])
-    task = tasks.get(model_row.task)
+    task = tasks.get(registry.get(settings["model"]).task)
+    splits, record = prepare(settings, task)
+    model = build(settings, task, record)
+    if settings["resume"]:
+        run = runs.Run.opened(settings["resume"], record, began)
+    else:
+        name = f"{settings['model']}-{record['data']['name']}"
+        run = runs.Run.created(settings["out"], name, record, began)
+    count, parameters = len(splits["train"]), model.count_params()
+    print(f"{model.name}: {parameters:,} parameters; {count:,} training examples; {run.folder}")
 
-    # data
+    size, epochs, seed = settings["batch_size"], settings["epochs"], settings["seed"]
+    augment = task.augment(record["task_options"])
+    batches = pipeline.Batches(splits["train"], size, training=True, augment=augment, seed=seed)
+    steps = epochs * len(batches)
+    rate = keras.optimizers.schedules.CosineDecay(settings["learning_rate"], steps, alpha=0.01)
+    model.compile(
+        optimizer=keras.optimizers.Adam(rate),
+        loss=task.loss(record["info"]),
+        metrics=task.metrics(record["info"]),
+        jit_compile=settings["jit"],
+    )
+    recorder = runs.Recorder(run.folder, record, task.best, seed, batches)
+    done = recorder.restore(model)
+    if done:
+        print(f"Going on after epoch {done} of {epochs}")
+    status = "finished"
+    try:
+        model.fit(
+            batches,
+            validation_data=pipeline.Batches(splits["validation"], size),
+            epochs=epochs,
+            initial_epoch=done,
+            shuffle=False,
+            callbacks=[keras.callbacks.TerminateOnNaN(), recorder, *runs.tensorboard(run.folder)],
+        )
+    except KeyboardInterrupt:
+        status = "interrupted"
+        if not recorder.epochs:
+            saving.save(model, run.folder / "model.keras", record)
+    if status == "finished" and recorder.epochs < epochs:
+        status = "diverged"
+    run.note(epochs=recorder.epochs, best_epoch=recorder.best_epoch)
+    if status != "finished":
+        run.note(status=status)
+        return unfinished(status, run.folder, recorder.epochs)
+    report = evaluate(run, recorder, splits, task, size)
+    numbers = {k: v for k, v in run.record["scores"]["test"].items() if isinstance(v, float)}
+    print(f"\n{report}")
+    print(f"Run folder: {run.folder}  (best epoch {recorder.best_epoch} of {epochs})")
+    print("Test: " + ", ".join(f"{key} {value:.4f}" for key, value in numbers.items()))
+    print(f"Use it: python -m zoo predict {run.folder} FILE...")
+    return 0
+
+
+def prepare(settings, task):
+    """Prepare the data; return their splits, and the record of what the run is made of."""
+    import datasets
+    from datasets import pipeline
+    from zoo import runs, tasks
+
     data = expand(settings["data"])
     source = datasets.open_source(data if data.exists() else settings["data"], task.name)
-    task_options = {**task.options, **settings["task_options"]}
+    if settings["resume"]:
+        earlier = json.loads(pathlib.Path(settings["resume"], "run.json").read_text())["data"]
+        if earlier["fingerprint"] != source.fingerprint:
+            why = f"it changed since {settings['resume']} began"
+            raise BadInput(settings["data"], why, "Start a new run")
+    suggested = {key: source.options[key] for key in source.options if key in task.options}
+    options = {**task.options, **suggested, **settings["task_options"]}
     info = {"classes": list(source.classes)}
-    prepared = {key: task_options[key] for key in task.prepared}
-    splits, facts = pipeline.prepare(
-        source,
-        measure=lambda examples: task.measure(examples, task_options),
-        cut=lambda example: task.cut(example, task_options),
-        prepare=lambda piece, found: task.prepare(piece, {**info, **found}, task_options),
-        fields=task.fields,
-        key=f"{task.name} {json.dumps(prepared, sort_keys=True)} {tasks.fingerprint()}",
-        skip_bad=settings["skip_bad"],
-    )
-    info.update(facts["constants"])
+    read = {key: options[key] for key in task.prepared}
+    try:
+        splits, facts = pipeline.prepare(
+            source,
+            measure=lambda examples: task.measure(examples, options),
+            cut=lambda example: task.cut(example, options),
+            prepare=lambda piece, constants: task.prepare(piece, {**info, **constants}, options),
+            fields=task.fields,
+            key=f"{task.name} {json.dumps(read, sort_keys=True)} {tasks.fingerprint()}",
+            skip_bad=settings["skip_bad"],
+        )
+    except ValueError as error:
+        if isinstance(error, BadInput):
+            raise
+        raise BadInput(source.name, str(error), "Change the option: --set") from error
     for message in facts["skipped"]:
         print(f"skipped {message}")
-
-    # build
-    init = saving.record(presets.locate(settings["init"])) if settings["init"] else {}
-    same = init.get("model") == settings["model"]
-    options = {**(init["options"] if same else {}), **settings["options"]}
-    arguments = task.arguments(info, task_options)
-    try:
-        model = model_row.builder(**arguments, **options)
-    except ValueError as error:
-        raise BadInput(settings["model"], str(error).rstrip("."), "Change its options") from error
-    if settings["init"]:
-        kept, fresh = transfer.transfer(presets.load(settings["init"]), model)
-        print(
-            f"From {settings['init']}: {len(kept)} weights kept, {len(fresh)} start afresh"
-            + (f" ({', '.join(fresh[:6])}{' ...' if len(fresh) > 6 else ''})" if fresh else "")
-        )
-        if not kept:
-            raise BadInput(settings["init"], f"none of its weights fits {settings['model']}")
-
-    # the run folder
-    folder = settings["resume"] or runs.new_folder(
-        settings["out"], f"{settings['model']}-{source.name}"
-    )
-    folder = pathlib.Path(folder)
     record = {
         "model": settings["model"],
-        "arguments": arguments,
-        "options": options,
         "task": task.name,
-        "task_options": task_options,
-        "info": info,
+        "task_options": options,
+        "info": {**info, **facts["constants"]},
         "data": {
             "source": settings["data"],
             "name": source.name,
@@ -239,120 +263,68 @@ def train(settings):
         "settings": settings,
         **runs.environment(),
     }
-    earlier = json.loads((folder / "run.json").read_text()) if settings["resume"] else {}
-    if earlier and earlier["data"]["fingerprint"] != source.fingerprint:
-        raise BadInput(
-            settings["data"], f"the data changed since {folder} began", "Start a new run"
-        )
-    run = {"status": "running", "seconds": earlier.get("seconds", 0.0), **record}
-    before = run["seconds"]
+    return splits, record
 
-    def note(**changes):
-        run.update(changes, seconds=round(before + time.time() - started, 1))
-        runs.write_json(folder / "run.json", run)
 
-    note()
+def build(settings, task, record):
+    """Build the model, from another one's weights if so wished; complete the record."""
+    from zoo import presets, registry, saving, transfer
 
-    # fit
-    size, epochs = settings["batch_size"], settings["epochs"]
-    training = pipeline.Batches(
-        splits["train"],
-        size,
-        training=True,
-        augment=task.augment(task_options),
-        seed=settings["seed"],
-    )
-    steps = epochs * len(training)
-    rate = keras.optimizers.schedules.CosineDecay(settings["learning_rate"], steps, alpha=0.01)
-    model.compile(
-        optimizer=keras.optimizers.Adam(rate),
-        loss=task.loss(info),
-        metrics=task.metrics(info),
-        jit_compile=settings["jit"],
-    )
-    recorder = runs.Recorder(folder, record, task.best, settings["seed"], training)
-    done = recorder.restore(model)
-    print(
-        f"{model.name}: {model.count_params():,} parameters; "
-        f"{len(splits['train']):,} training examples; run folder {folder}"
-    )
-    if done:
-        print(f"Going on after epoch {done} of {epochs}")
-    status = "finished"
+    init, other = settings["init"], {}
     try:
-        model.fit(
-            training,
-            validation_data=pipeline.Batches(splits["validation"], size),
-            epochs=epochs,
-            initial_epoch=done,
-            shuffle=False,
-            callbacks=[keras.callbacks.TerminateOnNaN(), recorder, *tensorboard(folder)],
-        )
-    except KeyboardInterrupt:
-        status = "interrupted"
-        if not recorder.epochs:
-            saving.save(model, folder / "model.keras", record)
-        print(f"\nInterrupted after {recorder.epochs} epochs.")
-    if status == "finished" and recorder.epochs < epochs:
-        status = "diverged"
-    best = {"epochs": recorder.epochs, "best_epoch": recorder.best_epoch}
-    if status != "finished":
-        note(status=status, **best)
-        return leave(status, folder, recorder)
+        if init:
+            path = presets.locate(str(expand(init)) if expand(init).exists() else init)
+            other, trained = saving.record(path), saving.load(path)
+        same = other.get("model") == settings["model"]
+        record["options"] = {**(other["options"] if same else {}), **settings["options"]}
+        record["arguments"] = task.arguments(record["info"], record["task_options"])
+        build = registry.get(settings["model"]).builder
+        model = build(**record["arguments"], **record["options"])
+    except ValueError as error:
+        raise BadInput(settings["model"], str(error).rstrip(".")) from error
+    if init:
+        kept, fresh = transfer.transfer(trained, model)
+        if not kept:
+            raise BadInput(init, f"none of its weights fits {settings['model']}")
+        print(f"From {init}: {len(kept)} weights kept, {len(fresh)} start afresh")
+        for place in fresh:
+            print(f"  afresh: {place}")
+    return model
 
-    # score and draw
-    model = saving.load(folder / "model.keras")
-    scores, report = {}, ""
+
+def evaluate(run, recorder, splits, task, size):
+    """Score the best epoch's model on validation and test, draw, and complete the run."""
+    from zoo import inference, plots, saving
+
+    path, info = run.folder / "model.keras", run.record["info"]
+    model, scores = saving.load(path), {}
     for split in ("validation", "test"):
         x, y = splits[split].take()
         outputs = inference.predict(model, x, size)
         scores[split], report = task.score(y, outputs, info)
-    plots = {"learning_curves": draw_history(recorder.history)}
-    plots.update(task.plot(x, y, outputs, info))
-    (folder / "plots").mkdir(exist_ok=True)
-    for name, figure in plots.items():
-        figure.savefig(folder / "plots" / f"{name}.png", dpi=120)
-    (folder / "report.txt").write_text(report)
-    note(status=status, **best, scores=scores, sha256=saving.sha256(folder / "model.keras"))
+    figures = {"learning_curves": plots.learning_curves(recorder.history)}
+    figures.update(task.plot(x, y, outputs, info))
+    (run.folder / "plots").mkdir(exist_ok=True)
+    for name, figure in figures.items():
+        figure.savefig(run.folder / "plots" / f"{name}.png", dpi=120, bbox_inches="tight")
+    (run.folder / "report.txt").write_text(report)
+    run.note(status="finished", scores=scores, sha256=saving.sha256(path))
     recorder.state.unlink(missing_ok=True)
-    numbers = {key: value for key, value in scores["test"].items() if isinstance(value, float)}
-    print(f"\n{report}")
-    print(f"Run folder: {folder}  (best epoch {recorder.best_epoch} of {epochs})")
-    print("Test: " + ", ".join(f"{key} {value:.4f}" for key, value in numbers.items()))
-    print(f"Use it: python -m zoo predict {folder} FILE...")
-    return 0
+    return report
 
 
-def draw_history(history):
-    """Return the figure of the learning curves."""
-    from zoo import plots
-
-    return plots.learning_curves(history)
-
-
-def tensorboard(folder):
-    """Return the TensorBoard callback, if TensorFlow is there to write its files."""
-    import importlib.util
-
-    import keras
-
-    if importlib.util.find_spec("tensorflow") is None:
-        return []
-    return [keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False)]
-
-
-def leave(status, folder, recorder):
-    """Say how a training ended that did not finish, and return the exit status."""
+def unfinished(status, folder, epochs):
+    """Say how a training ended before its time, and return the exit status."""
     if status == "diverged":
         print(
-            f"train.py: the loss is no longer a number in epoch {recorder.epochs + 1}: stopped. "
+            f"train.py: the loss is no longer a number in epoch {epochs + 1}: stopped. "
             "Try a smaller --learning-rate, or --precision float32",
             file=sys.stderr,
         )
+    else:
+        print(f"\nInterrupted after {epochs} epochs. Go on: python train.py --resume {folder}")
     if (folder / "model.keras").exists():
         print(f"Best model so far: {folder / 'model.keras'}")
-    if status == "interrupted":
-        print(f"Go on: python train.py --resume {folder}")
     return 130 if status == "interrupted" else 1
 
 

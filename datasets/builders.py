@@ -180,6 +180,7 @@ def _source(tfds, builder):
             "licence": info.redistribution_info.license or "",
             "homepage": "" if builder.name in ours() else info.homepage or "",
         },
+        options=getattr(builder, "OPTIONS", {}),
     )
 
 

@@ -72,6 +72,7 @@ class Source:
         splits: any of "train", "validation", "test"; the splits that are missing are cut later, by
             a seed that depends on nothing but the data.
         info: further facts for the record ("licence", "homepage", "unit" ...).
+        options: what suits these data better than a task's own defaults, like {"points": 256}.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Source:
     classes: tuple[str, ...]
     splits: Mapping[str, Examples]
     info: Mapping = dataclasses.field(default_factory=dict)
+    options: Mapping = dataclasses.field(default_factory=dict)
 
 
 def fingerprint(paths: Sequence[pathlib.Path], root: pathlib.Path) -> str:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from datasets.readers import read, scans, semantic_kitti
+from datasets.readers import read, semantic_kitti
 from datasets.source import BadInput
 from tests.test_readers_clouds import write_las
 from tests.test_readers_layouts import CHANCE, SCENES, examples, put, refused
@@ -38,26 +38,15 @@ def test_velodyne_beside_labels_is_read_without_sequences(tmp_path):
     assert len(read(tmp_path, SCENES).classes) == 19
 
 
-def test_a_survey_is_cut_into_tiles_and_its_classes_are_named(tmp_path):
+def test_classes_of_a_survey_are_named_and_a_block_is_suggested(tmp_path):
     points = CHANCE.uniform(0, [25, 18, 3], (60, 3)) + [100_000, 400_000, 0]
     write_las(tmp_path / "town.laz", points)
     source = read(tmp_path / "town.laz", SCENES)
-    assert source.name == "town" and source.info["tile_metres"] == 10
+    assert source.name == "town" and source.options == {"block": 10.0}
     assert source.classes == ("other", "ground", "low vegetation")  # code 0 is no class
-    found = [example for _, example in examples(source)]
-    assert {label for e in found for label in e["labels"].tolist()} == {-1, 0, 1, 2}
-    for example in found:
-        assert len(example["points"]) == len(example["labels"]) >= 10
-        assert (np.ptp(example["points"], axis=0)[:2] <= 10.001).all()
-
-
-def test_tiles_hold_every_point_once():
-    points = CHANCE.uniform(0, 100, (5000, 3)).astype(np.float32)
-    parts = scans.tiles(points, 30)
-    assert len(parts) == 16
-    np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(5000))
-    assert len(scans.tiles(points[:4], 1)) == 1  # too few for any tile: all of them
-    assert len(scans.tiles(np.zeros((20, 3), np.float32), 10)) == 1
+    [(_, example)] = examples(source)
+    assert len(example["points"]) == len(example["labels"]) == 60
+    assert set(example["labels"].tolist()) == {-1, 0, 1, 2}
 
 
 def test_scans_with_a_label_column_and_splits(tmp_path):

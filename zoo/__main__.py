@@ -124,13 +124,12 @@ def run_predict(args):
     path = presets.locate(args.model)
     folder = vacant(args.out)
     terminal.import_keras()
-    from zoo import prediction, saving, tasks
+    from zoo import prediction, saving
 
     record = saving.record(path)
     if not {"task", "task_options", "info"} <= record.keys():
         raise ValueError(f"{path}: it does not say what it was trained for. Use one of train.py")
-    task = tasks.get(record["task"])
-    expand, read = readers(task.name)
+    expand, read = readers(record["task"])
     bad = []
 
     def note(message):
@@ -145,10 +144,11 @@ def run_predict(args):
             note(str(error))
     if not files:
         return 2
-    predictor = prediction.Predictor(saving.load(path), task, record, args.batch_size)
+    settings = dict(model=saving.load(path), record=record, batch_size=args.batch_size)
+    results = prediction.predict(files, read, note, **settings)
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
-    for row in prediction.write_all(predictor.predict(files, read, note), folder, args.pictures):
+    for row in prediction.write_all(results, folder, args.pictures):
         rows.append(row)
         if sys.stderr.isatty():
             print(f"\r{len(rows)} of {len(files)} ", end="", file=sys.stderr)
@@ -156,6 +156,8 @@ def run_predict(args):
         prediction.save_tables(rows, folder)
         print(describe.rows_table(rows))
         print(f"\n{len(rows)} of {len(rows) + len(bad)} files predicted; see {folder}/")
+    else:
+        folder.rmdir()
     return 2 if bad else 0
 
 

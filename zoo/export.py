@@ -87,7 +87,12 @@ def inputs(model, batch, free):
             return rng.integers(2, size=shape).astype(tensor.dtype)
         return rng.normal(size=shape).astype(tensor.dtype)
 
-    return keras.tree.map_structure(draw, model.input)
+    return keras.tree.map_structure(draw, entry(model))
+
+
+def entry(model):
+    """Return the model's input tensors in their structure."""
+    return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
 
 
 def flat(outputs):
@@ -137,5 +142,5 @@ RUNNERS = {"onnx": run_onnx, "saved_model": run_saved_model, "litert": run_liter
 
 def by_name(model, x):
     """Return inputs as a dictionary by the names that Keras gives them in what it exports."""
-    tensors, arrays = keras.tree.flatten(model.input), keras.tree.flatten(x)
+    tensors, arrays = keras.tree.flatten(entry(model)), keras.tree.flatten(x)
     return {tensor.name: array for tensor, array in zip(tensors, arrays, strict=True)}

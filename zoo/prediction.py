@@ -6,68 +6,58 @@ import json
 import keras
 import numpy as np
 
-from zoo import inference
+from zoo import inference, tasks
 
 PICTURES = (".png",)
 
 
-class Predictor:
-    """Predicts files with a trained model, a few at a time, so that memory stays flat.
+def predict(files, read, complain, *, model, record, batch_size):
+    """Predict files, a few at a time, so that memory stays flat.
 
     Small files share batches; a scan that alone fills several is predicted alone.
 
     Args:
+        files: their paths.
+        read: path to example, a dictionary; a `ValueError` says why it cannot be read.
+        complain: called with the message about a file that is left out.
         model: a `keras.Model`.
-        task: its `zoo.tasks.Task`.
-        record: what was saved with the model: "info" and "task_options" are used.
+        record: what was saved with the model: its task, the task's options, and info.
         batch_size: pieces a step.
+
+    Yields:
+        (path, row, writers) for each file, as `Task.present` makes them.
     """
+    task, info = tasks.get(record["task"]), record["info"]
+    options = {**task.options, **record["task_options"]}
+    waiting, count = [], 0
+    for path in files:
+        try:
+            example = read(path)
+            pieces = task.cut(example, options)
+            inputs = [task.prepare(piece, info, options)[0] for piece in pieces]
+        except ValueError as error:
+            complain(str(error))
+            continue
+        waiting.append((path, example, pieces, inputs))
+        count += len(inputs)
+        if count >= batch_size:
+            yield from present(waiting, model, task, info, batch_size)
+            waiting, count = [], 0
+    yield from present(waiting, model, task, info, batch_size)
 
-    def __init__(self, model, task, record, batch_size):
-        self.model, self.task, self.batch_size = model, task, batch_size
-        self.info = record["info"]
-        self.options = {**task.options, **record["task_options"]}
-        tile = record.get("data", {}).get("tile_metres")
-        if tile and self.options.get("block") == 0:  # the reader cut the training scans so
-            self.options["block"] = tile
 
-    def predict(self, files, read, complain):
-        """Predict files.
-
-        Args:
-            files: their paths.
-            read: path to example, a dictionary; a `ValueError` says why it cannot be read.
-            complain: called with the message about a file that is left out.
-
-        Yields:
-            (path, row, writers) for each file, as `Task.present` makes them.
-        """
-        waiting, count = [], 0
-        for path in files:
-            try:
-                example = read(path)
-                pieces = self.task.cut(example, self.options)
-                inputs = [self.task.prepare(piece, self.info, self.options)[0] for piece in pieces]
-            except ValueError as error:
-                complain(str(error))
-                continue
-            waiting.append((path, example, pieces, inputs))
-            count += len(inputs)
-            if count >= self.batch_size:
-                yield from self._present(waiting)
-                waiting, count = [], 0
-        if waiting:
-            yield from self._present(waiting)
-
-    def _present(self, waiting):
-        every = [x for *_, inputs in waiting for x in inputs]
-        x = keras.tree.map_structure(lambda *parts: np.stack(parts), *every)
-        outputs, start = inference.predict(self.model, x, self.batch_size), 0
-        for path, example, pieces, inputs in waiting:
-            rows = slice(start, start + len(inputs))
-            own = keras.tree.map_structure(lambda array, rows=rows: array[rows], outputs)
-            yield (path, *self.task.present(example, pieces, own, self.info))
-            start = rows.stop
+def present(waiting, model, task, info, batch_size):
+    """Predict the inputs of some files together; yield (path, row, writers) for each file."""
+    every = [x for *_, inputs in waiting for x in inputs]
+    if not every:
+        return
+    x = keras.tree.map_structure(lambda *parts: np.stack(parts), *every)
+    outputs, start = inference.predict(model, x, batch_size), 0
+    for path, example, pieces, inputs in waiting:
+        rows = slice(start, start + len(inputs))
+        own = keras.tree.map_structure(lambda array, rows=rows: array[rows], outputs)
+        yield (path, *task.present(example, pieces, own, info))
+        start = rows.stop
 
 
 def write_all(results, folder, pictures):

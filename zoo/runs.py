@@ -2,11 +2,14 @@
 
 import csv
 import importlib.metadata
+import importlib.util
+import itertools
 import json
 import math
 import os
 import pathlib
 import platform
+import time
 
 import keras
 import numpy as np
@@ -14,17 +17,41 @@ import numpy as np
 from zoo import layers, saving
 
 
-def new_folder(parent, name):
-    """Make and return the first of parent/name-1, -2, ... that does not exist yet."""
-    parent = pathlib.Path(parent)
-    parent.mkdir(parents=True, exist_ok=True)
-    number = 1
-    while True:
-        try:
-            (parent / f"{name}-{number}").mkdir()
-            return parent / f"{name}-{number}"
-        except FileExistsError:
-            number += 1
+class Run:
+    """A run folder and its run.json, which is written whole at every change.
+
+    Attributes:
+        folder: its path.
+        record: what run.json says.
+    """
+
+    def __init__(self, folder, record, began, seconds=0.0):
+        self.folder, self.record = pathlib.Path(folder), {"status": "running", **record}
+        self.start = began - seconds
+        self.note()
+
+    @classmethod
+    def created(cls, parent, name, record, began):
+        """Make the first of parent/name-1, -2, ... that does not exist yet."""
+        parent = pathlib.Path(parent)
+        parent.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(1):
+            try:
+                (parent / f"{name}-{number}").mkdir()
+            except FileExistsError:
+                continue
+            return cls(parent / f"{name}-{number}", record, began)
+
+    @classmethod
+    def opened(cls, folder, record, began):
+        """Go on in a folder, counting its seconds."""
+        earlier = json.loads((pathlib.Path(folder) / "run.json").read_text())
+        return cls(folder, record, began, earlier["seconds"])
+
+    def note(self, **changes):
+        """Change the record and write it."""
+        self.record.update(changes, seconds=round(time.time() - self.start, 1))
+        write_json(self.folder / "run.json", self.record)
 
 
 def write_json(path, value):
@@ -129,6 +156,13 @@ class Recorder(keras.callbacks.Callback):
         arrays = {f"v{i}": np.asarray(v) for i, v in enumerate(self._variables(self.model))}
         np.savez(half, history=json.dumps(self.history), **arrays)
         os.replace(half, self.state)
+
+
+def tensorboard(folder):
+    """Return the TensorBoard callback in a list, if TensorFlow is there to write its files."""
+    if importlib.util.find_spec("tensorflow") is None:
+        return []
+    return [keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False)]
 
 
 def _processor():

@@ -1,8 +1,7 @@
 """Labelled scans: point clouds whose files carry a class for each point.
 
 Airborne surveys hold ASPRS classification codes; .ply, .pcd, .npz and text files a label column;
-.bin scans a .label file. A survey is cut into square tiles, because one tile is what a network sees
-at once, and because a single survey could not be split into train, validation and test otherwise.
+.bin scans a .label file.
 """
 
 import functools
@@ -18,8 +17,7 @@ from datasets.readers.semantic_kitti import mapped
 from datasets.readers.velodyne import label_path
 from datasets.source import SPLITS, BadInput, Examples, Source, fingerprint
 
-TILE_METRES = 10.0
-TILE_POINTS = 10  # a tile with fewer is left out
+BLOCK = 10.0  # metres of a survey that a network sees at once: about a house
 MAX_CLASSES = 256  # more are instances, or intensities
 SURVEYS = (".las", ".laz")
 
@@ -48,46 +46,39 @@ def read(path: pathlib.Path) -> Source:
     one_or_no_split(placed)
 
     load.cache_clear()  # files may have changed since
-    codes, items, first_error = set(), [], None
-    for file, split in placed:
+    codes, first_error = set(), None
+    for file, _ in placed:
         try:
-            cloud, pieces = load(file)
-            codes |= set(np.unique(cloud["labels"]).tolist())
-            items += [(file, split, i if len(pieces) > 1 else None) for i in range(len(pieces))]
+            codes |= set(np.unique(load(file)["labels"]).tolist())
         except BadInput as error:  # raised again when the example is read
-            items.append((file, split, None))
             first_error = first_error or error
     if not codes and first_error:
         raise first_error
     index, classes = name_classes(path, codes, {meaning(file) for file in files})
 
-    def read_piece(item):
-        cloud, pieces = load(item[0])
-        piece = pieces[item[2] or 0]
-        labels = mapped(item[0], cloud["labels"][piece], index)
-        return {"points": cloud["points"][piece], "labels": labels}
+    def read_scan(file):
+        cloud = load(file)
+        return {"points": cloud["points"], "labels": mapped(file, cloud["labels"], index)}
 
-    def title(item):
-        name = item[0].relative_to(root).as_posix()
-        return name if item[2] is None else f"{name}#{item[2]}"
-
-    by_split = {s: [item for item in items if (item[1] or "train") == s] for s in SPLITS}
+    by_split = {s: [file for file, split in placed if (split or "train") == s] for s in SPLITS}
+    titled = functools.partial(
+        Examples.of, read=read_scan, name=lambda f: f.relative_to(root).as_posix()
+    )
     labels = [label for file in files if file.suffix == ".bin" and (label := label_path(file))]
-    info = {"ignored": ignored} if ignored else {}
-    if any(meaning(file) == "survey" for file in files):
-        info["tile_metres"] = TILE_METRES
+    survey = any(meaning(file) == "survey" for file in files)
     return Source(
         name=safe_name(path),
         fingerprint=fingerprint(files + labels, root),
         classes=classes,
-        splits={s: Examples.of(some, read_piece, title) for s, some in by_split.items() if some},
-        info=info,
+        splits={s: titled(some) for s, some in by_split.items() if some},
+        info={"ignored": ignored} if ignored else {},
+        options={"block": BLOCK} if survey else {},
     )
 
 
-@functools.lru_cache(maxsize=1)  # the tiles of a survey are read one after the other
-def load(file: pathlib.Path) -> tuple[dict, list]:
-    """Read a labelled cloud and its pieces: a survey's tiles, else the whole; each an example."""
+@functools.lru_cache(maxsize=1)  # a single scan is read for its classes, and then for its points
+def load(file: pathlib.Path) -> dict:
+    """Read a labelled cloud."""
     cloud = read_cloud(file)
     if "labels" not in cloud:
         raise BadInput(
@@ -96,24 +87,7 @@ def load(file: pathlib.Path) -> tuple[dict, list]:
             "Add a column label (.ply .pcd .csv), an array labels (.npz), a .label file (.bin) "
             "or classification codes (.las)",
         )
-    return cloud, tiles(cloud["points"], TILE_METRES if meaning(file) == "survey" else np.inf)
-
-
-def tiles(points: np.ndarray, edge: float) -> list[np.ndarray]:
-    """Part points (n, 3) into equal rectangles seen from above, no side longer than `edge` metres.
-
-    Returns:
-        For each rectangle that holds 10 points or more, the indices of its points in their order;
-        all indices together where none does.
-    """
-    flat = points[:, :2].astype(np.float64)
-    low, extent = flat.min(axis=0), np.ptp(flat, axis=0)
-    counts = np.maximum(np.ceil(extent / edge), 1)
-    cells = np.minimum((flat - low) / np.maximum(extent, 1e-9) * counts, counts - 1).astype(int)
-    keys = cells[:, 0] * int(counts[1]) + cells[:, 1]
-    order = np.argsort(keys, kind="stable")
-    parts = np.split(order, np.flatnonzero(np.diff(keys[order])) + 1)
-    return [part for part in parts if len(part) >= TILE_POINTS] or [np.arange(len(points))]
+    return cloud
 
 
 def meaning(file):

@@ -98,8 +98,7 @@ TASK = Task(
     name="pointcloud_classification",
     dataset="lidar_objects",
     options=dict(
-        # Half the paper's 1,024: a car 30 m from a 64-beam sensor has some 300 points.
-        points=512,
+        points=1024,
         sampling="random",
         normalize="dataset",
         rotate=True,
