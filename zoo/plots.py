@@ -82,9 +82,10 @@ def clouds(panels, legend=(), columns=4, size=3.0):
     figure = Figure(figsize=(size * columns, height), layout="constrained")
     for i, (points, colours, title, ink) in enumerate(panels, start=1):
         axes = figure.add_subplot(rows, columns, i, projection="3d")
-        dot = np.clip(4000 / max(len(points), 1), 0.6, 8.0) * (size / 3.0) ** 2
-        axes.scatter(*points.T, c=colours, s=dot, linewidths=0, depthshade=False)
-        low, high = points.min(axis=0), points.max(axis=0)
+        low, high = frame(points)
+        inside = np.all((points >= low) & (points <= high), axis=1)
+        dot = np.clip(4000 / max(inside.sum(), 1), 0.6, 8.0) * (size / 3.0) ** 2
+        axes.scatter(*points[inside].T, c=colours[inside], s=dot, linewidths=0, depthshade=False)
         axes.set_box_aspect(np.maximum(high - low, 0.05 * (high - low).max() + 1e-6), zoom=1.15)
         axes.view_init(elev=25, azim=-60)
         axes.set_axis_off()
@@ -96,6 +97,15 @@ def clouds(panels, legend=(), columns=4, size=3.0):
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=6, frameon=False)
     return figure
+
+
+def frame(points):
+    """Return the corners (3,), (3,) of the box to show: a scan's few far returns are left out."""
+    if len(points) < 2000:
+        return points.min(axis=0), points.max(axis=0)
+    low, high = np.percentile(points, [2, 98], axis=0)
+    low[2], high[2] = points[:, 2].min(), points[:, 2].max()
+    return low, high
 
 
 def by_height(points):

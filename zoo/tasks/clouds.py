@@ -88,24 +88,25 @@ def augment(options):
     return apply
 
 
-def write_ply(path, points, labels, colours):
-    """Write points with labels and colours as a binary .ply file.
+def write_ply(path, points, labels, colours, offset=(0.0, 0.0, 0.0)):
+    """Write points with labels and colours as a binary .ply file, in double precision.
 
     Args:
         path: of the file.
         points: (n, 3), metres.
         labels: (n,) integers.
         colours: (n, 3), 0 to 1.
+        offset: (3,), metres, added to the points: what a survey's reader took off.
     """
-    fields = [(axis, "<f4") for axis in "xyz"]
+    fields = [(axis, "<f8") for axis in "xyz"]
     fields += [(name, "u1") for name in ("red", "green", "blue")] + [("label", "<i4")]
     rows = np.empty(len(points), fields)
     for axis, name in enumerate("xyz"):
-        rows[name] = points[:, axis]
+        rows[name] = points[:, axis].astype(np.float64) + offset[axis]
     for channel, name in enumerate(("red", "green", "blue")):
         rows[name] = np.round(colours[:, channel] * 255)
     rows["label"] = labels
-    names = {"<f4": "float", "u1": "uchar", "<i4": "int"}
+    names = {"<f8": "double", "u1": "uchar", "<i4": "int"}
     properties = "".join(f"property {names[kind]} {name}\n" for name, kind in fields)
     header = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(rows)}\n{properties}"
     with open(path, "wb") as file:

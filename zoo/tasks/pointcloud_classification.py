@@ -89,7 +89,7 @@ def present(example, pieces, outputs, info):
     def picture(path):
         title = f"{found['class']}  {found['probability']:.0%}"
         panel = (points - points.mean(axis=0), plots.by_height(points), title, plots.INK)
-        plots.clouds([panel], size=5).savefig(path, dpi=120)
+        plots.clouds([panel], size=5).savefig(path, dpi=120, bbox_inches="tight")
 
     return found, {".png": picture}
 

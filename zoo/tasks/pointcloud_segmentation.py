@@ -117,11 +117,15 @@ def present(example, pieces, outputs, info):
         seen = np.random.default_rng(0).permutation(len(points))[:40_000]
         legend = list(zip(info["classes"], colours, strict=True))
         panel = (points[seen], colours[labels[seen]], "", plots.INK)
-        plots.clouds([panel], legend, size=9).savefig(path, dpi=120)
+        plots.clouds([panel], legend, size=9).savefig(path, dpi=120, bbox_inches="tight")
 
     row = {"points": len(points), **dict(zip(info["classes"], shares.tolist(), strict=True))}
-    write = {".ply": lambda path: clouds.write_ply(path, points, labels, colours[labels])}
-    return row, {**write, ".png": picture}
+
+    def scan(path):
+        offset = example.get("offset", np.zeros(3))
+        clouds.write_ply(path, points, labels, colours[labels], offset)
+
+    return row, {".ply": scan, ".png": picture}
 
 
 TASK = Task(
