@@ -119,9 +119,9 @@ class Recorder(keras.callbacks.Callback):
 
     @property
     def best_epoch(self):
-        """Number of the best epoch, from 1; 0 if none is done."""
+        """Number of the best epoch, from 1, the last one of equals; 0 if none is done."""
         values = [self.sign * value for value in self.history.get(self.monitor, ())]
-        return 1 + int(np.argmax(values)) if values else 0
+        return len(values) - int(np.argmax(values[::-1])) if values else 0
 
     def on_epoch_begin(self, epoch, logs=None):
         """Draw what this epoch draws, whatever was drawn before."""

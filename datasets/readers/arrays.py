@@ -30,14 +30,15 @@ def read(path: pathlib.Path, kind: str) -> Source:
 
     For point clouds x is (examples, N, 3), metres; y holds class indices, (examples,) for
     classification, (examples, N) for segmentation, where -1 is ignored. An array `classes` of
-    strings names them.
+    strings names them. For the parts of objects, object_train, object_val and object_test say
+    what each cloud is, integers from 0.
 
     Raises:
         BadInput: an array is missing, or has a wrong shape, type or value; names array and shape.
     """
     arrays = read_npz(path)
     dense = kind == "pointcloud_segmentation"
-    splits = {}
+    splits, objects = {}, {}
     for split, suffix in SUFFIXES.items():
         x, y = arrays.get(f"x_{suffix}"), arrays.get(f"y_{suffix}")
         if x is None and y is None and split != "train":
@@ -51,6 +52,14 @@ def read(path: pathlib.Path, kind: str) -> Source:
             )
         check_clouds(path, f"x_{suffix}", x)
         splits[split] = x, check_labels(path, f"y_{suffix}", y, x, dense)
+        if dense and (kinds := arrays.get(f"object_{suffix}")) is not None:
+            objects[split] = check_labels(path, f"object_{suffix}", kinds, x, False)
+    if objects and objects.keys() != splits.keys():
+        raise BadInput(
+            path,
+            f"it says what the objects of {', '.join(objects)} are, and not of every split",
+            "Save an array object_... beside each x_... and y_...",
+        )
     classes = name_classes(path, arrays.get("classes"), splits)
     label = "labels" if dense else "label"
 
@@ -58,7 +67,8 @@ def read(path: pathlib.Path, kind: str) -> Source:
         split, i = item
         x, y = splits[split]
         points, _ = metres(title(item), x[i])
-        return {"points": points, label: y[i] if dense else int(y[i])}
+        example = {"points": points, label: y[i] if dense else int(y[i])}
+        return {**example, "object": int(objects[split][i])} if objects else example
 
     def title(item):
         return f"{path.name}#x_{SUFFIXES[item[0]]}[{item[1]}]"
@@ -71,6 +81,7 @@ def read(path: pathlib.Path, kind: str) -> Source:
             split: Examples.of([(split, i) for i in range(len(x))], read_one, title)
             for split, (x, _) in splits.items()
         },
+        options={"num_objects": 1 + max(int(k.max()) for k in objects.values())} if objects else {},
     )
 
 

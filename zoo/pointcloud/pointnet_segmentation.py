@@ -19,16 +19,16 @@ from zoo.registry import register
     test=dict(width=0.125),
 )
 def PointNetSegmentation(
-    input_shape, num_classes, *, width=1.0, num_objects=0, name="pointnet_segmentation"
+    input_shape, num_classes, num_objects=0, *, width=1.0, name="pointnet_segmentation"
 ):
     """Build the network that labels every point of a scene, or every part of an object.
 
     Args:
         input_shape: (N, C), C coordinates a point, any unit; N may be None.
         num_classes: K, the number of point classes.
-        width: factor on every channel count.
         num_objects: 0 for scenes. Above 0 the part-segmentation form: a second input "object"
             (B,) of integers below `num_objects` says what the object is.
+        width: factor on every channel count.
         name: name of the model.
 
     Returns:

@@ -64,7 +64,7 @@ def normalize(settled, info, how):
 def augment(options):
     """Return a function (x, y, entropy) to (x, y) that turns, scales and shakes clouds.
 
-    x is (B, N, 3); labels (B, N) of points travel with their points.
+    x is (B, N, 3), or a dictionary with these "points"; labels (B, N) travel with their points.
     """
     steps = [
         layers.RandomTurn() if options["rotate"] else None,
@@ -78,6 +78,9 @@ def augment(options):
     pipeline = keras.Sequential(steps)
 
     def apply(x, y, entropy):
+        if isinstance(x, dict):
+            points, y = apply(x["points"], y, entropy)
+            return {**x, "points": points}, y
         layers.reseed(pipeline, entropy)
         if y.ndim == 1:
             return pipeline(x, training=True), y

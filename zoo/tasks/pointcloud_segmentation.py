@@ -10,7 +10,11 @@ from zoo.tasks.task import Task
 
 def arguments(info, options):
     """Return what the data decides of the builder's arguments."""
-    return dict(input_shape=(options["points"], 3), num_classes=len(info["classes"]))
+    return dict(
+        input_shape=(options["points"], 3),
+        num_classes=len(info["classes"]),
+        num_objects=options["num_objects"],
+    )
 
 
 def measure(examples, options):
@@ -39,17 +43,26 @@ def cut(example, options):
             piece = {"points": points[index], "index": index, "block": int(blocks[index[0]])}
             if "labels" in example:
                 piece["labels"] = example["labels"][index]
+            if "object" in example:
+                piece["object"] = example["object"]
             pieces.append(piece)
     return pieces
 
 
 def prepare(piece, info, options):
-    """Return points (N, 3) float32, normalised, and labels (N,); repeated points are void, -1."""
+    """Return points (N, 3) float32, normalised, and labels (N,); repeated points are void, -1.
+
+    With `num_objects` x is a dictionary of "points" and "object", what the cloud is.
+    """
     count = options["points"]
     chosen = clouds.sample(piece["points"], count, options["sampling"])
     if len(piece["points"]) <= count:
         chosen = np.concatenate([np.arange(len(piece["points"])), chosen[len(piece["points"]) :]])
     x = clouds.normalize(clouds.settle(piece["points"]), info, options["normalize"])[chosen]
+    if options["num_objects"]:
+        if "object" not in piece:
+            raise ValueError("num_objects is set, and the data do not say what each object is")
+        x = {"points": x, "object": np.int32(piece["object"])}
     if "labels" not in piece:
         return x, None
     y = piece["labels"][chosen].astype(np.int32)
@@ -89,6 +102,7 @@ def score(y, outputs, info):
 def plot(x, y, outputs, info):
     """Draw the confusion matrix, and pieces with truth beside prediction."""
     predicted = np.argmax(outputs, axis=-1)
+    x = x["points"] if isinstance(x, dict) else x
     matrix = report.confusion(y, predicted, len(info["classes"]))
     colours = plots.palette(len(info["classes"]))
     panels = []
@@ -134,6 +148,7 @@ TASK = Task(
     options=dict(
         points=4096,
         block=0.0,  # metres; 0 leaves scans whole
+        num_objects=0,  # above 0: parts of objects whose kind is known, a second input
         sampling="random",
         normalize="dataset",
         rotate=True,
@@ -141,7 +156,7 @@ TASK = Task(
         scale=0.1,
         point_dropout=0.3,
     ),
-    prepared=("points", "sampling", "normalize", "block"),
+    prepared=("points", "sampling", "normalize", "block", "num_objects"),
     fields=("points", "labels"),
     training=dict(epochs=20, batch_size=8, learning_rate=0.001),
     best=("val_mean_iou", "max"),
