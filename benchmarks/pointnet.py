@@ -40,6 +40,7 @@ def main(arguments=None):
     add("--seconds", type=float, default=1.5, help="of a measurement, at least (1.5)")
     add("--out", type=pathlib.Path, metavar="FILE.json", help="where the record is written")
     args = parser.parse_args(arguments)
+    os.environ.update(CUDA_VISIBLE_DEVICES="-1", TF_CPP_MIN_LOG_LEVEL="3")  # of the workers too
     size = (args.batch_size, args.points, args.width)
     rounds = compare(CONTESTANTS, size, args.rounds, args.seconds)
     speeds = {
@@ -114,6 +115,8 @@ STEPS = {}  # what `measure` times, in a worker's process
 
 def prepare(name, clouds, points, width):
     """Build a contestant in this process, warm it up, and return its number of parameters."""
+    if name not in CONTESTANTS:
+        raise ValueError(f"none of {', '.join(CONTESTANTS)}")
     rng = np.random.default_rng(0)
     x = rng.normal(size=(clouds, points, 3)).astype(np.float32)
     y = rng.integers(CLASSES, size=clouds)
@@ -134,7 +137,6 @@ def prepare(name, clouds, points, width):
 
 def ours(x, y, width, jit):
     """Make the zoo's PointNet; see `torch_pointnet.steps`."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import keras
 
     import zoo
@@ -174,13 +176,12 @@ def table(speeds, ratios):
     return "\n".join(lines)
 
 
-def waiting(width, clouds, points):
+def waiting(width, clouds, points, jit=True):
     """Train one epoch as train.py does and time the making of its batches.
 
     Keras makes the next batch while the model works on this one, so the model waits for at most
     the share that is returned.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import keras
 
     import zoo
@@ -199,22 +200,21 @@ def waiting(width, clouds, points):
             return batch
 
     task, info = tasks.get("pointcloud_classification"), {"classes": [*"abcdefghij"]}
-    rng, options = np.random.default_rng(0), {**tasks.get("pointcloud_classification").options}
+    rng = np.random.default_rng(0)
     x = rng.normal(size=(clouds, points, 3)).astype(np.float32)
     y = rng.integers(10, size=clouds).astype(np.int32)
     arrays = pipeline.Arrays(x, y, np.arange(clouds))
-    augment = task.augment(options)
-    batches = Timed(arrays, task.training["batch_size"], training=True, augment=augment)
+    size, augment = task.training["batch_size"], task.augment(task.options)
+    batches = Timed(arrays, size, training=True, augment=augment)
     model = zoo.create("pointnet", input_shape=(points, 3), num_classes=10, width=width)
-    rate = task.training["learning_rate"]
-    model.compile(
-        keras.optimizers.Adam(rate), task.loss(info), metrics=task.metrics(info), jit_compile=True
-    )
+    adam = keras.optimizers.Adam(task.training["learning_rate"])
+    model.compile(adam, task.loss(info), metrics=task.metrics(info), jit_compile=jit)
     model.fit(batches, shuffle=False, verbose=0)  # compiles
     batches.seconds, start = 0.0, time.perf_counter()
     model.fit(batches, shuffle=False, verbose=0)
-    epoch = time.perf_counter() - start
-    return {"epoch": epoch, "preparing": batches.seconds, "share": batches.seconds / epoch}
+    epoch, preparing = time.perf_counter() - start, batches.seconds
+    found = {"epoch": epoch, "preparing": preparing, "share": preparing / epoch}
+    return {key: round(value, 4) for key, value in found.items()}
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 points of all clouds in rows (B·N, C) and linear layers. Layers and parameters are those of ours.
 """
 
+import itertools
 import os
 
 import torch
@@ -19,7 +20,7 @@ def block(before, after, conv=False):
 
 def mlp(channels, conv=False):
     """Return blocks from each number of channels to the next."""
-    return nn.Sequential(*[block(*pair, conv) for pair in zip(channels, channels[1:], strict=False)])
+    return nn.Sequential(*[block(*pair, conv) for pair in itertools.pairwise(channels)])
 
 
 def pool(x, clouds):

@@ -12,6 +12,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}
     SEED = 0
+    OPTIONS = {"block": 12.0, "points": 512}  # a street from house to house; most blocks have fewer
     COUNTS = {"train": 160, "test": 40}
     SECONDS = 50  # roughly what generating takes, for the message before it
 
