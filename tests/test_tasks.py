@@ -126,34 +126,54 @@ def test_farthest_points_are_spread():
     assert set(clouds.sample(points[:5], 9).tolist()) == set(range(5))
 
 
+def changed(points, **options):
+    """Return augmented points, with no change but those named."""
+    none = dict(rotate=False, scale=0.0, jitter=0.0, point_dropout=0.0)
+    x, _ = clouds.augment({**none, **options})(points, np.zeros(len(points)), (1,))
+    assert x.dtype == points.dtype and x.shape == points.shape
+    return x
+
+
 def test_augmentation_keeps_up_up_and_sizes_nearly():
     points = np.random.default_rng(0).normal(size=(6, 50, 3)).astype(np.float32)
-    turned = np.asarray(layers.RandomTurn(seed=1)(points, training=True))
+    np.testing.assert_array_equal(changed(points), points)
+    turned = changed(points, rotate=True)
     np.testing.assert_allclose(turned[..., 2], points[..., 2], rtol=1e-6)
-    np.testing.assert_allclose(
-        np.linalg.norm(turned, axis=-1), np.linalg.norm(points, axis=-1), rtol=1e-5
-    )
+    length = [np.linalg.norm(x, axis=-1) for x in (turned, points)]
+    np.testing.assert_allclose(*length, rtol=1e-5)
     assert np.abs(turned - points).max() > 0.5
-    ratio = np.asarray(layers.RandomStretch(0.1, seed=1)(points, training=True)) / points
+    assert np.linalg.det(clouds.turns(np.array([0.3, 2.0]))) == pytest.approx(1.0)
+    ratio = changed(points, scale=0.1) / points
     assert 0.9 <= ratio.min() < 0.97 and 1.03 < ratio.max() <= 1.1
-    noise = np.asarray(layers.RandomJitter(0.01, seed=1)(points, training=True)) - points
-    assert np.std(noise) == pytest.approx(0.01, rel=0.1)
-    dropped = np.asarray(layers.RandomPointDropout(0.5, seed=1)(points, training=True))
+    assert np.std(changed(points, jitter=0.01) - points) == pytest.approx(0.01, rel=0.1)
+    dropped = changed(points, point_dropout=0.5)
     same = np.all(dropped == points, axis=-1)
     first = np.all(dropped == points[:, :1], axis=-1)
     assert np.all(same | first) and 0.5 < same.mean() < 0.95
 
 
 def test_labels_stay_with_their_points():
-    rng = np.random.default_rng(0)
     labels = np.tile(np.arange(40), (3, 1)).astype(np.int32)
     x = np.repeat(labels[..., None], 3, axis=-1).astype(np.float32) + 1
     options = dict(rotate=True, scale=0.05, jitter=0.0, point_dropout=0.5)
     moved, y = clouds.augment(options)(x, labels, (0,))
-    length = np.linalg.norm(np.asarray(moved), axis=-1) / np.sqrt(3)
+    length = np.linalg.norm(moved, axis=-1) / np.sqrt(3)
     factor = length / (y + 1)
     np.testing.assert_allclose(factor, np.broadcast_to(factor[:, :1], factor.shape), rtol=1e-4)
-    assert np.any(y != labels), rng
+    assert y.dtype == labels.dtype and np.any(y != labels)
+
+
+def test_row_normalization_is_batch_normalisation():
+    x = np.random.default_rng(0).normal(3, 2, size=(4, 30, 5)).astype("float32")
+    ours, theirs = (
+        layers.RowNormalization(momentum=0.9),
+        keras.layers.BatchNormalization(momentum=0.9),
+    )
+    for training in (True, True, False):
+        one, other = ours(x, training=training), theirs(x, training=training)
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    for one, other in zip(ours.weights, theirs.weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
 def test_metrics_by_hand_with_void():

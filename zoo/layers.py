@@ -1,7 +1,5 @@
 """Layers, regularizers and initializers that Keras lacks, all registered, so that models load."""
 
-import math
-
 import keras
 import numpy as np
 from keras import ops
@@ -57,85 +55,24 @@ class Orthogonality(keras.regularizers.Regularizer):
         return {"weight": self.weight}
 
 
-class PointAugmentation(keras.layers.Layer):
-    """Base of the layers that change clouds in training: x, y, z first, other channels ride along.
+@register
+class RowNormalization(keras.layers.BatchNormalization):
+    """Batch normalisation over all axes but the last, computed on a matrix of rows.
 
-    Args:
-        amount: how much; each layer says in what.
-        seed: an integer, for the same draws every time.
+    The same mathematics and weights as Keras' layer. XLA on a CPU sums over one axis five times
+    faster than over two, and the sums are half of a training step on points (B, N, C).
     """
 
-    def __init__(self, amount, seed=None, **kwargs):
-        super().__init__(**kwargs)
-        self.amount = amount
-        self.seed_generator = keras.random.SeedGenerator(seed)
+    def build(self, input_shape):
+        """Make weights for rows (C,)."""
+        super().build((None, input_shape[-1]))
+        self.input_spec = None
 
-    def call(self, points, training=True):
-        """Return changed points of the same shape (B, N, C >= 3)."""
-        if not training:
-            return points
-        moved = self.move(points[..., :3])
-        return ops.concatenate([moved, points[..., 3:]], axis=-1)
+    def call(self, inputs, training=None):
+        """Return normalised inputs of the same shape (..., C)."""
+        rows = ops.reshape(inputs, (-1, inputs.shape[-1]))
+        return ops.reshape(super().call(rows, training=training), ops.shape(inputs))
 
-    def draw(self, shape, low, high):
-        """Draw from the uniform distribution."""
-        return keras.random.uniform(shape, low, high, seed=self.seed_generator)
-
-    def get_config(self):
-        """Return the arguments."""
-        return {**super().get_config(), "amount": self.amount}
-
-
-@register
-class RandomTurn(PointAugmentation):
-    """Turns each cloud about the up axis z by up to `amount` of a full turn, either way."""
-
-    def __init__(self, amount=0.5, **kwargs):
-        super().__init__(amount, **kwargs)
-
-    def move(self, points):
-        """Turn."""
-        limit = 2 * math.pi * self.amount
-        angle = self.draw((ops.shape(points)[0],), -limit, limit)
-        cos, sin = ops.cos(angle), ops.sin(angle)
-        zero, one = ops.zeros_like(angle), ops.ones_like(angle)
-        rows = ops.stack([cos, sin, zero, -sin, cos, zero, zero, zero, one], axis=-1)
-        return ops.matmul(points, ops.reshape(rows, (-1, 3, 3)))
-
-
-@register
-class RandomStretch(PointAugmentation):
-    """Scales each cloud by a factor drawn from 1 - `amount` to 1 + `amount`."""
-
-    def move(self, points):
-        """Scale."""
-        return points * self.draw((ops.shape(points)[0], 1, 1), 1 - self.amount, 1 + self.amount)
-
-
-@register
-class RandomJitter(PointAugmentation):
-    """Moves each point by normal noise of standard deviation `amount`, in the cloud's unit."""
-
-    def move(self, points):
-        """Shake."""
-        return points + self.amount * keras.random.normal(
-            ops.shape(points), seed=self.seed_generator
-        )
-
-
-@register
-class RandomPointDropout(PointAugmentation):
-    """Replaces up to the share `amount` of a cloud's points by its first point, all channels.
-
-    A max over the points cannot tell a point from its copies, so the cloud loses those points
-    while its shape (B, N, C) stays.
-    """
-
-    def call(self, points, training=True):
-        """Return points of the same shape (B, N, C)."""
-        if not training:
-            return points
-        batch, count = ops.shape(points)[:2]
-        share = self.draw((batch, 1, 1), 0.0, self.amount)
-        lost = self.draw((batch, count, 1), 0.0, 1.0) < share
-        return ops.where(lost, points[:, :1], points)
+    def compute_output_shape(self, input_shape):
+        """Return the shape of the inputs."""
+        return input_shape

