@@ -32,11 +32,18 @@ def sample(points, count, how="random"):
     return chosen
 
 
-def settle(points):
-    """Move points (n, 3) so that the middle of their extent and the ground are at the origin."""
+def settle(points, ground="lowest"):
+    """Move points (n, 3) so that the middle of their extent and the ground are at the origin.
+
+    The ground is at the "lowest" points, or where the file has z = 0 ("zero"), which still tells
+    the height of an object whose foot is hidden.
+    """
+    if ground not in ("lowest", "zero"):
+        raise ValueError(f"ground is {ground!r}: it can be 'lowest' or 'zero'")
     low, high = points.min(axis=0), points.max(axis=0)
-    ground = np.percentile(points[:, 2], 1)  # a stray return below the ground is no ground
-    return (points - np.array([*(low + high)[:2] / 2, ground])).astype(np.float32)
+    # a stray return below the ground is no ground
+    height = np.percentile(points[:, 2], 1) if ground == "lowest" else 0.0
+    return (points - np.array([*(low + high)[:2] / 2, height])).astype(np.float32)
 
 
 def radius(settled):

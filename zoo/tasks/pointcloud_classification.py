@@ -15,7 +15,8 @@ def arguments(info, options):
 
 def measure(examples, options):
     """Return the data set's radius in metres, the constant that its clouds are divided by."""
-    return {"radius": clouds.radius([clouds.settle(example["points"]) for example in examples])}
+    settled = [clouds.settle(example["points"], options["ground"]) for example in examples]
+    return {"radius": clouds.radius(settled)}
 
 
 def cut(example, options):
@@ -27,7 +28,9 @@ def prepare(piece, info, options):
     """Return points (N, 3) float32, settled and normalised, and the label."""
     points = np.asarray(piece["points"], np.float32)[:, :3]
     chosen = clouds.sample(points, options["points"], options["sampling"])
-    x = clouds.normalize(clouds.settle(points), info, options["normalize"])[chosen]
+    x = clouds.normalize(clouds.settle(points, options["ground"]), info, options["normalize"])[
+        chosen
+    ]
     return x, np.int32(piece["label"]) if "label" in piece else None
 
 
@@ -101,12 +104,13 @@ TASK = Task(
         points=1024,
         sampling="random",
         normalize="dataset",
+        ground="lowest",
         rotate=True,
         jitter=0.01,
         scale=0.05,  # little, because outdoors size in metres is what tells classes apart
         point_dropout=0.2,
     ),
-    prepared=("points", "sampling", "normalize"),
+    prepared=("points", "sampling", "normalize", "ground"),
     fields=("points", "label"),
     training=dict(epochs=20, batch_size=32, learning_rate=0.001),
     best=("val_accuracy", "max"),

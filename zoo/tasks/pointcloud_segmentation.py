@@ -20,7 +20,8 @@ def arguments(info, options):
 def measure(examples, options):
     """Return the radius in metres of the data set's blocks, the constant they are divided by."""
     pieces = [piece for example in examples for piece in cut(example, options)]
-    return {"radius": clouds.radius([clouds.settle(piece["points"]) for piece in pieces])}
+    settled = [clouds.settle(piece["points"], options["ground"]) for piece in pieces]
+    return {"radius": clouds.radius(settled)}
 
 
 def cut(example, options):
@@ -58,7 +59,9 @@ def prepare(piece, info, options):
     chosen = clouds.sample(piece["points"], count, options["sampling"])
     if len(piece["points"]) <= count:
         chosen = np.concatenate([np.arange(len(piece["points"])), chosen[len(piece["points"]) :]])
-    x = clouds.normalize(clouds.settle(piece["points"]), info, options["normalize"])[chosen]
+    x = clouds.normalize(
+        clouds.settle(piece["points"], options["ground"]), info, options["normalize"]
+    )[chosen]
     if options["num_objects"]:
         if "object" not in piece:
             raise ValueError("num_objects is set, and the data do not say what each object is")
@@ -151,12 +154,13 @@ TASK = Task(
         num_objects=0,  # above 0: parts of objects whose kind is known, a second input
         sampling="random",
         normalize="dataset",
+        ground="lowest",
         rotate=True,
         jitter=0.002,
         scale=0.1,
         point_dropout=0.3,
     ),
-    prepared=("points", "sampling", "normalize", "block", "num_objects"),
+    prepared=("points", "sampling", "normalize", "ground", "block", "num_objects"),
     fields=("points", "labels"),
     training=dict(epochs=20, batch_size=8, learning_rate=0.001),
     best=("val_mean_iou", "max"),
