@@ -53,7 +53,8 @@ def parse(arguments):
     add("--list", action="store_true", help="show models, their options, and data sets")
     args = vars(parser.parse_args(arguments))
     if args.pop("list"):
-        parser.exit(0, listing())
+        print(listing())
+        parser.exit()
     resume = args.pop("resume")
     if resume is not None:
         if len(arguments) > 1 + ("--resume" in arguments):
@@ -146,7 +147,7 @@ def listing():
         lines += [f"  {row.name}: {row.idea}", f"    {row.source}", f"    {pairs}"]
     lines += ["", f"Data (--data): {', '.join(builders.ours())}, a name of tensorflow-datasets,"]
     lines += ["  or a path: class folders, KITTI, labelled scans, an .npz; see datasets/readers"]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def train(settings):

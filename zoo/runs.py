@@ -105,6 +105,7 @@ class Recorder(keras.callbacks.Callback):
             self.history = json.loads(str(state["history"]))
             for i, variable in enumerate(self._variables(model)):
                 variable.assign(state[f"v{i}"])
+        self._write_history()
         return self.epochs
 
     @property
@@ -137,8 +138,8 @@ class Recorder(keras.callbacks.Callback):
             self.history.setdefault(name, []).append(float(value))
         if self.best_epoch == self.epochs:
             saving.save(self.model, self.folder / "model.keras", self.record)
-        self._write_history()
         self._write_state()
+        self._write_history()
 
     def _variables(self, model):
         return [*model.variables, *model.optimizer.variables]
