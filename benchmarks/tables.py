@@ -22,12 +22,28 @@ def main():
 
 def refreshed(text):
     """Return README's text with each part between `<!-- NAME -->` and `<!-- end -->` made anew."""
-    for name, make in {"models": models, "presets": presets, "results": results}.items():
+    for name, make in PARTS.items():
         block = f"<!-- {name} -->\n{make()}\n<!-- end -->"
         text = re.sub(
             rf"<!-- {name} -->.*?<!-- end -->", lambda _, b=block: b, text, flags=re.DOTALL
         )
     return text
+
+
+def speed():
+    """Return the table of clouds per second beside PyTorch, medians of alternating rounds."""
+    record = json.loads((RESULTS / "benchmark_pointnet.json").read_text())
+    rows = [
+        (name, *(f"{kinds[kind]:.1f}" for kind in ("training", "inference")))
+        for name, kinds in record["clouds_per_second"].items()
+    ]
+    rows.append(
+        ("best of ours / best plain rival", *(f"{x:.2f}" for x in record["ratios"].values()))
+    )
+    waits = ", ".join(f"{name}: {found['share']:.1%}" for name, found in record["data"].items())
+    head = table(("clouds per second", "training", "inference"), rows)
+    where = f"`{record['command']}` on {record['machine']}."
+    return f"{head}\n\n{where} Share of an epoch that makes batches: {waits}."
 
 
 def models():
@@ -91,6 +107,9 @@ def summary(key, values):
     if len(values) > 1:
         text += f" ± {statistics.stdev(values):.3f} ({len(values)} seeds)"
     return text
+
+
+PARTS = {"models": models, "presets": presets, "results": results, "speed": speed}
 
 
 def table(head, rows):
