@@ -97,7 +97,7 @@ def test_list_for_programs(capsys):
 def test_show_a_model(capsys):
     assert main(["show", "pointnet"]) == 0
     text = capsys.readouterr().out
-    for words in ("order-free", "arxiv.org", "width=1.0", "points=512", "GlobalMaxPooling1D"):
+    for words in ("order-free", "arxiv.org", "width=1.0", "points=1024", "GlobalMaxPooling1D"):
         assert words in text
     assert "(?, 1024, 3)" in text and "3,480,049" in text
     assert max(map(len, text.splitlines())) <= 100

@@ -45,8 +45,9 @@ def test_segmentation_joins_64_local_with_1024_global_features():
 def test_part_segmentation_joins_3024_features():
     model = zoo.create("pointnet_segmentation", (None, 3), 50, num_objects=16)
     assert model.get_layer("join").output.shape[-1] == 64 + 128 + 128 + 128 + 512 + 2048 + 16
+    model = zoo.create("pointnet_segmentation", (None, 3), 50, num_objects=16, width=0.125)
     points = np.random.default_rng(0).normal(size=(2, 30, 3)).astype("float32")
-    logits = stir(model)({"points": points, "object": np.array([1, 5])})
+    logits = model({"points": points, "object": np.array([1, 5])})
     assert logits.shape == (2, 30, 50)
     other = model({"points": points, "object": np.array([1, 6])})
     np.testing.assert_array_equal(logits[0], other[0])
