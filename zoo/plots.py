@@ -78,15 +78,19 @@ def clouds(panels, legend=(), columns=4, size=3.0):
     """
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
-    height = size * rows + 0.5 * bool(legend)
+    corners = [frame(points) for points, *_ in panels]
+    sizes = [np.maximum(high - low, 0.05 * (high - low).max() + 1e-6) for low, high in corners]
+    flat = all(box[2] < 0.3 * box[:2].max() for box in sizes)  # scans need less height
+    height = (0.6 if flat else 1.0) * size * rows + 0.5 * bool(legend)
     figure = Figure(figsize=(size * columns, height), layout="constrained")
-    for i, (points, colours, title, ink) in enumerate(panels, start=1):
-        axes = figure.add_subplot(rows, columns, i, projection="3d")
-        low, high = frame(points)
+    for i, (points, colours, title, ink) in enumerate(panels):
+        axes = figure.add_subplot(rows, columns, i + 1, projection="3d")
+        low, high = corners[i]
         inside = np.all((points >= low) & (points <= high), axis=1)
         dot = np.clip(4000 / max(inside.sum(), 1), 0.6, 8.0) * (size / 3.0) ** 2
-        axes.scatter(*points[inside].T, c=colours[inside], s=dot, linewidths=0, depthshade=False)
-        axes.set_box_aspect(np.maximum(high - low, 0.05 * (high - low).max() + 1e-6), zoom=1.15)
+        style = dict(s=dot, linewidths=0, depthshade=False, clip_on=False)
+        axes.scatter(*points[inside].T, c=colours[inside], **style)
+        axes.set_box_aspect(sizes[i], zoom=1.4 if flat else 1.15)
         axes.view_init(elev=25, azim=-60)
         axes.set_axis_off()
         axes.set_title(title, fontsize=9, color=ink)

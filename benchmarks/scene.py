@@ -1,0 +1,44 @@
+"""The picture in README.md: a simulated scan, its true labels beside those of the preset.
+
+python -m benchmarks.scene
+"""
+
+import numpy as np
+
+import zoo
+from benchmarks.tables import RESULTS
+from datasets import builders
+from zoo import index, inference, plots, tasks
+
+PRESET = "pointnet_segmentation_lidar_scenes"
+RADIUS = 25.0  # metres around the sensor that are shown
+
+
+def main():
+    """Draw the first test scene."""
+    card, model = index.presets()[PRESET], zoo.load(PRESET)
+    task, info, options = tasks.get(card["task"]), card["info"], card["task_options"]
+    example = next(iter(builders.load(card["data"]["name"]).splits["test"])).read()
+    pieces = task.cut(example, options)
+    x = np.stack([task.prepare(piece, info, options)[0] for piece in pieces])
+    labels = np.empty(len(example["points"]), np.int64)
+    found = task.decode(inference.predict(model, x, 32), info)
+    for piece, one in zip(pieces, found, strict=True):
+        labels[piece["index"]] = one["labels"][: len(piece["index"])]
+    near = np.linalg.norm(example["points"][:, :2], axis=1) < RADIUS
+    right = np.mean(labels[near] == example["labels"][near])
+    colours = plots.palette(len(info["classes"]))
+    panels = [
+        (example["points"][near], colours[which[near]], title, plots.INK)
+        for which, title in [
+            (example["labels"], "truth"),
+            (labels, f"{PRESET}: {right:.0%} of the points right"),
+        ]
+    ]
+    legend = list(zip(info["classes"], colours, strict=True))
+    figure = plots.clouds(panels, legend, columns=2, size=6.0)
+    figure.savefig(RESULTS / "scene.png", dpi=90, bbox_inches="tight")
+
+
+if __name__ == "__main__":
+    main()
