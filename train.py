@@ -30,6 +30,9 @@ def main(arguments=None):
     except BadInput as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # before or after the epochs, which take care of themselves
+        print("\ntrain.py: interrupted", file=sys.stderr)
+        return 130
 
 
 def parse(arguments):
