@@ -28,30 +28,17 @@ def listing(task=None):
 
 
 def listed(rows):
-    """Return a listing as text: a table for each task, in the widths that all of them share."""
-    cells = [
-        (row["name"], f"{row['parameters']:,}", row["paper"].split(", http")[0], row["presets"])
-        for row in rows
-    ]
-    titles = ("name", "parameters", "paper", ["presets"])
-    widths = [max(len(cell[i]) for cell in [titles, *cells]) for i in range(3)]
-    preset = max([len(name) for cell in cells for name in cell[3]], default=len("presets"))
-    widths[2] = max(min(widths[2], COLUMNS - 8 - widths[0] - widths[1] - preset), len("paper"))
-
-    def line(name, parameters, paper, presets):
-        paper = paper if len(paper) <= widths[2] else f"{paper[: widths[2] - 3]}..."
-        text = f"  {name:{widths[0]}}  {parameters:>{widths[1]}}  {paper:{widths[2]}}"
-        indent = " " * len(text)
-        names = presets or [""]
-        return "\n".join(
-            f"{start}  {name}".rstrip()
-            for start, name in zip([text, *[indent] * len(names)], names, strict=False)
-        )
-
-    lines = [line(*titles)]
+    """Return a listing as text: a line for each model, and one below for each of its presets."""
+    name = max(len(row["name"]) for row in rows)
+    count = max(len(f"{row['parameters']:,}") for row in rows)
+    lines = []
     for task in sorted({row["task"] for row in rows}):
-        lines += ["", task]
-        lines += [line(*cell) for row, cell in zip(rows, cells, strict=True) if row["task"] == task]
+        lines += ["", task] if lines else [task]
+        for row in [row for row in rows if row["task"] == task]:
+            paper = row["paper"].split(", http")[0]
+            line = f"  {row['name']:{name}}  {row['parameters']:>{count},}  {paper}"
+            lines.append(line if len(line) <= COLUMNS else f"{line[: COLUMNS - 3]}...")
+            lines += [f"  {'':{name}}  {'preset':>{count}}  {preset}" for preset in row["presets"]]
     return "\n".join(lines)
 
 
