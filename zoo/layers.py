@@ -59,8 +59,8 @@ class Orthogonality(keras.regularizers.Regularizer):
 class RowNormalization(keras.layers.BatchNormalization):
     """Batch normalisation over all axes but the last, computed on a matrix of rows.
 
-    The same mathematics and weights as Keras' layer. XLA on a CPU sums over one axis five times
-    faster than over two, and the sums are half of a training step on points (B, N, C).
+    The same mathematics and weights as Keras' layer. XLA on a CPU sums over one axis much
+    faster than over two, and the sums are a large part of a training step on points (B, N, C).
     """
 
     def build(self, input_shape):

@@ -68,7 +68,7 @@ def normalize(settled, info, how):
 def augment(options):
     """Return a function (x, y, entropy) to (x, y) that turns, scales and shakes clouds.
 
-    In NumPy: Keras' eager layers take 14 times as long for a batch of small clouds. Each cloud is
+    In NumPy: for a batch of small clouds Keras' eager calls cost more than the work. Each cloud is
     turned about the up axis z (`rotate`) and scaled by 1 ± `scale`; each point is moved by normal
     noise of deviation `jitter`, in the cloud's unit; up to the share `point_dropout` of the points
     is replaced by the first one, which a max over the points cannot tell from leaving them out.
