@@ -154,7 +154,13 @@ def test_ctrl_c_leaves_a_usable_model(data):
     out = data.parent / "interrupted"
     words = ["--model", "pointnet", "--data", data, "--epochs", 500, *SMALL, "--out", out]
     process = subprocess.Popen(
-        command(*words), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(*words),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell's background jobs ignore Ctrl-C, and so would what they start
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     folder = out / "pointnet-shapes-1"
     wait_for_epochs(process, folder, 2)
