@@ -44,12 +44,14 @@ def parse(arguments):
     add("--epochs", type=positive(int), metavar="N", help="passes over the training data")
     add("--batch-size", type=positive(int), metavar="B", help="examples a step")
     add("--learning-rate", type=positive(float), metavar="R", help="of Adam, decaying by a cosine")
+    add("--fold", type=fold, metavar="K/N", help="test on the K-th of N parts of the data")
+    add("--loss", metavar="NAME", help="one of the task's; --list shows them")
     add("--seed", type=int, default=0, metavar="S", help="of weights, order and augmentation")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="an option; see --list")
     add("--init", metavar="PRESET_OR_FILE", help="start from a trained model's weights")
     policies = ("float32", "mixed_bfloat16", "mixed_float16")
     add("--precision", choices=policies, default="float32")
-    add("--jit", action=argparse.BooleanOptionalAction, default=True, help="compile with XLA")
+    add("--jit", action=argparse.BooleanOptionalAction, help="compile with XLA")
     add("--out", metavar="DIR", default="runs", help="where the run folder is made (runs)")
     add("--skip-bad", action="store_true", help="train without the files that cannot be read")
     add("--resume", metavar="DIR", help="go on with the run in this folder; takes no other option")
@@ -79,7 +81,10 @@ def parse(arguments):
         if args["init"] not in index.presets():
             near = unknown("preset", args["init"], index.presets())
             parser.error(f"argument --init: no file or folder of that name, and {near}")
-    chosen = assignments(parser, args.pop("set"), row, task)
+    words, loss = args.pop("set"), args.pop("loss")
+    chosen = assignments(parser, words + [f"loss={loss}"] * (loss is not None), row, task)
+    if (loss := chosen.get("loss", task["losses"][0])) not in task["losses"]:
+        parser.error(f"argument --loss: {unknown(f'loss of {row.task}', loss, task['losses'])}")
     args["options"] = {key: value for key, value in chosen.items() if key in row.options}
     args["task_options"] = {key: value for key, value in chosen.items() if key in task["options"]}
     for key, value in task["training"].items():
@@ -131,6 +136,14 @@ def positive(kind):
     return convert
 
 
+def fold(text):
+    """Turn "2/5" into [2, 5]."""
+    k, _, n = text.partition("/")
+    if not (k.isdigit() and n.isdigit() and 1 <= int(k) <= int(n) and int(n) > 1):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form 1/5, 2/5 ... 5/5")
+    return [int(k), int(n)]
+
+
 def resumed(parser, folder):
     """Return the settings of the run in a folder."""
     if not (folder / "run.json").exists():
@@ -148,8 +161,10 @@ def listing():
         known = {**row.options, **index.tasks()[row.task]["options"]}
         pairs = ", ".join(f"{key}={value}" for key, value in known.items())
         lines += [f"  {row.name}: {row.idea}", f"    {row.source}", f"    {pairs}"]
+        lines += [f"    --loss {' | '.join(index.tasks()[row.task]['losses'])}"]
     lines += ["", f"Data (--data): {', '.join(builders.ours())}, a name of tensorflow-datasets,"]
-    lines += ["  or a path: class folders, KITTI, labelled scans, an .npz; see datasets/readers"]
+    lines += ["  or a path: class folders, images and masks, KITTI, labelled scans, an .npz; see"]
+    lines += ["  datasets/readers"]
     return "\n".join(lines)
 
 
@@ -180,10 +195,11 @@ def train(settings):
     rate = keras.optimizers.schedules.CosineDecay(settings["learning_rate"], steps, alpha=0.01)
     model.compile(
         optimizer=keras.optimizers.Adam(rate),
-        loss=task.loss(record["info"]),
+        loss=task.loss(record["info"], record["task_options"]),
         metrics=task.metrics(record["info"]),
         jit_compile=settings["jit"],
     )
+    draw(run.folder, {"preview": task.preview(*batches[0], record["info"])})
     recorder = runs.Recorder(run.folder, record, task.best, seed, batches)
     done = recorder.restore(model)
     if done:
@@ -243,6 +259,7 @@ def prepare(settings, task):
             fields=task.fields,
             key=f"{task.name} {json.dumps(read, sort_keys=True)} {tasks.fingerprint()}",
             skip_bad=settings["skip_bad"],
+            fold=settings.get("fold"),
         )
     except ValueError as error:
         if isinstance(error, BadInput):
@@ -308,13 +325,18 @@ def evaluate(run, recorder, splits, task, size):
         scores[split], report = task.score(y, outputs, info)
     figures = {"learning_curves": plots.learning_curves(recorder.history)}
     figures.update(task.plot(x, y, outputs, info))
-    (run.folder / "plots").mkdir(exist_ok=True)
-    for name, figure in figures.items():
-        figure.savefig(run.folder / "plots" / f"{name}.png", dpi=120, bbox_inches="tight")
+    draw(run.folder, figures)
     (run.folder / "report.txt").write_text(report)
     run.note(status="finished", scores=scores, sha256=saving.sha256(path))
     recorder.state.unlink(missing_ok=True)
     return report
+
+
+def draw(folder, figures):
+    """Write figures, a dictionary by name, into a run folder."""
+    (folder / "plots").mkdir(exist_ok=True)
+    for name, figure in figures.items():
+        figure.savefig(folder / "plots" / f"{name}.png", dpi=120, bbox_inches="tight")
 
 
 def unfinished(status, folder, epochs):

@@ -8,6 +8,7 @@ import pathlib
 import re
 import statistics
 
+from benchmarks import contest
 from zoo import index
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -31,10 +32,18 @@ def refreshed(text):
 
 
 def speed():
-    """Return the table of clouds per second beside PyTorch, medians of alternating rounds."""
+    """Return the tables of speed beside PyTorch, medians of alternating rounds."""
+    tables = [speed_pointnet()]
+    if (RESULTS / "benchmark_unet.json").exists():
+        tables.append(speed_unet())
+    return "\n\n".join(tables)
+
+
+def speed_pointnet():
+    """Return the table of clouds per second."""
     record = json.loads((RESULTS / "benchmark_pointnet.json").read_text())
     rows = [
-        (name, *(f"{kinds[kind]:.1f}" for kind in ("training", "inference")))
+        (name, *(f"{kinds[kind]:.1f}" for kind in contest.KINDS))
         for name, kinds in record["clouds_per_second"].items()
     ]
     rows.append(
@@ -44,6 +53,32 @@ def speed():
     head = table(("clouds per second", "training", "inference"), rows)
     where = f"`{record['command']}` on {record['machine']}."
     return f"{head}\n\n{where} Share of an epoch that makes batches: {waits}."
+
+
+def speed_unet():
+    """Return the table of images per second: a row a contestant, two columns a setting."""
+    record = json.loads((RESULTS / "benchmark_unet.json").read_text())
+    settings = record["settings"]
+    speeds = [setting["images_per_second"] for setting in settings]
+    ratios = [setting["ratios"] for setting in settings]
+
+    def row(name, values):
+        cells = [found.get(kind) for found in values for kind in contest.KINDS]
+        return (name, *("" if cell is None else f"{cell:.2f}" for cell in cells))
+
+    names = dict.fromkeys(name for found in speeds for name in found)
+    rows = [row(name, [found.get(name, {}) for found in speeds]) for name in names]
+    rows.append(row("best of ours / torch", ratios))
+    rows.append(row("onnx / torch", [{"inference": found.get("onnx")} for found in ratios]))
+    heads = [
+        f"{64 * setting['width']:.0f} channels, {setting['size']}²: {kind}"
+        for setting in settings
+        for kind in contest.KINDS
+    ]
+    head = table(("images per second", *heads), rows)
+    where = f"`{record['command']}` on {record['machine']}."
+    batches = ", ".join(str(setting["batch_size"]) for setting in settings)
+    return f"{head}\n\n{where} Channels are those of the first stage; images a step: {batches}."
 
 
 def models():

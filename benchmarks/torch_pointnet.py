@@ -87,7 +87,7 @@ def steps(x, y, classes, width, layout, compiled=False):
         compiled: whether torch.compile builds it.
 
     Returns:
-        (parameters, training, inference): their number, and two functions that take one step.
+        The number of parameters, and the functions that take one step by their kind.
     """
     torch.manual_seed(0)
     torch.set_num_threads(os.cpu_count())
@@ -111,4 +111,5 @@ def steps(x, y, classes, width, layout, compiled=False):
         with torch.inference_mode():
             return run(x)[0].numpy()
 
-    return sum(one.numel() for one in net.parameters()), training, inference
+    parameters = sum(one.numel() for one in net.parameters())
+    return parameters, {"training": training, "inference": inference}

@@ -190,7 +190,7 @@ def _classes(tfds, features):
     ordered = [fields[key] for key in ("label", "labels") if key in fields] + list(fields.values())
     for feature in ordered:
         feature = getattr(feature, "feature", feature)  # what a Sequence is made of
-        if isinstance(feature, tfds.features.ClassLabel):
+        if isinstance(feature, (tfds.features.ClassLabel, tfds.features.LabeledImage)):
             return tuple(feature.names or ())
     return ()
 
@@ -202,6 +202,15 @@ def _examples(tfds, builder, split):
         options = tfds.ReadConfig(interleave_cycle_length=1, add_tfds_id=False)
         data = builder.as_dataset(split=split, shuffle_files=False, read_config=options)
         for index, example in enumerate(tfds.as_numpy(data)):
+            example = _like_readers(example)
             yield Example(f"{builder.name}/{split}#{index}", lambda example=example: example)
 
     return Examples(builder.info.splits[split].num_examples, iterate)
+
+
+def _like_readers(example):
+    """Return an example whose mask, (H, W, 1) of some type there, is (H, W) int32."""
+    mask = example.get("segmentation_mask")
+    if mask is None or mask.shape[-1] != 1:
+        return example
+    return {**example, "segmentation_mask": mask[..., 0].astype("int32")}

@@ -54,7 +54,7 @@ class Arrays:
         return tree.map_structure(lambda array: np.asarray(array[rows]), (self.x, self.y))
 
 
-def prepare(source, measure, cut, prepare, *, fields, key, skip_bad=False):
+def prepare(source, measure, cut, prepare, *, fields, key, skip_bad=False, fold=None):
     """Prepare a source, or find it prepared already.
 
     Args:
@@ -67,6 +67,8 @@ def prepare(source, measure, cut, prepare, *, fields, key, skip_bad=False):
         fields: names of the arrays that an example must have.
         key: text that changes when these functions or their options do.
         skip_bad: leave unreadable examples out instead of raising.
+        fold: (k, n): the k-th of n equal parts, from 1, is held out instead of a fixed share: for
+            the test if the source brings none, else for validation.
 
     Returns:
         (splits, facts): `Arrays` by split, and a dictionary of the measured "constants" and the
@@ -87,7 +89,7 @@ def prepare(source, measure, cut, prepare, *, fields, key, skip_bad=False):
         finally:
             shutil.rmtree(work, ignore_errors=True)
     stored = {split: _load(folder / split) for split in SPLITS if (folder / split).exists()}
-    return _split(stored), json.loads((folder / "facts.json").read_text())
+    return _split(stored, fold), json.loads((folder / "facts.json").read_text())
 
 
 class Batches(keras.utils.PyDataset):
@@ -227,7 +229,7 @@ def _load(folder):
     return arrays, groups
 
 
-def _split(stored):
+def _split(stored, fold=None):
     """Give each split its rows, cutting those that the source does not bring from its training.
 
     What comes from one file stays together; where there are fewer than three files, what comes
@@ -239,6 +241,8 @@ def _split(stored):
         for split, (arrays, groups) in stored.items()
     }
     missing = [split for split in ("validation", "test") if split not in splits]
+    if fold and not missing:
+        raise BadInput("The data", "they bring all their splits", "Train without --fold")
     if not missing:
         return splits
     name = next(split for split in SPLITS if split in stored)
@@ -257,9 +261,14 @@ def _split(stored):
     for value in np.unique(strata):
         order = rng.permutation(np.flatnonzero(strata == value))
         share = max(1, round(HELD_OUT * len(order)))
-        for split in missing:
+        if fold:
+            owner[order[fold[0] - 1 :: fold[1]]] = missing[-1]
+            order = order[owner[order] == "train"]
+        for split in missing[:-1] if fold else missing:
             if len(order) > share:
                 owner[order[:share]], order = split, order[share:]
+    if fold and not (owner == missing[-1]).any():
+        raise BadInput("The data", f"{len(members)} parts make no {fold[1]} folds", "Take fewer")
     for split in ("train", *missing):
         splits[split] = Arrays(arrays["x"], y, np.flatnonzero(owner[member] == split))
     return splits

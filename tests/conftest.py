@@ -33,10 +33,31 @@ def scan(rng):
     return {"points": np.concatenate(points), "labels": np.repeat(labels, 40)}
 
 
+def picture(rng):
+    """Return an example of an image whose brightness and stripes tell its label."""
+    label = int(rng.integers(len(CLASSES)))
+    return {"image": pattern(np.full((40, 36), label), rng), "label": label}
+
+
+def patches(rng):
+    """Return an example of an image of two patterns side by side, each pixel labelled."""
+    mask = np.repeat(rng.choice(len(CLASSES), 2, replace=False), 16)[None].repeat(32, axis=0)
+    return {"image": pattern(mask, rng), "segmentation_mask": mask.astype(np.int32)}
+
+
+def pattern(mask, rng):
+    """Return an image (H, W, 3) uint8 whose colours tell the labels of a mask (H, W)."""
+    colours = np.array([[200, 40, 40], [40, 200, 40], [40, 40, 200], [180, 180, 180]])
+    noise = rng.integers(-30, 30, (*mask.shape, 3))
+    return (colours[mask] + noise).astype(np.uint8)
+
+
 # A new task adds its line here: an example like a reader's, and options that make it small.
 EXAMPLES = {
     "pointcloud_classification": (cloud, {"points": 64}),
     "pointcloud_segmentation": (scan, {"points": 64}),
+    "image_classification": (picture, {"image_size": 32}),
+    "image_segmentation": (patches, {"tile_height": 32, "tile_width": 32}),
 }
 
 

@@ -1,46 +1,160 @@
+import json
+import types
+
 import numpy as np
 import pytest
 
-from benchmarks import pointnet
+from benchmarks import contest, pointnet, tables, unet
 
-SIZE = (4, 32, 0.125)  # clouds, points, width
+CLOUDS = (4, 32, 0.125)  # clouds, points, width
+IMAGES = (2, 32, 0.0625)  # images, height and width, width
 
 
-def test_our_steps_run_and_are_timed():
-    assert pointnet.prepare("ours", *SIZE) > 0
-    for kind in pointnet.KINDS:
-        assert pointnet.measure(kind, seconds=0.01) > 0
+@pytest.mark.parametrize(("benchmark", "size"), [(pointnet, CLOUDS), (unet, IMAGES)])
+def test_our_steps_run_and_are_timed(benchmark, size, monkeypatch):
+    monkeypatch.setattr(contest, "STEPS", {})
+    parameters, kinds = contest.start(benchmark.build, "ours", size)
+    assert parameters > 0
+    assert tuple(kinds) == contest.KINDS
+    for kind in kinds:
+        assert contest.measure(kind, seconds=0.01) > 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "times", "speed"),
+    [(5.0, [0.0, 5.0], 1 / 5), (3.0, [0.0, 2.0, 2.0, 2.0, 3.0, 5.0], 2 / 3)],
+)
+def test_first_step_counts_only_where_it_takes_the_whole_time(seconds, times, speed, monkeypatch):
+    clock = types.SimpleNamespace(perf_counter=iter(times).__next__)
+    monkeypatch.setattr(contest, "time", clock)
+    monkeypatch.setattr(contest, "STEPS", {"training": lambda: None})
+    assert contest.measure("training", seconds) == speed
 
 
 @pytest.mark.parametrize("layout", ["conv", "linear"])
-def test_rival_is_as_large_as_ours_and_learns(layout):
+def test_rival_of_pointnet_is_as_large_as_ours_and_learns(layout):
     pytest.importorskip("torch", reason="of the extra [torch-bench]")
     from benchmarks import torch_pointnet
 
     x = np.random.default_rng(0).normal(size=(4, 32, 3)).astype(np.float32)
     y = np.arange(4)
-    rival, training, inference = torch_pointnet.steps(x, y, pointnet.CLASSES, 0.125, layout)
+    rival, steps = torch_pointnet.steps(x, y, pointnet.CLASSES, 0.125, layout)
     assert rival == pointnet.ours(x, y, 0.125, jit=False)[0]
-    assert inference().shape == (4, pointnet.CLASSES)
-    first = training()
-    assert min(training() for _ in range(3)) < first
+    assert steps["inference"]().shape == (4, pointnet.CLASSES)
+    first = steps["training"]()
+    assert min(steps["training"]() for _ in range(3)) < first
 
 
-def test_who_cannot_run_here_is_left_out(capsys):
-    assert pointnet.compare(["nobody"], SIZE, rounds=1, seconds=0.01) == {}
-    assert "nobody does not run here" in capsys.readouterr().err
+def test_rival_of_unet_is_as_large_as_ours_and_learns():
+    pytest.importorskip("torch", reason="of the extra [torch-bench]")
+    from benchmarks import torch_unet
+
+    x = np.random.default_rng(0).uniform(size=(2, 32, 32, 1)).astype(np.float32)
+    y = (x[..., 0] > 0.7).astype(np.int32)
+    rival, steps = torch_unet.steps(x, y, 0.0625)
+    parameters, ours = unet.ours(x, y, 0.0625, jit=False)
+    assert rival == parameters
+    assert steps["inference"]().shape == (2, 1, 32, 32)
+    assert ours["inference"]().shape == (2, 32, 32, 1)
+    first = steps["training"]()
+    assert min(steps["training"]() for _ in range(5)) < first
 
 
-def test_table_and_ratio_compare_the_best_with_the_best():
-    speeds = dict.fromkeys(pointnet.CONTESTANTS, {"training": 10.0, "inference": 30.0})
+@pytest.mark.parametrize("width", [0.25, 1.0])
+def test_rival_of_unet_is_as_large_as_the_paper_of_one_class(width):
+    pytest.importorskip("torch", reason="of the extra [torch-bench]")
+    from benchmarks import torch_unet
+
+    count = sum(one.numel() for one in torch_unet.UNet(width).parameters())
+    assert count == unet.create(width).count_params()
+    assert width < 1 or count == 31_030_593  # the paper's 31,030,658 with one class less
+
+
+def test_exported_unet_predicts_and_does_not_train():
+    parameters, steps = unet.build("ours, onnx", *IMAGES)
+    assert parameters == unet.create(0.0625).count_params()
+    assert list(steps) == ["inference"]
+    logits = steps["inference"]()
+    assert logits.shape == (2, 32, 32, 1)
+    assert np.ptp(logits) > 0
+
+
+@pytest.mark.parametrize(("benchmark", "size"), [(pointnet, CLOUDS), (unet, IMAGES)])
+def test_who_cannot_run_here_is_left_out(benchmark, size, capsys):
+    assert contest.compare(benchmark.build, ["nobody"], size, rounds=1, seconds=0.01) == {}
+    assert "nobody does not run here: none of ours" in capsys.readouterr().err
+
+
+def build(name, images, parameters):
+    """Build a contestant that does nothing, and cannot train if it is called so."""
+    kinds = contest.KINDS[1:] if name == "onnx" else contest.KINDS
+    return parameters + (name == "larger"), dict.fromkeys(kinds, int)
+
+
+def test_contestants_are_measured_in_what_they_can():
+    found = contest.compare(build, ["ours", "onnx"], (3, 10), rounds=2, seconds=0.01)
+    assert [len(values) for values in found["ours"].values()] == [2, 2]
+    assert list(found["onnx"]) == ["inference"]
+
+
+def test_contestants_of_different_sizes_are_refused():
+    with pytest.raises(ValueError, match="different sizes"):
+        contest.compare(build, ["ours", "larger"], (3, 10), rounds=1, seconds=0.01)
+
+
+def test_table_and_ratios_compare_the_best_with_the_best():
+    speeds = {name: {"training": 10.0, "inference": 30.0} for name in pointnet.CONTESTANTS}
     speeds["ours, jit"] = {"training": 20.0, "inference": 90.0}
     speeds["torch.compile"] = {"training": 99.0, "inference": 99.0}
-    ratios = {kind: pointnet.ratio(speeds, kind) for kind in pointnet.KINDS}
+    ratios = contest.ratios(speeds, pointnet.PAIRS)
     assert ratios == {"training": 2.0, "inference": 3.0}
-    assert "2.00 x" in pointnet.table(speeds, ratios)
+    assert "training: 2.00 x" in contest.table("clouds", speeds, ratios)
+
+
+def test_ratios_of_who_is_not_there_are_left_out():
+    speeds = {"ours": {"training": 2.0, "inference": 6.0}, "ours, onnx": {"inference": 9.0}}
+    assert contest.ratios(speeds, unet.PAIRS) == {}
+    speeds["torch"] = {"training": 2.0, "inference": 3.0}
+    found = contest.ratios(speeds, unet.PAIRS)
+    assert found == {"training": 1.0, "inference": 2.0, "onnx": 3.0}
+    assert "ours, onnx                            9.00" in contest.table("images", speeds, found)
 
 
 def test_waiting_is_a_share_of_the_epoch():
     found = pointnet.waiting(0.125, clouds=32, points=32, jit=False)
     assert 0 < found["preparing"] < found["epoch"]
     assert 0 < found["share"] < 1
+
+
+def test_record_of_unet_becomes_a_table(tmp_path, monkeypatch, capsys):
+    both = {"training": [2.0, 4.0], "inference": [6.0, 6.0]}
+    rounds = {"ours": both, "ours, onnx": {"inference": [9.0, 9.0]}, "torch": both}
+    monkeypatch.setattr(contest, "compare", lambda *_: rounds)
+    unet.main(["--size", "128", "--out", str(tmp_path / "benchmark_unet.json")])
+    assert "onnx: 1.50 x" in capsys.readouterr().out
+    record = json.loads((tmp_path / "benchmark_unet.json").read_text())
+    assert record["command"].startswith("python -m benchmarks.unet --size 128")
+    assert [(one["width"], one["batch_size"]) for one in record["settings"]] == [(0.25, 8), (1, 4)]
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    lines = tables.speed_unet().splitlines()
+    assert lines[0].startswith("| images per second | 16 channels, 128²: training | 16 channels")
+    assert lines[2:7] == [
+        "| ours | 3.00 | 6.00 | 3.00 | 6.00 |",
+        "| ours, onnx |  | 9.00 |  | 9.00 |",
+        "| torch | 3.00 | 6.00 | 3.00 | 6.00 |",
+        "| best of ours / torch | 1.00 | 1.00 | 1.00 | 1.00 |",
+        "| onnx / torch |  | 1.50 |  | 1.50 |",
+    ]
+
+
+def test_speed_holds_the_tables_whose_records_there_are(tmp_path, monkeypatch):
+    (tmp_path / "benchmark_pointnet.json").write_bytes(
+        (tables.RESULTS / "benchmark_pointnet.json").read_bytes()
+    )
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    alone = tables.speed()
+    assert alone == tables.speed_pointnet()
+    (tmp_path / "benchmark_unet.json").write_text(
+        json.dumps({"command": "", "machine": "", "settings": []})
+    )
+    assert tables.speed() == f"{alone}\n\n{tables.speed_unet()}"

@@ -36,6 +36,14 @@ def ours(path):
     return {name for name in imports(path) if name.split(".")[0] in OURS}
 
 
+def borrowed(path):
+    """Return the model files of classification from which a file takes `features` and no more."""
+    tree = ast.walk(ast.parse(path.read_text()))
+    taken = [node for node in tree if isinstance(node, ast.ImportFrom)]
+    taken = [node for node in taken if node.module.startswith("zoo.classification.")]
+    return {node.module for node in taken if [name.name for name in node.names] == ["features"]}
+
+
 def part(path):
     """Return which part of the house a file belongs to."""
     place = path.relative_to(ROOT).parts
@@ -65,7 +73,10 @@ def test_arrows(path):
         assert {name for name in found if not name.startswith("zoo.tasks")} <= allowed
     if kind == "model" and path.name != "__init__.py":
         folder = f"zoo.{path.parent.name}"
-        assert {name for name in found if not name.startswith(folder)} <= SHARED | {"zoo"}
+        allowed = SHARED | {"zoo"}
+        if path.parent.name in ("segmentation", "detection"):
+            allowed |= {"zoo.encoders"} | borrowed(path)
+        assert {name for name in found if not name.startswith(folder)} <= allowed
         outside = {name.split(".")[0] for name in imports(path)} - OURS
         assert outside <= MODEL_LIBRARIES
 

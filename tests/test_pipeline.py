@@ -90,6 +90,32 @@ def test_a_single_file_is_split_by_its_blocks():
     }
 
 
+def test_folds_test_every_example_once():
+    source, _ = make({"train": names("a", 40)})
+    tested = []
+    for k in range(1, 6):
+        splits, _ = prepare(source, fold=(k, 5))
+        held = {s: set(arrays.take()[0][:, 0].tolist()) for s, arrays in splits.items()}
+        assert sum(map(len, held.values())) == 40 == len(set.union(*held.values()))
+        assert len(held["test"]) == len(held["validation"]) == 8
+        tested += held["test"]
+    assert sorted(tested) == list(range(40))
+
+
+def test_folds_of_data_with_a_test_split_are_for_validation():
+    source, _ = make({"train": names("a", 40), "test": names("b", 4)})
+    splits, _ = prepare(source, fold=(2, 5))
+    assert {s: len(arrays) for s, arrays in splits.items()} == {
+        "train": 32,
+        "validation": 8,
+        "test": 4,
+    }
+    splits = {"train": names("a", 9), "validation": ["c-1"], "test": names("b", 4)}
+    source, _ = make(splits, fingerprint="f" * 16)
+    with pytest.raises(BadInput, match="--fold"):
+        prepare(source, fold=(2, 5))
+
+
 def test_large_arrays_stay_on_disk(monkeypatch):
     monkeypatch.setattr(pipeline, "IN_MEMORY", 100)
     source, _ = make({"train": names("a", 50), "test": names("b", 9)})

@@ -1,4 +1,4 @@
-"""Damaged files of every format: `BadInput` or a sound cloud, never a crash, hang or garbage.
+"""Damaged files of every format: `BadInput` or sound data, never a crash, hang or garbage.
 
 Each format is read in a process of its own, in little memory, so that a crash in Rust, a hang or a
 huge allocation fails the test instead of ending pytest.
@@ -14,6 +14,8 @@ import sys
 
 import numpy as np
 import pytest
+
+from tests import test_readers_clouds, test_readers_images
 
 ROOT = pathlib.Path(__file__).parent.parent
 CASES = int(os.environ.get("ZOO_FUZZ_CASES", 150))
@@ -34,12 +36,60 @@ def damage(raw, chance):
     return bytes(flipped), False
 
 
-def fuzz(path):
-    """Read a file damaged in many ways; print a line and exit with an error where that fails."""
-    from datasets.readers.clouds import read_cloud
+def read_cloud(path):
+    """Read a cloud and check it."""
+    from datasets.readers import clouds
+
+    cloud = clouds.read_cloud(path)
+    points, labels = cloud["points"], cloud.get("labels")
+    assert points.ndim == 2 and points.shape[1] == 3 and points.dtype == np.float32
+    assert len(points) and np.isfinite(points).all() and np.abs(points).max() <= 1e7
+    assert labels is None or (labels.shape == points.shape[:1] and labels.dtype == np.int64)
+    return points
+
+
+def check_cut_cloud(name, points, valid):
+    """Check what was read of a file that was cut."""
+    if name in OPEN_ENDED:
+        np.testing.assert_array_equal(points[:-1], valid[: len(points) - 1])
+    else:  # only a last line that lost its end can go unnoticed
+        assert name.startswith("ascii") and len(points) == len(valid)
+        np.testing.assert_array_equal(points[:-1], valid[:-1])
+
+
+def read_image(path):
+    """Read an image, and as a mask, and check both."""
+    from datasets.readers import images
     from datasets.source import BadInput
 
-    valid = read_cloud(path)["points"]
+    image = images.read_image(path)
+    assert image.ndim == 3 and image.shape[2] in (1, 3) and image.size
+    assert image.dtype in (np.uint8, np.uint16, np.float32) and np.isfinite(image).all()
+    assert images.read_size(path) == image.shape[:2]
+    for colours in (False, True):
+        try:
+            mask = images.read_mask(path, colours)
+        except BadInput as error:
+            assert "not whole numbers" in str(error), error
+        else:
+            assert mask.shape in (image.shape[:2], (*image.shape[:2], 3))
+            assert mask.dtype.kind in "iu"
+    return image
+
+
+def check_cut_image(name, image, valid):
+    """Check that only what follows the pixels was lost."""
+    np.testing.assert_array_equal(image, valid)
+
+
+def fuzz(path):
+    """Read a file damaged in many ways; print a line and exit with an error where that fails."""
+    from datasets.readers.images import EXTENSIONS
+    from datasets.source import BadInput
+
+    is_image = path.suffix in EXTENSIONS
+    read, check_cut = (read_image, check_cut_image) if is_image else (read_cloud, check_cut_cloud)
+    valid = read(path)
     raw, chance = path.read_bytes(), random.Random(path.name)
     in_use = int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (in_use + MEMORY, in_use + MEMORY))
@@ -50,35 +100,27 @@ def fuzz(path):
         print(f"case {case}", flush=True)  # the last line tells which case killed the process
         signal.alarm(SECONDS)
         try:
-            cloud = read_cloud(path)
+            found = read(path)
         except BadInput as error:
             assert path.name in str(error), error
             refused += 1
             continue
-        points, labels = cloud["points"], cloud.get("labels")
-        assert points.ndim == 2 and points.shape[1] == 3 and points.dtype == np.float32
-        assert len(points) and np.isfinite(points).all() and np.abs(points).max() <= 1e7
-        assert labels is None or (labels.shape == points.shape[:1] and labels.dtype == np.int64)
-        if cut and path.name in OPEN_ENDED:
-            np.testing.assert_array_equal(points[:-1], valid[: len(points) - 1])
-        elif cut:  # only a last line that lost its end can go unnoticed
-            assert path.name.startswith("ascii") and len(points) == len(valid)
-            np.testing.assert_array_equal(points[:-1], valid[:-1])
+        if cut:
+            check_cut(path.name, found, valid)
     print(f"{refused} of {CASES} refused")
 
 
 FORMATS = [
     "binary.ply", "ascii.ply", "binary.pcd", "ascii.pcd", "compressed.pcd", "plain.xyz",
     "labels.csv", "named.npz", "wide.npy", "kitti.bin", "old.las", "old.laz", "new.las", "new.laz",
+    *test_readers_images.WRITERS,
 ]  # fmt: skip
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits a process as Linux does")
 @pytest.mark.parametrize("name", FORMATS)
 def test_damaged_files_are_refused_or_read_soundly(name, tmp_path):
-    from tests.test_readers_clouds import WRITERS
-
-    WRITERS[name](tmp_path / name)
+    (test_readers_clouds.WRITERS | test_readers_images.WRITERS)[name](tmp_path / name)
     if name == "kitti.bin":  # its neighbour would give the damage away
         (tmp_path / "kitti.label").unlink()
     ended = subprocess.run(

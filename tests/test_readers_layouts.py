@@ -34,7 +34,8 @@ def refused(path, kind, *words):
 @pytest.mark.parametrize("kind", LAYOUTS)
 def test_what_has_no_layout_is_told_which_there_are(kind, tmp_path):
     put(tmp_path / "notes.md")
-    refused(tmp_path, kind, tmp_path, "x_train", "label_2", ".laz")
+    words = {"pointcloud": ["label_2", "clouds as", ".laz"], "image": ["images as", ".jpeg"]}
+    refused(tmp_path, kind, tmp_path, "x_train", *words[kind.partition("_")[0]])
     refused(tmp_path / "nowhere", kind, "nowhere", "no such file or folder")
     refused(tmp_path, "weather", "weather", kind)
 

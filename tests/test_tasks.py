@@ -12,7 +12,8 @@ from zoo.tasks import clouds, report
 
 def logits_of(batch, certainty=9.0):
     """Return logits that say the truth (void counts as class 0)."""
-    return certainty * np.eye(len(CLASSES), dtype=np.float32)[np.maximum(batch.y, 0)]
+    truth = np.eye(len(CLASSES), dtype=np.float32)[np.maximum(batch.y, 0)]
+    return certainty * (2 * truth - 1)
 
 
 @pytest.mark.parametrize("name", index.tasks())
@@ -25,7 +26,7 @@ class TestEveryTask:
 
     def test_index_reads_its_literals(self, name):
         fields, task = index.tasks()[name], tasks.get(name)
-        for field in ("name", "dataset", "options", "training"):
+        for field in ("name", "dataset", "options", "training", "losses"):
             assert fields[field] == getattr(task, field)
 
     def test_options_of_models_and_tasks_never_share_a_name(self, name):
@@ -52,6 +53,7 @@ class TestEveryTask:
         batch = toy(name)
         scores, text = batch.task.score(batch.y, logits_of(batch), batch.info)
         assert scores["accuracy"] == 1.0 and scores["mean_class_accuracy"] == 1.0
+        assert all(value == 1.0 for value in scores.values() if isinstance(value, float))
         for word in ("precision", "recall", "f1-score", "support", *CLASSES):
             assert word in text
         assert len(batch.task.decode(logits_of(batch), batch.info)) == len(batch.x)
@@ -69,15 +71,24 @@ class TestEveryTask:
         batch = toy(name)
         outputs = logits_of(batch)
         figures = batch.task.plot(batch.x, batch.y, outputs, batch.info)
+        figures["preview"] = batch.task.preview(batch.x, batch.y, batch.info)
         assert {"confusion_matrix", "examples"} <= set(figures)
         assert all(isinstance(figure, Figure) for figure in figures.values())
         example = batch.examples[0]
-        pieces = batch.task.cut(example, batch.options)
-        row, files = batch.task.present(example, pieces, outputs[: len(pieces)], batch.info)
+        pieces = batch.task.cover(example, batch.options)
+        row, files = batch.task.present(example, pieces, iter(outputs[: len(pieces)]), batch.info)
         assert row
         for ending, write in files.items():
             write(tmp_path / f"out{ending}")
-            assert (tmp_path / f"out{ending}").stat().st_size > 1000
+            assert (tmp_path / f"out{ending}").stat().st_size > 100
+
+    def test_every_loss_prefers_the_truth(self, name):
+        batch = toy(name)
+        assert batch.options["loss"] == batch.task.losses[0]
+        right, wrong = logits_of(batch), np.roll(logits_of(batch), 1, axis=-1)
+        for choice in batch.task.losses:
+            loss = batch.task.loss(batch.info, {**batch.options, "loss": choice})
+            assert float(loss(batch.y, right)) < 0.1 < float(loss(batch.y, wrong)), choice
 
 
 def test_every_point_of_a_scan_is_in_one_piece():

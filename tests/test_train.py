@@ -95,7 +95,8 @@ def test_a_run_leaves_what_it_promises(finished):
     values = [float(row["val_accuracy"]) for row in rows]
     assert record["best_epoch"] == max(i for i in range(1, 9) if values[i - 1] == max(values))
     names = {path.name for path in (folder / "plots").iterdir()}
-    assert names == {"learning_curves.png", "confusion_matrix.png", "examples.png"}
+    curves = {"learning_curves.png", "confusion_matrix.png"}
+    assert names == curves | {"examples.png", "preview.png"}
     assert list((folder / "tensorboard").rglob("events*"))
     assert not list(folder.glob("*.npz")) and not list(folder.glob(".*"))
     for column in ("precision", "recall", "f1-score", "support"):
@@ -236,6 +237,63 @@ def test_without_tensorflow_it_trains_on_jax(data, tmp_path):
     assert (tmp_path / "pointnet-shapes-1" / "plots" / "examples.png").exists()
 
 
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory):
+    """Write images of bright discs and their masks into images/ and masks/."""
+    from PIL import Image
+
+    folder, rng = tmp_path_factory.mktemp("cells"), np.random.default_rng(0)
+    for name in ("images", "masks"):
+        (folder / name).mkdir()
+    for i in range(20):
+        centre = rng.uniform(8, 32, (2, 1, 1))
+        inside = np.hypot(*(np.indices((40, 40)) - centre)) < 7
+        image = 40 + 140 * inside + rng.integers(-20, 20, inside.shape)
+        Image.fromarray(image.astype(np.uint8)).save(folder / "images" / f"{i}.png")
+        Image.fromarray(255 * inside.astype(np.uint8)).save(folder / "masks" / f"{i}.png")
+    return folder
+
+
+NARROW = ["--set", "width=0.125", "--set", "depth=2", "--set", "tile_height=48"]
+NARROW += ["--set", "tile_width=32", "--set", "overlap=8", "--batch-size", "4"]
+
+
+def test_images_and_masks_make_a_model_that_segments_any_size(cells, tmp_path):
+    from PIL import Image
+
+    words = ["--model", "unet", "--data", cells, *NARROW, "--epochs", 8, "--fold", "2/5"]
+    status, printed, errors = run(*words, "--learning-rate", 0.01, "--out", tmp_path)
+    assert status == 0, errors
+    [folder] = tmp_path.glob("unet-cells*")
+    record = read(folder)
+    assert record["info"]["classes"] == ["background", "foreground"]
+    assert record["arguments"] == {"input_shape": [None, None, 1], "num_classes": 1}
+    assert record["data"]["sizes"] == {"train": 26, "validation": 6, "test": 8}  # two tiles each
+    assert record["scores"]["test"]["dice"] > 0.8
+    assert "IoU" in printed and "foreground" in printed
+    large = np.full((130, 150), 40, np.uint8)
+    large[20:34, 20:34] = large[90:104, 120:134] = 180
+    Image.fromarray(large).save(tmp_path / "large.png")
+    words = [sys.executable, "-m", "zoo", "predict", folder, tmp_path / "large.png"]
+    words += ["--out", tmp_path / "found"]
+    done = subprocess.run([*map(str, words)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    [row] = json.loads((tmp_path / "found" / "predictions.json").read_text())
+    assert row["written"] == ["large_mask.png", "large_overlay.png"]
+    assert row["foreground"]["parts"] == 2
+    mask = np.array(Image.open(tmp_path / "found" / "large_mask.png"))
+    assert mask.shape == large.shape and np.mean(mask == (large == 180)) > 0.98
+    assert row["foreground"]["area"] == pytest.approx(mask.mean())
+
+
+def test_unpadded_convolutions_train_with_a_margin(cells, tmp_path):
+    words = ["--model", "unet", "--data", cells, *NARROW, "--epochs", 1, "--out", tmp_path]
+    words += ["--set", "padding=valid", "--set", "margin=20", "--set", "tile_height=60"]
+    status, _, errors = run(*words, "--set", "tile_width=60", "--loss", "tversky")
+    assert status == 0, errors
+    assert 0 <= read(next(tmp_path.glob("unet-*")))["scores"]["test"]["dice"] <= 1
+
+
 def fastest(*words):
     """Run up to five times, as long as it takes half a second: the result, and the seconds."""
     took = np.inf
@@ -259,6 +317,9 @@ def fastest(*words):
         (["--model", "pointnet", "--set", "widht=1"], ["'widht'", "width"]),
         (["--model", "pointnet", "--set", "width=wide"], ["width", "'wide'", "float"]),
         (["--model", "pointnet", "--set", "width"], ["'width'", "KEY=VALUE"]),
+        (["--model", "unet", "--loss", "dise"], ["--loss", "'dise'", "dice"]),
+        (["--model", "pointnet", "--loss", "dice"], ["--loss", "'dice'", "cross_entropy"]),
+        (["--model", "pointnet", "--fold", "6/5"], ["--fold", "'6/5'", "1/5"]),
         (["--model", "pointnet", "--init", "nothing.keras"], ["--init", "nothing.keras"]),
         (["--model", "pointnet", "--data", "no/such/folder"], ["no/such/folder"]),
         (["--resume", "no/such/run"], ["no/such/run", "run.json"]),

@@ -36,7 +36,7 @@ def stirred(name):
     rng = np.random.default_rng(0)
     for weight in model.weights:
         if weight.dtype == "float32":
-            noise = rng.uniform(0.0, 0.1, weight.shape)
+            noise = rng.uniform(-0.1, 0.1, weight.shape)
             weight.assign(keras.ops.convert_to_numpy(weight) + noise.astype("float32"))
     return model, batch
 
@@ -95,7 +95,7 @@ def test_logits_are_float32_under_mixed_precision(name):
 
 def test_every_trainable_weight_gets_a_gradient(name):
     model, batch = stirred(name)
-    loss = batch.task.loss(batch.info)
+    loss = batch.task.loss(batch.info, batch.options)
     with tf.GradientTape() as tape:
         # Statistics as in inference: in training a bias before batch normalisation has none.
         value = loss(batch.y, model(batch.x, training=False)) + sum(model.losses)
@@ -108,7 +108,7 @@ def test_every_trainable_weight_gets_a_gradient(name):
 
 def test_one_batch_is_learnt(name):
     model, batch = small(name)
-    loss = batch.task.loss(batch.info)
+    loss = batch.task.loss(batch.info, batch.options)
     model.compile(keras.optimizers.Adam(0.003), loss, jit_compile=False)
     first = model.train_on_batch(batch.x, batch.y)
     for _ in range(80):

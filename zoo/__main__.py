@@ -178,17 +178,20 @@ def vacant(out):
 
 def readers(task):
     """Return how files for a task are found (paths to paths) and read (path to example)."""
-    from datasets.readers import clouds
+    from datasets.readers import clouds, images
 
-    known = dict.fromkeys(("pointcloud_classification", "pointcloud_segmentation"), clouds)
-    if task not in known:
+    def cloud(path):
+        found = clouds.read_cloud(path)
+        return {"points": found["points"], "offset": found["offset"]}  # its labels are not ours
+
+    def image(path):
+        return {"image": images.read_image(path)}
+
+    kinds = {"pointcloud": (clouds.find_clouds, cloud), "image": (images.find_images, image)}
+    kind = task.partition("_")[0]
+    if kind not in kinds:
         raise ValueError(f"files cannot be read for {task} yet")
-
-    def read(path):
-        cloud = known[task].read_cloud(path)
-        return {"points": cloud["points"], "offset": cloud["offset"]}  # its labels are not ours
-
-    return known[task].find_clouds, read
+    return kinds[kind]
 
 
 def run_export(args):

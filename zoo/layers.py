@@ -76,3 +76,75 @@ class RowNormalization(keras.layers.BatchNormalization):
     def compute_output_shape(self, input_shape):
         """Return the shape of the inputs."""
         return input_shape
+
+
+@register
+class CropLike(keras.layers.Layer):
+    """Crops maps (B, H, W, C) to the height and width of others: called on [maps, others].
+
+    Sizes need not be known before the call.
+    """
+
+    def __init__(self, offset=0, **kwargs):
+        """Set the pixels left out at the top and at the left; None: half of what is too much."""
+        super().__init__(**kwargs)
+        self.offset = offset
+
+    def call(self, inputs):
+        """Return the crop of the first map of the pair."""
+        x, like = inputs
+        rows, columns = (self._window(ops.shape(x)[i], ops.shape(like)[i]) for i in (1, 2))
+        return x[:, rows, columns]
+
+    def _window(self, size, wanted):
+        start = (size - wanted) // 2 if self.offset is None else self.offset
+        return slice(start, start + wanted)
+
+    def compute_output_shape(self, input_shapes):
+        """Return the shape of the first map with the sizes of the second."""
+        x, like = input_shapes
+        return (x[0], *like[1:3], x[3])
+
+    def get_config(self):
+        """Return the arguments."""
+        return {**super().get_config(), "offset": self.offset}
+
+
+@register
+class BilinearUpSampling(keras.layers.Layer):
+    """Doubles the height and width of maps (B, H, W, C) by bilinear interpolation.
+
+    Keras' `UpSampling2D` has to know both before the call, when TensorFlow traces or exports it.
+    """
+
+    def call(self, inputs):
+        """Repeat every pixel, then smooth by [1 2 1] / 4 in both directions, edges repeated."""
+        x = ops.repeat(ops.repeat(inputs, 2, axis=1), 2, axis=2)
+        x = ops.concatenate([x[:, :1], x, x[:, -1:]], axis=1)
+        x = ops.concatenate([x[:, :, :1], x, x[:, :, -1:]], axis=2)
+        x = ops.average_pool(x, 2, strides=1)  # [1 1] / 2, twice
+        return ops.average_pool(x, 2, strides=1)
+
+    def compute_output_shape(self, input_shape):
+        """Return the shape with both sizes doubled."""
+        batch, *sizes, channels = input_shape
+        return (batch, *(size and 2 * size for size in sizes), channels)
+
+
+@register
+class Bilinear(keras.initializers.Initializer):
+    """Makes a transposed convolution of kernel 2s and stride s interpolate, each channel alone.
+
+    Long et al. 2015, https://arxiv.org/abs/1411.4038, Sec. 3.3; the formula is that of the
+    authors' program.
+    """
+
+    def __call__(self, shape, dtype=None):
+        """Return a kernel (height, width, channels out, channels in)."""
+        height, width, *channels = shape
+        kernel = np.multiply.outer(self._tent(height), self._tent(width))
+        kernel = np.multiply.outer(kernel, np.eye(*channels))
+        return ops.convert_to_tensor(kernel, dtype or keras.config.floatx())
+
+    def _tent(self, size):
+        return 1 - np.abs(np.arange(size) - (size - 1) / 2) / ((size + 1) // 2)

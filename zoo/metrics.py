@@ -3,11 +3,15 @@
 import keras
 from keras import ops
 
+from zoo.losses import middle
+
 register = keras.saving.register_keras_serializable("zoo")
 
 
 class ConfusionMetric(keras.metrics.MeanIoU):
     """Base: accumulates a (K, K) confusion matrix of integer labels and logits; label -1 is void.
+
+    Logits (..., 1) tell class 1 from class 0. Those of maps may be for their middle alone.
 
     Args:
         num_classes: K.
@@ -16,6 +20,14 @@ class ConfusionMetric(keras.metrics.MeanIoU):
 
     def __init__(self, num_classes, name=None, **kwargs):
         super().__init__(num_classes, name, ignore_class=-1, sparse_y_pred=False)
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Add labels (B, ...) and logits (B, ..., K)."""
+        if len(y_pred.shape) == 4:
+            y_true = middle(ops.convert_to_tensor(y_true), y_pred)
+        if y_pred.shape[-1] == 1:
+            y_pred = ops.concatenate([ops.zeros_like(y_pred), y_pred], axis=-1)
+        return super().update_state(y_true, y_pred, sample_weight)
 
     def get_config(self):
         """Return the arguments."""
@@ -47,3 +59,17 @@ class MeanClassAccuracy(ConfusionMetric):
 @register
 class MeanIoU(ConfusionMetric):
     """Mean over the classes that occur of intersection over union (Jaccard), void left out."""
+
+
+@register
+class DiceScore(ConfusionMetric):
+    """2 TP / (2 TP + FP + FN), which is F1: of class 1 if there are two, else the classes' mean."""
+
+    def result(self):
+        """Return the mean over the classes that occur or are found, a scalar."""
+        matrix = ops.convert_to_tensor(self.total_cm)
+        marked = ops.sum(matrix, axis=0) + ops.sum(matrix, axis=1)
+        each = ops.divide_no_nan(2 * ops.diagonal(matrix), marked)
+        if self.num_classes == 2:
+            return each[1]
+        return ops.divide_no_nan(ops.sum(each), ops.sum(ops.cast(marked > 0, each.dtype)))

@@ -3,6 +3,8 @@
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from PIL import Image
 
 INK, QUIET = "#1b1f24", "#8a939e"
 
@@ -116,3 +118,76 @@ def by_height(points):
     """Return colours (n, 3) that rise with z from violet to yellow."""
     z = points[:, 2]
     return colormaps["viridis"]((z - z.min()) / max(np.ptp(z), 1e-6))[:, :3]
+
+
+def images(panels, legend=(), columns=4, size=2.6):
+    """Draw a page of images.
+
+    Args:
+        panels: list of (image (H, W, 3) from 0 to 1, title, colour of the title).
+        legend: pairs (name, colour), drawn once below.
+        columns: panels in a row.
+        size: inches of a panel's width.
+    """
+    columns = min(columns, len(panels))
+    rows = -(-len(panels) // columns)
+    height = size * max(image.shape[0] / image.shape[1] for image, *_ in panels)
+    height += 0.25 * any(title for _, title, _ in panels)
+    figure = Figure(figsize=(size * columns, height * rows + 0.4 * bool(legend)))
+    figure.set_layout_engine("constrained", w_pad=0.03, h_pad=0.03)
+    for i, (image, title, ink) in enumerate(panels, start=1):
+        axes = figure.add_subplot(rows, columns, i)
+        axes.imshow(image, vmin=0, vmax=1)
+        axes.set_axis_off()
+        axes.set_title(title, fontsize=9, color=ink)
+    handles = [Patch(color=colour, label=name) for name, colour in legend]
+    if handles:
+        figure.legend(handles=handles, loc="outside lower center", ncols=6, frameon=False)
+    return figure
+
+
+def rgb(image):
+    """Return an image (H, W, 1 or 3) as (H, W, 3)."""
+    return np.broadcast_to(image, (*image.shape[:2], 3))
+
+
+def overlay(image, labels, colours, shown, void=False):
+    """Draw a mask into an image: areas tinted, their borders in full colour.
+
+    Args:
+        image: (H, W, 1 or 3) from 0 to 1.
+        labels: (H, W) class indices; -1 is void.
+        colours: (K, 3) of the classes, 0 to 1.
+        shown: for each class, whether it is drawn.
+        void: whether void pixels are grayed out.
+
+    Returns:
+        (H, W, 3) float32.
+    """
+    drawn = np.append(np.asarray(shown, bool), False)[labels]  # -1 reads the last
+    edge = np.zeros(labels.shape, bool)
+    across, down = labels[:, 1:] != labels[:, :-1], labels[1:] != labels[:-1]
+    edge[:, 1:] |= across
+    edge[:, :-1] |= across
+    edge[1:] |= down
+    edge[:-1] |= down
+    out = np.array(rgb(image), np.float32)
+    tint = np.asarray(colours, np.float32)
+    for inside, share in [(drawn & ~edge, np.float32(0.35)), (drawn & edge, np.float32(1.0))]:
+        out[inside] += share * (tint[labels[inside]] - out[inside])
+    if void:
+        out[labels < 0] = 0.5
+    return out
+
+
+def save_image(path, image):
+    """Write an image (H, W, 3) from 0 to 1 as a file of 8 bits a channel."""
+    Image.fromarray((image * np.float32(255) + np.float32(0.5)).astype(np.uint8)).save(path)
+
+
+def save_mask(path, labels, colours, shown):
+    """Write class indices (H, W) as a palette image: viewers see colours, programs the indices."""
+    picture = Image.fromarray(labels.astype(np.uint8), mode="P")
+    ink = np.asarray(colours) * np.asarray(shown)[:, None]  # what is not drawn is black
+    picture.putpalette((ink * 255).round().astype(np.uint8).tobytes())
+    picture.save(path)

@@ -1,20 +1,17 @@
 """From files to predictions: read, cut, predict in full batches, present, write."""
 
+import collections
 import csv
+import itertools
 import json
-
-import keras
-import numpy as np
 
 from zoo import inference, tasks
 
-PICTURES = (".png",)
+PICTURES = (".png", "_overlay.png")  # files that are for people's eyes alone
 
 
 def predict(files, read, complain, *, model, record, batch_size):
-    """Predict files, a few at a time, so that memory stays flat.
-
-    Small files share batches; a scan that alone fills several is predicted alone.
+    """Predict files, small ones in shared batches; no more is in memory than a batch needs.
 
     Args:
         files: their paths.
@@ -22,42 +19,39 @@ def predict(files, read, complain, *, model, record, batch_size):
         complain: called with the message about a file that is left out.
         model: a `keras.Model`.
         record: what was saved with the model: its task, the task's options, and info.
-        batch_size: pieces a step.
+        batch_size: pieces a step; fewer if they are large.
 
     Yields:
         (path, row, writers) for each file, as `Task.present` makes them.
     """
     task, info = tasks.get(record["task"]), record["info"]
     options = {**task.options, **record["task_options"]}
-    waiting, count = [], 0
-    for path in files:
+    waiting = collections.deque()
+
+    def inputs():
+        for path in files:
+            try:
+                example = read(path)
+                pieces = task.cover(example, options)
+                first = task.prepare(pieces[0], info, options)[0]
+            except ValueError as error:
+                complain(str(error))
+                continue
+            waiting.append((path, example, pieces))
+            yield first
+            yield from (task.prepare(piece, info, options)[0] for piece in pieces[1:])
+
+    outputs = inference.stream(model, inputs(), batch_size)
+    for first in outputs:
+        path, example, pieces = waiting.popleft()
+        own = itertools.chain([first], itertools.islice(outputs, len(pieces) - 1))
         try:
-            example = read(path)
-            pieces = task.cut(example, options)
-            inputs = [task.prepare(piece, info, options)[0] for piece in pieces]
+            row, writers = task.present(example, pieces, own, info)
         except ValueError as error:
-            complain(str(error))
+            complain(f"{path}: {error}")
+            collections.deque(own, maxlen=0)  # the next file's come after them
             continue
-        waiting.append((path, example, pieces, inputs))
-        count += len(inputs)
-        if count >= batch_size:
-            yield from present(waiting, model, task, info, batch_size)
-            waiting, count = [], 0
-    yield from present(waiting, model, task, info, batch_size)
-
-
-def present(waiting, model, task, info, batch_size):
-    """Predict the inputs of some files together; yield (path, row, writers) for each file."""
-    every = [x for *_, inputs in waiting for x in inputs]
-    if not every:
-        return
-    x = keras.tree.map_structure(lambda *parts: np.stack(parts), *every)
-    outputs, start = inference.predict(model, x, batch_size), 0
-    for path, example, pieces, inputs in waiting:
-        rows = slice(start, start + len(inputs))
-        own = keras.tree.map_structure(lambda array, rows=rows: array[rows], outputs)
-        yield (path, *task.present(example, pieces, own, info))
-        start = rows.stop
+        yield path, row, writers
 
 
 def write_all(results, folder, pictures):

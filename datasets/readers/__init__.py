@@ -5,10 +5,22 @@ import pathlib
 from collections.abc import Callable
 from functools import partial
 
-from datasets.readers import arrays, class_folders, clouds, kitti, scans, semantic_kitti
+from datasets.readers import (
+    arrays,
+    class_folders,
+    clouds,
+    image_masks,
+    images,
+    kitti,
+    scans,
+    semantic_kitti,
+)
 from datasets.source import BadInput, Source
 
-CLOUDS = " ".join(clouds.EXTENSIONS)
+FILES = {
+    "pointcloud": f"clouds as {' '.join(clouds.EXTENSIONS)}",
+    "image": f"images as {' '.join(images.EXTENSIONS)}",
+}  # by the first word of the kind
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +75,26 @@ LAYOUTS = {
             scans.read,
         ),
     ),
+    "image_classification": (
+        array_layout("image_classification", "(n, H, W, C)", "(n,)"),
+        Layout(
+            "train/cat/1.png       class folders, with or without train/, val/ and test/",
+            partial(class_folders.match, extensions=images.EXTENSIONS),
+            partial(
+                class_folders.read, extensions=images.EXTENSIONS, read_file=images.read_example
+            ),
+        ),
+    ),
+    "image_segmentation": (
+        array_layout("image_segmentation", "(n, H, W, C)", "(n, H, W)"),
+        Layout(
+            "images/1.jpg          and masks/1.png, with or without train/, val/ and test/, and "
+            "classes.txt\n"
+            "  train/1.jpg           and trainannot/1.png, and likewise for val and test",
+            image_masks.match,
+            image_masks.read,
+        ),
+    ),
 }
 
 
@@ -88,5 +120,5 @@ def read(path: pathlib.Path, kind: str) -> Source:
     raise BadInput(
         path,
         f"it has none of the layouts that {kind} reads",
-        f"Use one of these, clouds as {CLOUDS}:\n{drawings}",
+        f"Use one of these, {FILES[kind.partition('_')[0]]}:\n{drawings}",
     )

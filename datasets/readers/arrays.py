@@ -1,10 +1,13 @@
 """One .npz with arrays x_train, y_train, x_test, y_test: any task's data, with NumPy only."""
 
+import dataclasses
 import pathlib
 import zipfile
+from collections.abc import Callable
 
 import numpy as np
 
+from datasets.readers import mask_classes
 from datasets.readers.arrayfiles import read_npz
 from datasets.readers.clouds import metres
 from datasets.readers.files import safe_name
@@ -28,16 +31,17 @@ def match(path: pathlib.Path) -> bool:
 def read(path: pathlib.Path, kind: str) -> Source:
     """Read x_train, y_train and, where they are there, x_val, y_val, x_test, y_test.
 
-    For point clouds x is (examples, N, 3), metres; y holds class indices, (examples,) for
-    classification, (examples, N) for segmentation, where -1 is ignored. An array `classes` of
-    strings names them. For the parts of objects, object_train, object_val and object_test say
-    what each cloud is, integers from 0.
+    For point clouds x is (examples, N, 3), metres; for images (examples, H, W, C) with C = 1 or 3,
+    or (examples, H, W), uint8, uint16 or floats. y holds class indices: (examples,) for
+    classification; one for each point, (examples, N), or pixel, (examples, H, W), for segmentation,
+    where -1 is ignored. An array `classes` of strings names them; what the values of masks mean
+    without it, `datasets.readers.mask_classes` says. For the parts of objects, object_train,
+    object_val and object_test say what each cloud is, integers from 0.
 
     Raises:
         BadInput: an array is missing, or has a wrong shape, type or value; names array and shape.
     """
-    arrays = read_npz(path)
-    dense = kind == "pointcloud_segmentation"
+    arrays, form = read_npz(path), FORMS[kind]
     splits, objects = {}, {}
     for split, suffix in SUFFIXES.items():
         x, y = arrays.get(f"x_{suffix}"), arrays.get(f"y_{suffix}")
@@ -50,9 +54,9 @@ def read(path: pathlib.Path, kind: str) -> Source:
                 f"it has no array {missing!r}, only {', '.join(sorted(arrays))}",
                 "Save x_train, y_train, x_test and y_test together",
             )
-        check_clouds(path, f"x_{suffix}", x)
-        splits[split] = x, check_labels(path, f"y_{suffix}", y, x, dense)
-        if dense and (kinds := arrays.get(f"object_{suffix}")) is not None:
+        x = form.check(path, f"x_{suffix}", x)
+        splits[split] = x, check_labels(path, f"y_{suffix}", y, x, form.dense)
+        if form.dense and (kinds := arrays.get(f"object_{suffix}")) is not None:
             objects[split] = check_labels(path, f"object_{suffix}", kinds, x, False)
     if objects and objects.keys() != splits.keys():
         raise BadInput(
@@ -60,14 +64,12 @@ def read(path: pathlib.Path, kind: str) -> Source:
             f"it says what the objects of {', '.join(objects)} are, and not of every split",
             "Save an array object_... beside each x_... and y_...",
         )
-    classes = name_classes(path, arrays.get("classes"), splits)
-    label = "labels" if dense else "label"
+    classes, label = form.name(path, arrays.get("classes"), splits)
 
     def read_one(item):
         split, i = item
         x, y = splits[split]
-        points, _ = metres(title(item), x[i])
-        example = {"points": points, label: y[i] if dense else int(y[i])}
+        example = {form.x: form.example(title(item), x[i]), form.y: label(title(item), y[i])}
         return {**example, "object": int(objects[split][i])} if objects else example
 
     def title(item):
@@ -86,7 +88,7 @@ def read(path: pathlib.Path, kind: str) -> Source:
 
 
 def check_clouds(path, name, x):
-    """Raise unless x is (examples, N, 3) finite numbers."""
+    """Return x if it is (examples, N, 3) finite numbers; raise otherwise."""
     said = f"array {name!r} of shape {x.shape} and type {x.dtype}"
     if x.dtype.kind not in "fiu":
         raise BadInput(path, f"{said} does not hold numbers", f"{name}.astype('float32')")
@@ -94,24 +96,51 @@ def check_clouds(path, name, x):
         raise BadInput(
             path, f"{said} is not (examples, points, 3)", "Keep x y z of each point, in metres"
         )
-    finite = np.isfinite(x).all(axis=(1, 2))
+    check_finite(path, name, x)
+    return x
+
+
+def check_images(path, name, x):
+    """Return x as (examples, H, W, C) of uint8, uint16 or float32 if that is possible."""
+    said = f"array {name!r} of shape {x.shape} and type {x.dtype}"
+    if x.dtype not in (np.uint8, np.uint16) and x.dtype.kind != "f":
+        raise BadInput(path, f"{said} is not uint8, uint16 or floats", f"{name}.astype('uint8')")
+    if x.ndim == 3:
+        x = x[..., None]
+    if x.ndim != 4 or x.shape[3] not in (1, 3) or 0 in x.shape:
+        first = x.ndim == 4 and x.shape[1] in (1, 3)
+        raise BadInput(
+            path,
+            f"{said} is not (examples, height, width, 1 or 3 channels)",
+            f"numpy.moveaxis({name}, 1, 3)" if first else "Keep gray or RGB, without alpha",
+        )
+    if x.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            x = x.astype(np.float32)
+        check_finite(path, name, x)
+    return x
+
+
+def check_finite(path, name, x):
+    """Raise if any example holds NaN or infinity."""
+    finite = np.isfinite(x).all(axis=tuple(range(1, x.ndim)))
     if not finite.all():
         raise BadInput(
             path,
-            f"{said} holds NaN or infinity in {(~finite).sum()} examples, "
-            f"the first is {name}[{finite.argmin()}]",
+            f"array {name!r} of shape {x.shape} and type {x.dtype} holds NaN or infinity in "
+            f"{(~finite).sum()} examples, the first is {name}[{finite.argmin()}]",
             "Remove those examples",
         )
 
 
 def check_labels(path, name, y, x, dense):
-    """Return y as int64 once it fits x; raise otherwise."""
+    """Return y, integers, once it fits x; raise otherwise."""
     said = f"array {name!r} of shape {y.shape} and type {y.dtype}"
     if y.dtype.kind not in "iu":
         raise BadInput(path, f"{said} does not hold whole numbers", f"{name}.astype('int64')")
-    if not dense and y.ndim == 2 and y.shape[1] == 1:
-        y = y[:, 0]
-    expected = x.shape[:2] if dense else x.shape[:1]
+    expected = x.shape[:-1] if dense else x.shape[:1]
+    if y.shape == (*expected, 1):
+        y = y[..., 0]
     if y.shape != expected:
         one_hot = not dense and y.ndim == 2 and len(y) == len(x)
         raise BadInput(
@@ -127,21 +156,20 @@ def check_labels(path, name, y, x, dense):
             f"{said} has labels from {y.min()} to {y.max()}",
             f"Number the classes from 0{'; -1 is ignored' if dense else ''}",
         )
-    return y.astype(np.int64)
+    return y
 
 
 def name_classes(path, names, splits):
-    """Return the classes' names, "0", "1", ... where none are given, once all labels have one."""
+    """Name the classes, "0", "1", ... where nobody did, once all labels have a name.
+
+    Returns:
+        (classes, label): `label(title, y[i])` is the label of an example, or labels (N,) int64.
+    """
     top = {split: int(y.max()) for split, (_, y) in splits.items()}
     if names is None:
         names = [str(i) for i in range(top["train"] + 1)]
-    elif names.ndim != 1 or names.dtype.kind != "U" or len(set(names.tolist())) < len(names):
-        raise BadInput(
-            path,
-            f"array 'classes' of shape {names.shape} and type {names.dtype} is no list of "
-            "different names",
-            "numpy.array(['car', 'tree'])",
-        )
+    else:
+        check_names(path, names)
     for split, label in top.items():
         if label >= len(names):
             raise BadInput(
@@ -152,4 +180,77 @@ def name_classes(path, names, splits):
             )
     if len(names) < 2:
         raise BadInput(path, f"array 'y_train' has {len(names)} class", "Two are needed")
-    return tuple(str(name) for name in names)
+    return tuple(map(str, names)), lambda _, y: y.astype(np.int64) if y.ndim else int(y)
+
+
+def name_masks(path, names, splits):
+    """Name the classes of masks.
+
+    Returns:
+        (classes, label): `label(title, y[i])` is the mask of an example, (H, W) int32.
+    """
+    values = {}
+    for split, (_, y) in splits.items():
+        for mask in y:  # one at a time, as sorting takes memory
+            for value in np.unique(mask).tolist():
+                values.setdefault(value, f"{path} (array 'y_{SUFFIXES[split]}')")
+    listed = None
+    if names is not None:
+        check_names(path, names)
+        listed = mask_classes.ClassList(f"{path} (array 'classes')", tuple(names.tolist()))
+    meant = mask_classes.meaning(values, listed)
+    return meant.classes, lambda title, y: mask_classes.mapped(title, y, meant)
+
+
+def check_names(path, names):
+    """Raise unless an array is a list of different names."""
+    if names.ndim != 1 or names.dtype.kind != "U" or len(set(names.tolist())) < len(names):
+        raise BadInput(
+            path,
+            f"array 'classes' of shape {names.shape} and type {names.dtype} is no list of "
+            "different names",
+            "numpy.array(['car', 'tree'])",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Form:
+    """What the arrays of a kind of data are.
+
+    Attributes:
+        x: the name that x has in an example.
+        y: the name that y has.
+        check: (path, name, x) to x once it is sound.
+        example: (title, x[i]) to the array of one example.
+        name: (path, array of names or None, splits) to the classes and the function `label`.
+        dense: whether there is a label for each point or pixel.
+    """
+
+    x: str
+    y: str
+    check: Callable
+    example: Callable
+    name: Callable
+    dense: bool = False
+
+
+def read_cloud(title, x):
+    """Return the points of one example."""
+    return metres(title, x)[0]
+
+
+def read_image(_, x):
+    """Return the image of one example."""
+    return x
+
+
+FORMS = {
+    "pointcloud_classification": Form("points", "label", check_clouds, read_cloud, name_classes),
+    "pointcloud_segmentation": Form(
+        "points", "labels", check_clouds, read_cloud, name_classes, dense=True
+    ),
+    "image_classification": Form("image", "label", check_images, read_image, name_classes),
+    "image_segmentation": Form(
+        "image", "segmentation_mask", check_images, read_image, name_masks, dense=True
+    ),
+}

@@ -34,7 +34,7 @@ def prepare(piece, info, options):
     return x, np.int32(piece["label"]) if "label" in piece else None
 
 
-def loss(info):
+def loss(info, options):
     """Return cross-entropy on logits."""
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
@@ -48,35 +48,13 @@ def logged(info):
     ]
 
 
-def decode(outputs, info):
-    """Turn logits (B, K) into class, probability and all probabilities."""
-    probabilities = report.softmax(outputs)
-    return [
-        {
-            "class": info["classes"][int(np.argmax(row))],
-            "probability": float(np.max(row)),
-            "probabilities": dict(zip(info["classes"], row.tolist(), strict=True)),
-        }
-        for row in probabilities
-    ]
-
-
-def score(y, outputs, info):
-    """Score logits (B, K) against labels (B,)."""
-    return report.classification(y, np.argmax(outputs, axis=-1), info["classes"])
-
-
 def plot(x, y, outputs, info):
     """Draw the confusion matrix and a page of clouds coloured by height, wrong ones first."""
     predicted = np.argmax(outputs, axis=-1)
     matrix = report.confusion(y, predicted, len(info["classes"]))
-    wrong = np.flatnonzero(predicted != y)[:8]
-    right = np.random.default_rng(0).permutation(np.flatnonzero(predicted == y))
     panels = []
-    for i in np.concatenate([wrong, right])[:16].astype(int):
-        truth, guess = info["classes"][y[i]], info["classes"][predicted[i]]
-        title = truth if truth == guess else f"{truth}, taken for {guess}"
-        ink = plots.INK if truth == guess else "#b3261e"
+    for i in report.wrong_first(y, predicted, 16):
+        title, ink = report.verdict(info["classes"], y[i], predicted[i])
         panels.append((x[i], plots.by_height(x[i]), title, ink))
     return {
         "confusion_matrix": plots.confusion_matrix(matrix, info["classes"]),
@@ -84,9 +62,16 @@ def plot(x, y, outputs, info):
     }
 
 
+def preview(x, y, info):
+    """Draw clouds as training sees them, coloured by height."""
+    shown = zip(x[:12], y[:12], strict=True)
+    panels = [(cloud, plots.by_height(cloud), info["classes"][k], plots.INK) for cloud, k in shown]
+    return plots.clouds(panels)
+
+
 def present(example, pieces, outputs, info):
     """Return the table's row of one file, and its picture."""
-    found = decode(outputs, info)[0]
+    found = report.decode(np.stack([*outputs]), info)[0]
     points = np.asarray(example["points"])
 
     def picture(path):
@@ -102,6 +87,7 @@ TASK = Task(
     dataset="lidar_objects",
     options=dict(
         points=1024,
+        loss="cross_entropy",
         sampling="random",
         normalize="dataset",
         ground="lowest",
@@ -112,17 +98,20 @@ TASK = Task(
     ),
     prepared=("points", "sampling", "normalize", "ground"),
     fields=("points", "label"),
-    training=dict(epochs=20, batch_size=32, learning_rate=0.001),
+    training=dict(epochs=20, batch_size=32, learning_rate=0.001, jit=True),
+    losses=("cross_entropy",),
     best=("val_accuracy", "max"),
     arguments=arguments,
     measure=measure,
     cut=cut,
+    cover=cut,
     prepare=prepare,
     augment=clouds.augment,
     loss=loss,
     metrics=logged,
-    score=score,
-    decode=decode,
+    score=report.score,
+    decode=report.decode,
     plot=plot,
+    preview=preview,
     present=present,
 )

@@ -73,7 +73,7 @@ def prepare(piece, info, options):
     return x, y
 
 
-def loss(info):
+def loss(info, options):
     """Return cross-entropy on logits, void points left out."""
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=-1)
 
@@ -121,12 +121,22 @@ def plot(x, y, outputs, info):
     }
 
 
+def preview(x, y, info):
+    """Draw pieces as training sees them, coloured by label."""
+    x = x["points"] if isinstance(x, dict) else x
+    colours, panels = plots.palette(len(info["classes"])), []
+    for points, labels in zip(x[:4], y[:4], strict=True):
+        panels.append((points[labels >= 0], colours[labels[labels >= 0]], "", plots.INK))
+    legend = list(zip(info["classes"], colours, strict=True))
+    return plots.clouds(panels, legend, columns=2, size=5.0)
+
+
 def present(example, pieces, outputs, info):
     """Return the table's row of one scan (the share of each class), its .ply and its picture."""
     points = np.asarray(example["points"])
     labels = np.zeros(len(points), np.int32)
-    for piece, found in zip(pieces, decode(outputs, info), strict=True):
-        labels[piece["index"]] = found["labels"][: len(piece["index"])]
+    for piece, logits in zip(pieces, outputs, strict=True):
+        labels[piece["index"]] = np.argmax(logits, axis=-1)[: len(piece["index"])]
     shares = np.bincount(labels, minlength=len(info["classes"])) / len(labels)
     colours = plots.palette(len(info["classes"]))
 
@@ -151,6 +161,7 @@ TASK = Task(
     options=dict(
         points=4096,
         block=0.0,  # metres; 0 leaves scans whole
+        loss="cross_entropy",
         num_objects=0,  # above 0: parts of objects whose kind is known, a second input
         sampling="random",
         normalize="dataset",
@@ -162,11 +173,13 @@ TASK = Task(
     ),
     prepared=("points", "sampling", "normalize", "ground", "block", "num_objects"),
     fields=("points", "labels"),
-    training=dict(epochs=20, batch_size=8, learning_rate=0.001),
+    training=dict(epochs=20, batch_size=8, learning_rate=0.001, jit=True),
+    losses=("cross_entropy",),
     best=("val_mean_iou", "max"),
     arguments=arguments,
     measure=measure,
     cut=cut,
+    cover=cut,
     prepare=prepare,
     augment=clouds.augment,
     loss=loss,
@@ -174,5 +187,6 @@ TASK = Task(
     score=score,
     decode=decode,
     plot=plot,
+    preview=preview,
     present=present,
 )

@@ -1,6 +1,10 @@
 """Scores of labels against predictions, and their report, for every task that names classes."""
 
+import re
+
 import numpy as np
+
+from zoo import plots
 
 
 def softmax(logits):
@@ -28,9 +32,10 @@ def classification(y, predicted, classes, iou=False):
     from sklearn.metrics import classification_report
 
     matrix = confusion(y, predicted, len(classes))
-    valid = y >= 0
+    # Pixels come in tens of millions: pairs of classes with their counts say the same.
+    truth, guess = np.nonzero(matrix)
     settings = dict(labels=range(len(classes)), target_names=list(classes), zero_division=0)
-    truth, guess = y[valid], predicted[valid]
+    settings["sample_weight"] = matrix[truth, guess]
     found = classification_report(truth, guess, output_dict=True, **settings)
     hits, support = np.diag(matrix), matrix.sum(axis=1)
     occurs = support > 0
@@ -40,6 +45,7 @@ def classification(y, predicted, classes, iou=False):
         "classes": {name: found[name] for name in classes},
     }
     text = classification_report(truth, guess, digits=3, **settings)
+    text = re.sub(r"( +)(\d+)\.0$", r"  \1\2", text, flags=re.MULTILINE)  # supports are counts
     if iou:
         union = support + matrix.sum(axis=0) - hits
         each = hits / np.maximum(union, 1)
@@ -50,3 +56,34 @@ def classification(y, predicted, classes, iou=False):
         mean = f"{'mean':>12} {scores['mean_iou']:9.3f}"
         text += "\n".join(["", f"{'':>12} {'IoU':>9}", "", *rows, "", mean, ""])
     return scores, text
+
+
+def score(y, outputs, info):
+    """Score logits (B, K) against labels (B,)."""
+    return classification(y, np.argmax(outputs, axis=-1), info["classes"])
+
+
+def decode(outputs, info):
+    """Turn logits (B, K) into class, probability and all probabilities."""
+    return [
+        {
+            "class": info["classes"][int(np.argmax(row))],
+            "probability": float(np.max(row)),
+            "probabilities": dict(zip(info["classes"], row.tolist(), strict=True)),
+        }
+        for row in softmax(outputs)
+    ]
+
+
+def wrong_first(y, predicted, count):
+    """Choose examples to show, `count` at most: up to half of them wrong ones, then right ones."""
+    wrong = np.flatnonzero(predicted != y)[: count // 2]
+    right = np.random.default_rng(0).permutation(np.flatnonzero(predicted == y))
+    return np.concatenate([wrong, right])[:count].astype(int)
+
+
+def verdict(classes, truth, guess):
+    """Return the title of an example, and its colour."""
+    if truth == guess:
+        return classes[truth], plots.INK
+    return f"{classes[truth]}, taken for {classes[guess]}", "#b3261e"

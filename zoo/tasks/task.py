@@ -26,20 +26,24 @@ class Task:
         prepared: the names of those options that `measure`, `cut` and `prepare` read.
         fields: the names of the arrays that an example must have.
         training: the defaults of `--epochs`, `--batch-size` and `--learning-rate`.
+        losses: what the option `loss` may be, and with it `--loss`.
         best: the logged value that picks the best epoch, and "max" or "min".
         arguments: (info, options) to what the data decides of a builder's arguments.
         measure: (examples, options) to constants of the data set, a dictionary.
-        cut: (example, options) to the list of pieces that are trained on and predicted.
+        cut: (example, options) to the list of pieces that are trained on and scored.
+        cover: (example, options) to the list of pieces that `present` needs to predict all of it.
         prepare: (piece, info, options) to (x, y) as the model takes them; y is None if unknown.
         augment: options to a function (x, y, entropy) to (x, y) that changes a batch in training,
             the same way for the same tuple of integers `entropy`; or to None.
-        loss: info to the loss.
+        loss: (info, options) to the loss.
         metrics: info to the list of metrics.
         score: (y, outputs, info) to a dictionary of numbers and a report, a text.
         decode: (outputs, info) to a list of what a person wants to know, a dictionary each.
         plot: (x, y, outputs, info) to a dictionary of figures by file name.
+        preview: (x, y, info) to a figure of a batch as training sees it.
         present: (example, pieces, outputs, info) to a row of a table, a dictionary, and functions
-            that write a file when given its path, a dictionary by the ending of the name.
+            that write a file when given its path, a dictionary by the ending of the name. The
+            outputs come from an iterator, one for each piece.
     """
 
     name: str
@@ -48,10 +52,12 @@ class Task:
     prepared: tuple
     fields: tuple
     training: Mapping
+    losses: tuple
     best: tuple
     arguments: Callable
     measure: Callable
     cut: Callable
+    cover: Callable
     prepare: Callable
     augment: Callable
     loss: Callable
@@ -59,6 +65,7 @@ class Task:
     score: Callable
     decode: Callable
     plot: Callable
+    preview: Callable
     present: Callable
 
 

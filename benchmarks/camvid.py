@@ -1,0 +1,38 @@
+"""CamVid as train.py reads it: the folders of the public copy, with the names of the classes.
+
+    python -m benchmarks.camvid $ZOO_DATA/camvid runs/camvid
+    python train.py --model unet --data runs/camvid
+
+The copy of the SegNet tutorial (train, trainannot, val, ... of 480 x 360 pixels) numbers eleven
+classes from 0, and 11 is void, which only a class list can say.
+"""
+
+import argparse
+import pathlib
+
+CLASSES = (
+    "sky building pole road pavement tree sign fence car pedestrian bicyclist unlabelled".split()
+)
+FOLDERS = "train trainannot val valannot test testannot".split()
+
+
+def main(arguments=None):
+    """Run the command."""
+    parser = argparse.ArgumentParser("benchmarks.camvid", description=__doc__.split("\n")[0])
+    parser.add_argument("source", type=pathlib.Path, help="the folder with train/, trainannot/ ...")
+    parser.add_argument("out", type=pathlib.Path, help="a new folder, of links to those")
+    args = parser.parse_args(arguments)
+    for name in FOLDERS:
+        if not (args.source / name).is_dir():
+            parser.error(f"{args.source / name}: there is no such folder")
+    try:
+        args.out.mkdir(parents=True)
+    except FileExistsError:
+        parser.error(f"{args.out}: it exists already. Remove it or choose another name")
+    for name in FOLDERS:
+        (args.out / name).symlink_to((args.source / name).resolve(), target_is_directory=True)
+    (args.out / "classes.txt").write_text("\n".join(CLASSES) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""U-Net beside a plain PyTorch U-Net of the same size, and its ONNX export in onnxruntime.
+
+    pip install ".[export,torch-bench]"
+    python -m benchmarks.unet --rounds 5 --out benchmarks/results/benchmark_unet.json
+
+A step is what a user's program does: forward, binary cross-entropy, backward and Adam, or
+prediction, with the batch in memory. Ours is the model that train.py builds: it takes any size.
+"""
+
+import argparse
+import pathlib
+import tempfile
+
+import numpy as np
+
+from benchmarks import contest
+from zoo import terminal
+
+SETTINGS = (  # width, size, images a step
+    (0.25, 128, 8),
+    (0.25, 256, 4),
+    (1.0, 128, 4),
+    (1.0, 256, 2),
+)
+CONTESTANTS = ("ours", "ours, jit", "ours, onnx", "torch", "torch.compile")
+PAIRS = {
+    **{kind: (kind, ("ours", "ours, jit"), ("torch",)) for kind in contest.KINDS},
+    "onnx": ("inference", ("ours, onnx",), ("torch",)),
+}
+
+
+def main(arguments=None):
+    """Run the command."""
+    parser = argparse.ArgumentParser("benchmarks.unet", description=__doc__.split("\n")[0])
+    add = parser.add_argument
+    widths, sizes, _ = (sorted(set(values)) for values in zip(*SETTINGS, strict=True))
+    add("--width", type=float, choices=widths, help="factor on the channel counts (all in turn)")
+    add("--size", type=int, choices=sizes, help="height and width of the images (all in turn)")
+    add("--rounds", type=int, default=3, help="measurements of each contestant (3)")
+    add("--seconds", type=float, default=0.5, help="of a measurement, at least (0.5)")
+    add("--out", type=pathlib.Path, metavar="FILE.json", help="where the record is written")
+    args = parser.parse_args(arguments)
+    settings = []
+    for width, size, batch in SETTINGS:
+        if args.width not in (None, width) or args.size not in (None, size):
+            continue
+        task = (batch, size, width)
+        rounds = contest.compare(build, CONTESTANTS, task, args.rounds, args.seconds)
+        speeds = contest.medians(rounds)
+        ratios = contest.ratios(speeds, PAIRS)
+        print(f"Width {width}, {batch} images of {size} x {size} a step")
+        print(contest.table("images", speeds, ratios), end="\n\n", flush=True)
+        setting = {"width": width, "size": size, "batch_size": batch}
+        settings.append(
+            {**setting, "images_per_second": speeds, "ratios": ratios, "rounds": rounds}
+        )
+    if args.out:
+        contest.write(args.out, "benchmarks.unet", arguments, {"settings": settings})
+
+
+def build(name, images, size, width):
+    """Build a contestant, on `images` images of size x size; see `contest.compare`."""
+    if name not in CONTESTANTS:
+        raise ValueError(f"none of {', '.join(CONTESTANTS)}")
+    rng = np.random.default_rng(0)
+    x = rng.uniform(size=(images, size, size, 1)).astype(np.float32)
+    y = rng.integers(2, size=(images, size, size), dtype=np.int32)
+    if name.startswith("torch"):
+        from benchmarks import torch_unet
+
+        return torch_unet.steps(x, y, width, compiled="compile" in name)
+    terminal.import_keras()
+    return exported(x, width) if "onnx" in name else ours(x, y, width, jit="jit" in name)
+
+
+def ours(x, y, width, jit):
+    """Make the zoo's U-Net; see `torch_unet.steps`."""
+    import keras
+
+    from zoo import losses
+
+    model = create(width)
+    model.compile(keras.optimizers.Adam(0.001), losses.BinaryCrossEntropy(), jit_compile=jit)
+    return model.count_params(), {
+        "training": lambda: model.train_on_batch(x, y),
+        "inference": lambda: model.predict_on_batch(x),
+    }
+
+
+def exported(x, width):
+    """Make the zoo's U-Net as an ONNX file, which predicts in onnxruntime and does not train."""
+    from zoo import export
+
+    model = create(width)
+    for weight in model.weights:
+        if weight.path.endswith("bias"):
+            weight.assign(weight + 0.1)  # the converter leaves out biases of 0, a trained one's not
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "unet.onnx")
+        export.export(model, path, "onnx")
+        run = export.run_onnx(path, model)
+    return model.count_params(), {"inference": lambda: run(x)[0]}
+
+
+def create(width):
+    """Build the model that train.py builds for gray images of two classes."""
+    import keras
+
+    import zoo
+
+    keras.utils.set_random_seed(0)
+    return zoo.create("unet", input_shape=(None, None, 1), num_classes=1, width=width)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Nuclei under the fluorescence microscope with their masks: a tensorflow-datasets builder."""

@@ -1,0 +1,3 @@
+"""Networks that say what a whole image shows."""
+
+from zoo.classification.vgg import VGG

@@ -1,0 +1,119 @@
+"""Image classification: what does this image show?"""
+
+import keras
+import numpy as np
+
+from zoo import metrics, plots
+from zoo.tasks import images, report
+from zoo.tasks.task import Task
+
+
+def arguments(info, options):
+    """Return what the data decides of the builder's arguments."""
+    size, channels = options["image_size"], images.channels(info, options)
+    return dict(input_shape=(size, size, channels), num_classes=len(info["classes"]))
+
+
+def cut(example, options):
+    """Return the image as the only piece."""
+    return [example]
+
+
+def prepare(piece, info, options):
+    """Return the middle square of the image, (S, S, C) float32 from 0 to 1, and the label."""
+    image, size = piece["image"], options["image_size"]
+    side = min(image.shape[:2])
+    top, left = ((length - side) // 2 for length in image.shape[:2])
+    square = images.resize(image[top : top + side, left : left + side], size, size)
+    limits = (0.0, 255.0) if image.dtype == np.uint8 else info["range"]
+    x = images.scale(square, limits, info["channels"])
+    return x, np.int32(piece["label"]) if "label" in piece else None
+
+
+def loss(info, options):
+    """Return cross-entropy on logits."""
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def logged(info):
+    """Return the metrics of the progress bar."""
+    return [
+        keras.metrics.SparseCategoricalAccuracy("accuracy"),
+        metrics.MeanClassAccuracy(len(info["classes"]), "mean_class_accuracy"),
+    ]
+
+
+def plot(x, y, outputs, info):
+    """Draw the confusion matrix and a page of images, wrong ones first."""
+    predicted = np.argmax(outputs, axis=-1)
+    panels = []
+    for i in report.wrong_first(y, predicted, 16):
+        panels.append((plots.rgb(x[i]), *report.verdict(info["classes"], y[i], predicted[i])))
+    matrix = report.confusion(y, predicted, len(info["classes"]))
+    return {
+        "confusion_matrix": plots.confusion_matrix(matrix, info["classes"]),
+        "examples": plots.images(panels),
+    }
+
+
+def preview(x, y, info):
+    """Draw images as training sees them."""
+    shown = zip(x[:12], y[:12], strict=True)
+    return plots.images([(plots.rgb(image), info["classes"][k], plots.INK) for image, k in shown])
+
+
+def present(example, pieces, outputs, info):
+    """Return the table's row of one file, and its picture."""
+    found = report.decode(np.stack([*outputs]), info)[0]
+
+    def picture(path):
+        image = example["image"]
+        limits = (0.0, 255.0) if image.dtype == np.uint8 else info["range"]
+        title = f"{found['class']}  {found['probability']:.0%}"
+        panel = (plots.rgb(images.scale(image, limits, image.shape[-1])), title, plots.INK)
+        plots.images([panel], size=5).savefig(path, dpi=120, bbox_inches="tight")
+
+    return found, {".png": picture}
+
+
+TASK = Task(
+    name="image_classification",
+    dataset="cifar10",
+    options=dict(
+        image_size=224,
+        channels=0,  # 1 gray, 3 colour, 0 as the data
+        loss="cross_entropy",
+        flip="horizontal",
+        rotation=10.0,
+        zoom=0.1,
+        shift=0.05,
+        shear=0.0,
+        perspective=0.0,
+        elastic=0.0,
+        brightness=0.1,
+        contrast=0.1,
+        color_jitter=0.0,
+        channel_shift=0.0,
+        blur=0.0,
+        noise=0.0,
+        erasing=0.0,
+    ),
+    prepared=("image_size", "channels"),
+    fields=("image", "label"),
+    training=dict(epochs=20, batch_size=32, learning_rate=0.001, jit=False),
+    losses=("cross_entropy",),
+    best=("val_accuracy", "max"),
+    arguments=arguments,
+    measure=images.measure,
+    cut=cut,
+    cover=cut,
+    prepare=prepare,
+    augment=images.augment,
+    loss=loss,
+    metrics=logged,
+    score=report.score,
+    decode=report.decode,
+    plot=plot,
+    preview=preview,
+    present=present,
+)

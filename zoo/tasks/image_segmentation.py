@@ -1,0 +1,248 @@
+"""Image segmentation: what does each pixel of this image belong to?"""
+
+import numpy as np
+
+from zoo import losses, metrics, plots
+from zoo.tasks import images, report, tiles
+from zoo.tasks.task import Task
+
+BACKGROUND = "background"
+
+
+def arguments(info, options):
+    """Return what the data decides of the builder's arguments: of two classes one logit is left."""
+    count = len(info["classes"])
+    channels = images.channels(info, options)
+    return dict(input_shape=(None, None, channels), num_classes=1 if count == 2 else count)
+
+
+def whole(example, options):
+    """Return image and mask at the resolution asked for, and the image's own range if it counts."""
+    image, mask = example["image"], example.get("segmentation_mask")
+    limits = images.spread([image.astype(np.float32)]) if options["normalize"] == "image" else None
+    if options["resolution"] != 1.0:
+        size = [max(1, round(side * options["resolution"])) for side in image.shape[:2]]
+        image = images.resize(image, *size)
+        mask = mask if mask is None else images.resize_mask(mask, *size)
+    return image, mask, limits
+
+
+def cut(example, options):
+    """Cut an image and its mask into overlapping tiles."""
+    image, mask, limits = whole(example, options)
+    size = options["tile_height"], options["tile_width"]
+    found = tiles.cut(image, mask, *size, options["overlap"], options["margin"])
+    return [
+        {"image": image, "segmentation_mask": mask, "limits": limits, "block": i}
+        for i, (image, mask) in enumerate(found)
+    ]
+
+
+def cover(example, options):
+    """Cover an image with tiles whose predictions make up that of the whole."""
+    image, _, limits = whole(example, options)
+    tile = {}
+    if options["margin"]:
+        tile = dict(tile=(options["tile_height"], options["tile_width"]))
+    pieces = tiles.cover(image, options["margin"], **tile)
+    return [{**piece, "limits": limits, "shape": image.shape[:2]} for piece in pieces]
+
+
+def prepare(piece, info, options):
+    """Return image (H, W, C) float32 from 0 to 1, and mask (H, W) int16, -1 is void."""
+    x = images.scale(piece["image"], piece["limits"] or info["range"], info["channels"])
+    mask = piece.get("segmentation_mask")
+    return x, None if mask is None else mask.astype(np.int16)
+
+
+LOSSES = {
+    "dice_bce": lambda options: losses.DiceBCE(),
+    "dice": lambda options: losses.Dice(),
+    "bce": lambda options: losses.BinaryCrossEntropy(),
+    "cross_entropy": lambda options: losses.CrossEntropy(),
+    "tversky": lambda options: losses.Tversky(options["alpha"], options["beta"]),
+    "focal_tversky": lambda options: losses.Tversky(
+        options["alpha"], options["beta"], options["gamma"], name="focal_tversky"
+    ),
+}
+
+
+def loss(info, options):
+    """Return the loss that the options name."""
+    return LOSSES[options["loss"]](options)
+
+
+def logged(info):
+    """Return the metrics of the progress bar."""
+    count = len(info["classes"])
+    return [
+        metrics.Accuracy(count, "accuracy"),
+        metrics.DiceScore(count, "dice"),
+        metrics.MeanIoU(count, "mean_iou"),
+    ]
+
+
+def labels(outputs):
+    """Return the most probable class (..., H, W) of logits (..., H, W, K); of one logit 0 or 1."""
+    if outputs.shape[-1] == 1:
+        return (outputs[..., 0] > 0).astype(np.int64)
+    return np.argmax(outputs, axis=-1)
+
+
+def probabilities(outputs):
+    """Return the probabilities (..., K), of all K classes, of logits; of one logit that of 1."""
+    if outputs.shape[-1] == 1:
+        return 1 / (1 + np.exp(-np.asarray(outputs, np.float32)))
+    return report.softmax(outputs)
+
+
+def decode(outputs, info):
+    """Turn logits (B, H, W, K) into the label and the probability of each pixel."""
+    found = []
+    for chances, chosen in zip(probabilities(outputs), labels(outputs), strict=True):
+        if chances.shape[-1] == 1:
+            chances = np.concatenate([1 - chances, chances], axis=-1)
+        found.append({"labels": chosen, "probability": np.max(chances, axis=-1)})
+    return found
+
+
+def score(y, outputs, info):
+    """Score logits (B, h, w, K) against labels (B, H, W), void pixels left out."""
+    y = np.asarray(losses.middle(y, outputs))
+    scores, text = report.classification(y, labels(outputs), info["classes"], iou=True)
+    chosen = info["classes"][1:] if len(info["classes"]) == 2 else info["classes"]
+    held = [scores["classes"][name] for name in chosen]
+    held = [found for found in held if found["support"] or found["precision"]] or held[:1]
+    for key, name in {"dice": "f1-score", "precision": "precision", "recall": "recall"}.items():
+        scores[key] = float(np.mean([found[name] for found in held]))
+    return scores, text
+
+
+def painted(classes):
+    """Return the colours (K, 3) of the classes, and which are painted: all but the background."""
+    colours = plots.palette(len(classes))
+    return colours, [name != BACKGROUND for name in classes]
+
+
+def plot(x, y, outputs, info):
+    """Draw the confusion matrix, and images with truth and prediction, from worst to best."""
+    found = labels(outputs)
+    y = np.asarray(losses.middle(y, outputs))
+    x = np.asarray(losses.middle(x, outputs))
+    right = np.mean((found == y) | (y < 0), axis=(1, 2))
+    order = np.argsort(right, kind="stable")
+    panels = []
+    for i in order[np.linspace(0, len(x) - 1, min(5, len(x))).round().astype(int)]:
+        panels.append((plots.rgb(x[i]), "image", plots.INK))
+        for mask, title in [(y[i], "truth"), (found[i], f"prediction, {right[i]:.1%} right")]:
+            panels.append((plots.overlay(x[i], mask, *painted(info["classes"])), title, plots.INK))
+    matrix = report.confusion(y, found, len(info["classes"]))
+    return {
+        "confusion_matrix": plots.confusion_matrix(matrix, info["classes"]),
+        "examples": plots.images(panels, legend(info), columns=3),
+    }
+
+
+def preview(x, y, info):
+    """Draw images as training sees them, with the mask drawn in; void is hatched out in gray."""
+    panels = [
+        (plots.overlay(image, mask, *painted(info["classes"]), void=True), "", plots.INK)
+        for image, mask in zip(x[:12], y[:12], strict=True)
+    ]
+    return plots.images(panels, legend(info), columns=4)
+
+
+def legend(info):
+    """Return pairs of the names and colours of the classes that are painted."""
+    colours, shown = painted(info["classes"])
+    named = zip(info["classes"], colours, shown, strict=True)
+    return [(name, colour) for name, colour, visible in named if visible]
+
+
+def present(example, pieces, outputs, info):
+    """Return the table's row of one image (each class' share and parts), its mask and overlay."""
+    image = example["image"]
+    chances = tiles.blend(pieces, map(probabilities, outputs), pieces[0]["shape"])
+    if chances.shape[:2] != image.shape[:2]:
+        chances = images.resize(chances, *image.shape[:2])
+    found = chances[..., 0] > 0.5 if chances.shape[-1] == 1 else np.argmax(chances, axis=-1)
+    found = found.astype(np.uint8)
+    colours, shown = painted(info["classes"])
+
+    def mask(path):
+        plots.save_mask(path, found, colours, shown)
+
+    def overlay(path):
+        limits = pieces[0]["limits"] or info["range"]
+        x = images.scale(image, limits, image.shape[-1])
+        plots.save_image(path, plots.overlay(x, found, colours, shown))
+
+    row = {"height": image.shape[0], "width": image.shape[1]}
+    row |= {name: region(found == k) for k, name in enumerate(info["classes"])}
+    return row, {"_mask.png": mask, "_overlay.png": overlay}
+
+
+def region(inside):
+    """Describe a region (H, W) of truth values: its share of the area, its connected parts."""
+    from scipy.ndimage import label
+
+    return {"area": float(np.mean(inside)), "parts": label(inside, np.ones((3, 3)))[1]}
+
+
+TASK = Task(
+    name="image_segmentation",
+    dataset="dsb2018",
+    options=dict(
+        tile_height=256,
+        tile_width=256,
+        overlap=32,
+        margin=0,  # pixels that unpadded convolutions eat; 92 for unet with padding=valid
+        resolution=1.0,  # images are resized by this factor
+        channels=0,  # 1 gray, 3 colour, 0 as the data
+        normalize="range",  # of the data set's values; "image": of each image's own
+        loss="dice_bce",
+        alpha=0.3,  # of tversky and focal_tversky: weight of false positives,
+        beta=0.7,  # of false negatives,
+        gamma=0.75,  # and the exponent of the focal one
+        flip="horizontal_and_vertical",
+        rotation=15.0,
+        zoom=0.1,
+        shift=0.05,
+        shear=0.0,
+        perspective=0.0,
+        elastic=0.0,
+        brightness=0.1,
+        contrast=0.1,
+        color_jitter=0.0,
+        channel_shift=0.0,
+        blur=0.0,
+        noise=0.0,
+        erasing=0.0,
+    ),
+    prepared=(
+        "tile_height",
+        "tile_width",
+        "overlap",
+        "margin",
+        "resolution",
+        "channels",
+        "normalize",
+    ),
+    fields=("image", "segmentation_mask"),
+    training=dict(epochs=20, batch_size=8, learning_rate=0.001, jit=False),
+    losses=("dice_bce", "dice", "bce", "cross_entropy", "tversky", "focal_tversky"),
+    best=("val_dice", "max"),
+    arguments=arguments,
+    measure=images.measure,
+    cut=cut,
+    cover=cover,
+    prepare=prepare,
+    augment=images.augment,
+    loss=loss,
+    metrics=logged,
+    score=score,
+    decode=decode,
+    plot=plot,
+    preview=preview,
+    present=present,
+)

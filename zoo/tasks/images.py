@@ -1,0 +1,184 @@
+"""What the tasks on images share: their range of values, tiles, and augmentation."""
+
+import numpy as np
+from keras import layers, ops
+
+from zoo.layers import reseed
+
+# What `augment` reads: 0 and "none" leave a change out. Each task has its own defaults.
+# flip: "horizontal", "vertical", "horizontal_and_vertical" or "none"
+# rotation, shear (degrees); zoom, shift (shares of the size); perspective (share of a corner's way
+# to the middle); elastic (pixels): moves of image and mask
+# brightness, contrast, color_jitter, channel_shift, blur, noise (shares of the range of values),
+# erasing (share of the images): changes of the image alone
+CHANGES = (
+    "flip rotation zoom shift shear perspective elastic "
+    "brightness contrast color_jitter channel_shift blur noise erasing"
+).split()
+
+
+def measure(examples, options):
+    """Return the number of channels and the range of values of the data set's images."""
+    images = [example["image"] for example in examples]
+    count = options["channels"] or max(image.shape[-1] for image in images)
+    if count not in (1, 3):
+        raise ValueError(f"images have {count} channels: 1 (gray) or 3 (colour) can be used")
+    return {"channels": count, "range": spread(images)}
+
+
+def channels(info, options):
+    """Return the number of channels, once the options fit it."""
+    if info["channels"] == 1 and options["color_jitter"]:
+        raise ValueError("color_jitter is set, and the images are gray: use brightness, contrast")
+    return info["channels"]
+
+
+def spread(images):
+    """Return the lowest and highest value, of images of 8 bits those that 8 bits can hold."""
+    if all(image.dtype == np.uint8 for image in images):
+        return [0.0, 255.0]
+    # one hot pixel of a sensor must not decide
+    edges = [np.percentile(image, [0.1, 99.9]) for image in images]
+    return [float(min(low for low, _ in edges)), float(max(high for _, high in edges))]
+
+
+def scale(image, limits, channels):
+    """Bring values between the limits to 0 ... 1 and the channels to their number.
+
+    Args:
+        image: (H, W, C) of any type.
+        limits: (low, high); what lies outside is clipped.
+        channels: 1 or 3.
+
+    Returns:
+        (H, W, channels) float32.
+    """
+    low, high = limits
+    x = (np.asarray(image, np.float32) - np.float32(low)) / np.float32(max(high - low, 1e-6))
+    x = np.clip(x, 0.0, 1.0)
+    if x.shape[-1] == 3 and channels == 1:
+        return x @ np.float32([[0.299], [0.587], [0.114]])  # luma of ITU-R BT.601
+    return np.repeat(x, channels, axis=-1) if x.shape[-1] < channels else x
+
+
+def resize(image, height, width):
+    """Return an image (H, W, C) resized to (height, width, C) float32, without aliasing."""
+    if image.shape[:2] == (height, width):
+        return np.asarray(image, np.float32)
+    image = ops.convert_to_tensor(np.asarray(image, np.float32))
+    return ops.convert_to_numpy(ops.image.resize(image, (height, width), antialias=True))
+
+
+def resize_mask(mask, height, width):
+    """Return a mask (H, W) of class indices resized to (height, width) by nearest neighbours."""
+    rows = ((np.arange(height) + 0.5) * mask.shape[0] / height).astype(int)
+    columns = ((np.arange(width) + 0.5) * mask.shape[1] / width).astype(int)
+    return mask[rows[:, None], columns]
+
+
+def augment(options):
+    """Make the augmentation that the options ask for, the same draws for the same entropy.
+
+    Returns:
+        A function (x, y, entropy) to (x, y): images (B, H, W, C) float32 from 0 to 1, and masks
+        (B, H, W), which move along, or labels (B,), which stay.
+    """
+    moves, changes = geometric(options), photometric(options)
+    shift, bend = options["channel_shift"], options["elastic"]
+
+    def apply(x, y, entropy):
+        rng = np.random.default_rng(entropy)
+        for i, layer in enumerate([*moves, *changes]):
+            reseed(layer, (*entropy, i))
+        # What comes in from outside the picture is 0: void, if the classes are counted from 1.
+        maps = y.ndim == 3
+        data = {"images": x}
+        if maps:
+            data["segmentation_masks"] = y[..., None].astype(np.float32) + 1
+        for layer in moves:
+            data = layer(data, training=True)
+        if maps:
+            masks = ops.convert_to_numpy(data["segmentation_masks"])[..., 0]
+            y = masks.astype(y.dtype) - 1
+        x = ops.convert_to_numpy(data["images"])
+        if bend:
+            x, bent = elastic(x, y if maps else None, bend, rng)
+            y = bent if maps else y
+        for layer in changes:
+            x = layer(x, training=True)
+        x = ops.convert_to_numpy(x)
+        if shift:
+            x = x + rng.uniform(-shift, shift, (len(x), 1, 1, x.shape[-1])).astype(np.float32)
+        return np.clip(x, 0.0, 1.0), y
+
+    return apply if moves or changes or shift or bend else None
+
+
+def geometric(options):
+    """Return Keras' layers that move image and mask together."""
+    made = []
+    if options["flip"] != "none":
+        made.append(layers.RandomFlip(options["flip"]))
+    if size := options["rotation"]:
+        made.append(layers.RandomRotation(size / 360))
+    if size := options["zoom"]:
+        made.append(layers.RandomZoom(size))
+    if size := options["shift"]:
+        made.append(layers.RandomTranslation(size, size))
+    if size := options["shear"]:
+        made.append(layers.RandomShear(np.tan(np.radians(size)), np.tan(np.radians(size))))
+    if size := options["perspective"]:
+        made.append(layers.RandomPerspective(scale=size))
+    return made
+
+
+def photometric(options):
+    """Return Keras' layers that change the image alone."""
+    made, limits = [], dict(value_range=(0, 1))
+    if size := options["brightness"]:
+        made.append(layers.RandomBrightness(size, **limits))
+    if size := options["contrast"]:
+        made.append(layers.RandomContrast(size, **limits))
+    if size := options["color_jitter"]:
+        saturation = (0.5 - size / 2, 0.5 + size / 2)  # 0.5 changes nothing
+        made.append(
+            layers.RandomColorJitter(saturation_factor=saturation, hue_factor=size, **limits)
+        )
+    if size := options["blur"]:
+        made.append(layers.RandomGaussianBlur(size, kernel_size=5, sigma=(0.1, 1.5), **limits))
+    if size := options["noise"]:
+        made.append(layers.GaussianNoise(size))
+    if size := options["erasing"]:
+        made.append(layers.RandomErasing(size, **limits))
+    return made
+
+
+def elastic(x, y, size, rng):
+    """Bend images and masks by displacements drawn on a coarse grid, smooth between its points.
+
+    Ronneberger et al. 2015, Sec. 3.1: a 3 x 3 grid, normal displacements, bicubic between. Keras'
+    RandomElasticTransform draws the same numbers for both axes and others for the mask.
+
+    Args:
+        x: images (B, H, W, C) float32.
+        y: masks (B, H, W), or None.
+        size: standard deviation of the displacements, pixels; the paper's is 10.
+        rng: the NumPy generator to draw from.
+
+    Returns:
+        (x, y), mirrored where the edge is moved inwards.
+    """
+    from scipy.ndimage import map_coordinates, zoom
+
+    batch, height, width, channels = x.shape
+    places = np.indices((height, width), np.float32)
+    factors = (1, height / 3, width / 3)
+    x, y = x.copy(), None if y is None else y.copy()
+    for i in range(batch):
+        field = zoom(rng.normal(scale=size, size=(2, 3, 3)), factors, order=3, mode="nearest")
+        where = places + field[:, :height, :width].astype(np.float32)
+        for c in range(channels):
+            x[i, ..., c] = map_coordinates(x[i, ..., c], where, order=1, mode="reflect")
+        if y is not None:
+            y[i] = map_coordinates(y[i], where, order=0, mode="reflect")
+    return x, y

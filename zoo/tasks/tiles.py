@@ -1,0 +1,144 @@
+"""Large images in overlapping tiles, and the tiles' predictions together again without seams."""
+
+import numpy as np
+
+GRID = 32  # pixels; tiles begin at multiples, so that pooling halves them as it halves the whole
+COVER = 640  # pixels; side of a tile in prediction
+CONTEXT = 112  # pixels; as far as the U-Net of four poolings sees around a pixel's cell
+BLEND = 32  # pixels over which one tile fades into the next
+
+
+def cut(image, mask, height, width, overlap, margin=0):
+    """Cut an image into tiles of one size, spread evenly, that overlap at least so much.
+
+    An image smaller than a tile is continued by mirroring. There the mask is void, -1, and it is
+    void where an earlier tile has the pixel already, so that every pixel counts once.
+
+    Args:
+        image: (H, W, C).
+        mask: (H, W) integers, or None.
+        height: of a tile, pixels.
+        width: likewise.
+        overlap: pixels.
+        margin: pixels at each side of a tile that the model returns nothing for; the image is
+            continued by so many, and tiles overlap by so many more.
+
+    Returns:
+        A list of (tile (height, width, C), its mask (height, width) or None).
+    """
+    image = extend(image, height - margin, width - margin, before=margin)
+    image = np.pad(image, [(0, margin), (0, margin), (0, 0)], mode="symmetric")
+    if mask is not None:
+        left = np.full(image.shape[:2], -1, mask.dtype)
+        left[margin : margin + mask.shape[0], margin : margin + mask.shape[1]] = mask
+    found = []
+    for top in starts(image.shape[0], height, overlap + 2 * margin):
+        for first in starts(image.shape[1], width, overlap + 2 * margin):
+            rows, columns = slice(top, top + height), slice(first, first + width)
+            tile = None if mask is None else left[rows, columns].copy()
+            found.append((image[rows, columns], tile))
+            if mask is not None:
+                left[rows, columns][margin : height - margin, margin : width - margin] = -1
+    return found
+
+
+def starts(length, tile, overlap):
+    """Return where tiles begin that cover a length, evenly spread: all the same if one does."""
+    count = 1 if length <= tile else -(-(length - overlap) // (tile - overlap))
+    return np.linspace(0, length - tile, count).round().astype(int).tolist()
+
+
+def extend(image, height, width, before=0):
+    """Mirror an image (H, W, C) beyond its edges: `before` it, and behind to (height, width)."""
+    behind = [
+        max(0, size - length) for size, length in zip((height, width), image.shape[:2], strict=True)
+    ]
+    if not (any(behind) or before):
+        return image
+    return np.pad(image, [(before, pixels) for pixels in behind] + [(0, 0)], mode="symmetric")
+
+
+def cover(image, border=0, tile=(COVER, COVER), context=CONTEXT):
+    """Cover an image with tiles for prediction, each with its weight at every pixel.
+
+    A tile's weight is 0 where it lacks context that its neighbour has, rises over the next pixels,
+    and the weights of all tiles add up to 1 everywhere.
+
+    Args:
+        image: (H, W, C).
+        border: pixels that the model's output lacks on each side; the image is continued by so
+            many, and all tiles have one size.
+        tile: the largest height and width of a tile, pixels.
+        context: pixels on each side of a tile that are predicted and not used, where `border` is 0.
+
+    Returns:
+        A list of dictionaries: "image", a view (h, w, C); "place", the slices where its output
+        belongs in an output of "size" (H', W'), which is that of the image or somewhat larger;
+        "rows" and "columns", the weights along them.
+    """
+    plans = [
+        plan(length, largest - 2 * border, border > 0, 0 if border else context)
+        for length, largest in zip(image.shape[:2], tile, strict=True)
+    ]
+    size = tuple(whole for whole, _, _ in plans)
+    image = extend(image, *(whole + border for whole in size), before=border)
+    (_, height, rows), (_, width, columns) = plans
+    pieces = []
+    for top, down in rows:
+        for left, across in columns:
+            view = image[top : top + height + 2 * border, left : left + width + 2 * border]
+            place = np.s_[top : top + height, left : left + width]
+            pieces.append(dict(image=view, place=place, size=size, rows=down, columns=across))
+    return pieces
+
+
+def plan(length, tile, fixed, context):
+    """Lay tiles along one side of an image.
+
+    Returns:
+        The length covered, the length of a tile, and for each tile its start and its weights.
+    """
+    whole = max(length, tile) if fixed else -(-length // GRID) * GRID
+    tile = min(tile, whole)
+    blend = BLEND if context else 0
+    first = [*range(0, whole - tile, tile - 2 * context - blend), whole - tile]
+    weights = np.ones((len(first), tile), np.float32)
+    rise = np.concatenate([np.zeros(context), (np.arange(blend) + 0.5) / max(blend, 1)])
+    if len(first) > 1:
+        weights[1:, : len(rise)] = rise
+        weights[:-1, tile - len(rise) :] *= rise[::-1]
+    total = np.zeros(whole, np.float32)
+    for start, row in zip(first, weights, strict=True):
+        total[start : start + tile] += row
+    shares = [row / total[start : start + tile] for start, row in zip(first, weights, strict=True)]
+    return whole, tile, list(zip(first, shares, strict=True))
+
+
+def blend(pieces, outputs, shape):
+    """Put the outputs of `cover`'s tiles together.
+
+    Args:
+        pieces: what `cover` returned.
+        outputs: for each an array (h, w, K), in order; an iterator, so that one is held at a time.
+        shape: (H, W) of the image.
+
+    Returns:
+        (H, W, K) float32.
+
+    Raises:
+        ValueError: if an output is smaller than its place.
+    """
+    whole = None
+    for piece, output in zip(pieces, outputs, strict=True):
+        height, width = len(piece["rows"]), len(piece["columns"])
+        top, left = (output.shape[0] - height) // 2, (output.shape[1] - width) // 2
+        if top < 0 or left < 0:
+            raise ValueError(
+                f"the model returns {output.shape[0]} x {output.shape[1]} pixels for a tile of "
+                f"{height} x {width}: train it with a margin, --set margin={-min(top, left)}"
+            )
+        if whole is None:
+            whole = np.zeros((*piece["size"], output.shape[-1]), np.float32)
+        weight = piece["rows"][:, None, None] * piece["columns"][:, None]
+        whole[piece["place"]] += weight * output[top : top + height, left : left + width]
+    return whole[: shape[0], : shape[1]]
