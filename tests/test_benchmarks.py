@@ -1,3 +1,4 @@
+import importlib.util
 import json
 import types
 
@@ -31,41 +32,79 @@ def test_first_step_counts_only_where_it_takes_the_whole_time(seconds, times, sp
     assert contest.measure("training", seconds) == speed
 
 
-@pytest.mark.parametrize("layout", ["conv", "linear"])
-def test_rival_of_pointnet_is_as_large_as_ours_and_learns(layout):
-    pytest.importorskip("torch", reason="of the extra [torch-bench]")
+# PyTorch gets a process of its own: its compiler and TensorFlow abort when they meet in one.
+needs_torch = pytest.mark.skipif(
+    importlib.util.find_spec("torch") is None, reason="of the extra [torch-bench]"
+)
+
+
+def apart(function, *arguments):
+    """Call a function of this file in a process without TensorFlow."""
+    with contest.worker() as submit:
+        return submit(function, *arguments).result()
+
+
+def train(rival, steps, count):
+    """Return a rival's parameters, the shape that it predicts, and its losses."""
+    shape = tuple(steps["inference"]().shape)
+    return rival, shape, [float(steps["training"]()) for _ in range(count)]
+
+
+def some_clouds():
+    """Return clouds and labels."""
+    return np.random.default_rng(0).normal(size=(4, 32, 3)).astype(np.float32), np.arange(4)
+
+
+def some_images():
+    """Return images and masks."""
+    x = np.random.default_rng(0).uniform(size=(2, 32, 32, 1)).astype(np.float32)
+    return x, (x[..., 0] > 0.7).astype(np.int32)
+
+
+def train_pointnet(layout):
+    """Train the rival of PointNet for some steps."""
     from benchmarks import torch_pointnet
 
-    x = np.random.default_rng(0).normal(size=(4, 32, 3)).astype(np.float32)
-    y = np.arange(4)
-    rival, steps = torch_pointnet.steps(x, y, pointnet.CLASSES, 0.125, layout)
-    assert rival == pointnet.ours(x, y, 0.125, jit=False)[0]
-    assert steps["inference"]().shape == (4, pointnet.CLASSES)
-    first = steps["training"]()
-    assert min(steps["training"]() for _ in range(3)) < first
+    return train(*torch_pointnet.steps(*some_clouds(), pointnet.CLASSES, 0.125, layout), 4)
 
 
-def test_rival_of_unet_is_as_large_as_ours_and_learns():
-    pytest.importorskip("torch", reason="of the extra [torch-bench]")
+def train_unet():
+    """Train the rival of U-Net for some steps."""
     from benchmarks import torch_unet
 
-    x = np.random.default_rng(0).uniform(size=(2, 32, 32, 1)).astype(np.float32)
-    y = (x[..., 0] > 0.7).astype(np.int32)
-    rival, steps = torch_unet.steps(x, y, 0.0625)
-    parameters, ours = unet.ours(x, y, 0.0625, jit=False)
+    return train(*torch_unet.steps(*some_images(), 0.0625), 6)
+
+
+def count_unet(width):
+    """Count the parameters of the rival of U-Net."""
+    from benchmarks import torch_unet
+
+    return sum(one.numel() for one in torch_unet.UNet(width).parameters())
+
+
+@needs_torch
+@pytest.mark.parametrize("layout", ["conv", "linear"])
+def test_rival_of_pointnet_is_as_large_as_ours_and_learns(layout):
+    rival, shape, losses = apart(train_pointnet, layout)
+    assert rival == pointnet.ours(*some_clouds(), 0.125, jit=False)[0]
+    assert shape == (4, pointnet.CLASSES)
+    assert min(losses[1:]) < losses[0]
+
+
+@needs_torch
+def test_rival_of_unet_is_as_large_as_ours_and_learns():
+    rival, shape, losses = apart(train_unet)
+    parameters, ours = unet.ours(*some_images(), 0.0625, jit=False)
     assert rival == parameters
-    assert steps["inference"]().shape == (2, 1, 32, 32)
+    assert shape == (2, 1, 32, 32)
     assert ours["inference"]().shape == (2, 32, 32, 1)
-    first = steps["training"]()
-    assert min(steps["training"]() for _ in range(5)) < first
+    assert min(losses[1:]) < losses[0]
 
 
+@needs_torch
 @pytest.mark.parametrize("width", [0.25, 1.0])
 def test_rival_of_unet_is_as_large_as_the_paper_of_one_class(width):
-    pytest.importorskip("torch", reason="of the extra [torch-bench]")
-    from benchmarks import torch_unet
-
-    count = sum(one.numel() for one in torch_unet.UNet(width).parameters())
+    count = apart(count_unet, width)
     assert count == unet.create(width).count_params()
     assert width < 1 or count == 31_030_593  # the paper's 31,030,658 with one class less
 

@@ -261,8 +261,9 @@ NARROW += ["--set", "tile_width=32", "--set", "overlap=8", "--batch-size", "4"]
 def test_images_and_masks_make_a_model_that_segments_any_size(cells, tmp_path):
     from PIL import Image
 
-    words = ["--model", "unet", "--data", cells, *NARROW, "--epochs", 8, "--fold", "2/5"]
-    status, printed, errors = run(*words, "--learning-rate", 0.01, "--out", tmp_path)
+    words = ["--model", "unet", "--data", cells, *NARROW, "--epochs", 12, "--fold", "2/5"]
+    words += ["--set", "batch_norm=true", "--set", "dropout=0.0", "--learning-rate", 0.01]
+    status, printed, errors = run(*words, "--out", tmp_path)
     assert status == 0, errors
     [folder] = tmp_path.glob("unet-cells*")
     record = read(folder)
@@ -288,8 +289,15 @@ def test_images_and_masks_make_a_model_that_segments_any_size(cells, tmp_path):
 
 def test_unpadded_convolutions_train_with_a_margin(cells, tmp_path):
     words = ["--model", "unet", "--data", cells, *NARROW, "--epochs", 1, "--out", tmp_path]
-    words += ["--set", "padding=valid", "--set", "margin=20", "--set", "tile_height=60"]
-    status, _, errors = run(*words, "--set", "tile_width=60", "--loss", "tversky")
+    words += ["--set", "padding=valid", "--loss", "tversky"]
+    status, _, errors = run(*words)
+    assert status == 2 and "--set margin=20" in errors
+    words += ["--set", "margin=20", "--set", "tile_height=60"]
+    status, _, errors = run(*words)
+    assert status == 2 and "60 x 32 pixels cannot overlap" in errors
+    status, _, errors = run(*words, "--set", "tile_width=62")
+    assert status == 2 and "not 62: choose 60 or 64" in errors
+    status, _, errors = run(*words, "--set", "tile_width=60")
     assert status == 0, errors
     assert 0 <= read(next(tmp_path.glob("unet-*")))["scores"]["test"]["dice"] <= 1
 

@@ -84,7 +84,7 @@ def test_maps_are_cropped_only_where_sizes_differ_or_are_unknown():
 @pytest.mark.parametrize("depth", [1, 2, 3, 4])
 def test_unpadded_sizes_fit_or_are_refused_with_the_nearest(depth):
     def output(size):
-        return zoo.create("unet", (size, None, 1), 2, depth=depth, padding="valid", width=1 / 64)
+        return zoo.create("unet", (size, size, 1), 2, depth=depth, padding="valid", width=1 / 64)
 
     def halves(size):
         """Tell whether every pooling meets an even size and a pixel is left, level by level."""
@@ -116,11 +116,13 @@ def test_unpadded_refusal_names_the_rule():
     with pytest.raises(ValueError, match="multiple of 16 plus 12 and at least 188, not 512") as e:
         zoo.create("unet", (572, 512, 1), 2, padding="valid")
     assert "508 or 524" in str(e.value)
+    with pytest.raises(ValueError, match="fixed height and width.*--set margin=92"):
+        zoo.create("unet", (572, None, 1), 2, padding="valid")
 
 
 def test_unpadded_output_equals_the_inside_of_the_padded_one():
     options = dict(depth=1, **NARROW)  # deeper, the two pool pixels of other pairs
-    valid = zoo.create("unet", (None, None, 1), 2, padding="valid", **options)
+    valid = zoo.create("unet", (92, 76, 1), 2, padding="valid", **options)
     same = zoo.create("unet", (None, None, 1), 2, **options)
     same.set_weights(valid.get_weights())
     x, lost = images(1, 92, 76, 1), 6 * 2 - 4

@@ -40,7 +40,7 @@ def UNet(
     """Build the network of Fig. 1, or its expanding path on the features of a classifier.
 
     Args:
-        input_shape: (H, W, C); H and W may be None.
+        input_shape: (H, W, C); H and W may be None unless padding is "valid".
         num_classes: K, the number of classes.
         depth: number of poolings; an encoder brings its own.
         width: factor on every channel count, the encoder's too.
@@ -169,8 +169,13 @@ def check_sizes(sizes, depth):
     """
     step = 2**depth
     least = step * (12 - 3 // step) - 4  # one that leaves a pixel
+    if None in sizes:
+        raise ValueError(
+            'padding "valid" takes images of a fixed height and width, of which a margin is not '
+            f"labelled; in train.py: --set margin={6 * step - 4}"
+        )
     for size in sizes:
-        if size is not None and (size < least or (size + 4) % step):
+        if size < least or (size + 4) % step:
             below = max(least, (size + 4) // step * step - 4)
             near = f"{below} or {below + step}" if size > least else least
             raise ValueError(

@@ -12,8 +12,9 @@ BACKGROUND = "background"
 def arguments(info, options):
     """Return what the data decides of the builder's arguments: of two classes one logit is left."""
     count = len(info["classes"])
-    channels = images.channels(info, options)
-    return dict(input_shape=(None, None, channels), num_classes=1 if count == 2 else count)
+    size = (options["tile_height"], options["tile_width"]) if options["margin"] else (None, None)
+    shape = (*size, images.channels(info, options))
+    return dict(input_shape=shape, num_classes=1 if count == 2 else count)
 
 
 def whole(example, options):

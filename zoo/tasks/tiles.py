@@ -25,7 +25,15 @@ def cut(image, mask, height, width, overlap, margin=0):
 
     Returns:
         A list of (tile (height, width, C), its mask (height, width) or None).
+
+    Raises:
+        ValueError: if so much overlap leaves nothing of a tile.
     """
+    if overlap + 2 * margin >= min(height, width):
+        raise ValueError(
+            f"tiles of {height} x {width} pixels cannot overlap by {overlap}, with a margin of "
+            f"{margin} on both sides: make them larger, tile_height and tile_width"
+        )
     image = extend(image, height - margin, width - margin, before=margin)
     image = np.pad(image, [(0, margin), (0, margin), (0, 0)], mode="symmetric")
     if mask is not None:
