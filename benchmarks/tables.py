@@ -106,16 +106,20 @@ def presets():
 
 
 def results():
-    """Return the table of results: one row a command, runs that differ in their seed together."""
+    """Return the table of results: a row a command, its runs with other seeds or folds together."""
     groups = {}
     for path in sorted(RESULTS.glob("*/run.json")):
         run = json.loads(path.read_text())
         command = re.sub(r" --(seed|out) \S+", "", run["settings"]["command"])
+        command = re.sub(r"--fold \d+/", "--fold K/", command)
         groups.setdefault(command, []).append(run)
     rows = []
     for command, runs in sorted(groups.items(), key=lambda item: item[1][0]["data"]["name"]):
         tests = [run["scores"]["test"] for run in runs]
-        scores = ", ".join(summary(key, [test[key] for test in tests]) for key in numbers(tests[0]))
+        several = "folds" if "--fold" in command else "seeds"
+        scores = ", ".join(
+            summary(key, [test[key] for test in tests], several) for key in numbers(tests[0])
+        )
         minutes = statistics.mean(run["seconds"] for run in runs) / 60
         sizes = runs[0]["data"]["sizes"]
         rows.append(
@@ -132,15 +136,17 @@ def results():
 
 
 def numbers(scores):
-    """Return the names of the scores that are one number."""
+    """Return the names of the scores that are one number, of maps the usual three."""
+    if "dice" in scores:
+        return ["dice", "mean_iou", "accuracy"]
     return [key for key, value in scores.items() if isinstance(value, float)]
 
 
-def summary(key, values):
+def summary(key, values, several):
     """Say one score, with its spread where there are several runs."""
     text = f"{key.replace('_', ' ')} {statistics.mean(values):.3f}"
     if len(values) > 1:
-        text += f" ± {statistics.stdev(values):.3f} ({len(values)} seeds)"
+        text += f" ± {statistics.stdev(values):.3f} ({len(values)} {several})"
     return text
 
 

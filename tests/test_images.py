@@ -1,5 +1,9 @@
 """What the tasks on images do to images: augmentation, tiles, and their way back together."""
 
+import pathlib
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from conftest import toy
@@ -7,6 +11,7 @@ from conftest import toy
 from zoo import tasks
 from zoo.tasks import images, tiles
 
+ROOT = pathlib.Path(__file__).parent.parent
 STILL = {
     **dict.fromkeys(images.CHANGES, 0.0),
     "flip": "none",
@@ -195,3 +200,31 @@ def test_regions_are_counted():
     row, _ = task.present({"image": image}, pieces, iter([logits]), info)
     assert row["nucleus"] == {"area": (256 + 64) / 4096, "parts": 2}
     assert row["background"]["parts"] == 1
+
+
+MEMORY = """
+import pathlib, resource, sys
+import numpy as np
+from PIL import Image
+from zoo.__main__ import main
+
+folder, peaks = pathlib.Path(sys.argv[1]), []
+for name, size in [("small", (256, 256)), ("large", (3000, 4000))]:
+    image = np.random.default_rng(0).integers(0, 255, size, np.uint8)
+    Image.fromarray(image).save(folder / f"{name}.png")
+    words = ["predict", "unet_dsb2018", str(folder / f"{name}.png"), "--out", str(folder / name)]
+    assert main(words) == 0
+    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)  # Linux counts KiB
+print(peaks[1] - peaks[0])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is counted in other units there")
+def test_a_large_image_takes_less_than_a_gigabyte_more_than_a_small_one(tmp_path):
+    command = [sys.executable, "-c", MEMORY, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.splitlines()[-1]) < 1e9
+    from PIL import Image
+
+    assert Image.open(tmp_path / "large" / "large_mask.png").size == (4000, 3000)

@@ -96,7 +96,7 @@ def test_a_preset_whose_bytes_changed_is_refused_unopened(shelf, run, monkeypatc
 def test_a_large_preset_comes_from_its_address_and_is_verified(shelf, run, monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setattr(presets, "LARGEST", 1000)
-    with pytest.raises(ValueError, match=r"has 0\.\d MiB, .* --url"):
+    with pytest.raises(ValueError, match=r"has 0\.\d MB, .* --url"):
         presets.publish(run, "pointnet_far")
     address = (run / "model.keras").as_uri()
     folder = presets.publish(run, "pointnet_far", url=address)
