@@ -122,7 +122,7 @@ def test_every_pixel_counts_once_in_tiles(size, margin):
         np.testing.assert_array_equal(tile[..., 0][label >= 0], label[label >= 0])
 
 
-@pytest.mark.parametrize("size", [(100, 70), (640, 641), (1000, 700), (2000, 33)])
+@pytest.mark.parametrize("size", [(100, 70), (256, 256), (640, 641), (1000, 700), (2000, 33)])
 def test_weights_add_up_to_one_and_tiles_begin_on_the_grid(size):
     image = np.random.default_rng(0).normal(size=(*size, 2)).astype(np.float32)
     pieces = tiles.cover(image)

@@ -294,7 +294,7 @@ def test_unpadded_convolutions_train_with_a_margin(cells, tmp_path):
     assert status == 2 and "--set margin=20" in errors
     words += ["--set", "margin=20", "--set", "tile_height=60"]
     status, _, errors = run(*words)
-    assert status == 2 and "60 x 32 pixels cannot overlap" in errors
+    assert status == 2 and "tiles of 32 pixels cannot overlap by 48" in errors
     status, _, errors = run(*words, "--set", "tile_width=62")
     assert status == 2 and "not 62: choose 60 or 64" in errors
     status, _, errors = run(*words, "--set", "tile_width=60")

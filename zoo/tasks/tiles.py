@@ -27,13 +27,8 @@ def cut(image, mask, height, width, overlap, margin=0):
         A list of (tile (height, width, C), its mask (height, width) or None).
 
     Raises:
-        ValueError: if so much overlap leaves nothing of a tile.
+        ValueError: if an image is larger than a tile and so much overlap leaves nothing of it.
     """
-    if overlap + 2 * margin >= min(height, width):
-        raise ValueError(
-            f"tiles of {height} x {width} pixels cannot overlap by {overlap}, with a margin of "
-            f"{margin} on both sides: make them larger, tile_height and tile_width"
-        )
     image = extend(image, height - margin, width - margin, before=margin)
     image = np.pad(image, [(0, margin), (0, margin), (0, 0)], mode="symmetric")
     if mask is not None:
@@ -51,7 +46,12 @@ def cut(image, mask, height, width, overlap, margin=0):
 
 
 def starts(length, tile, overlap):
-    """Return where tiles begin that cover a length, evenly spread: all the same if one does."""
+    """Return where tiles begin that cover a length, evenly spread; one if that does."""
+    if length > tile and overlap >= tile:
+        raise ValueError(
+            f"tiles of {tile} pixels cannot overlap by {overlap}, margins included: make them "
+            "larger, tile_height and tile_width"
+        )
     count = 1 if length <= tile else -(-(length - overlap) // (tile - overlap))
     return np.linspace(0, length - tile, count).round().astype(int).tolist()
 
@@ -109,7 +109,9 @@ def plan(length, tile, fixed, context):
     whole = max(length, tile) if fixed else -(-length // GRID) * GRID
     tile = min(tile, whole)
     blend = BLEND if context else 0
-    first = [*range(0, whole - tile, tile - 2 * context - blend), whole - tile]
+    first = [0]
+    if whole > tile:
+        first = [*range(0, whole - tile, tile - 2 * context - blend), whole - tile]
     weights = np.ones((len(first), tile), np.float32)
     rise = np.concatenate([np.zeros(context), (np.arange(blend) + 0.5) / max(blend, 1)])
     if len(first) > 1:
