@@ -198,8 +198,8 @@ def test_regions_are_counted():
     logits = np.full((64, 64, 1), -9.0)
     logits[4:20, 4:20] = logits[40:48, 40:48] = 9.0
     row, _ = task.present({"image": image}, pieces, iter([logits]), info)
-    assert row["nucleus"] == {"area": (256 + 64) / 4096, "parts": 2}
-    assert row["background"]["parts"] == 1
+    assert (row["nucleus area"], row["nucleus parts"]) == ((256 + 64) / 4096, 2)
+    assert row["background parts"] == 1
 
 
 MEMORY = """

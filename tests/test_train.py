@@ -281,10 +281,10 @@ def test_images_and_masks_make_a_model_that_segments_any_size(cells, tmp_path):
     assert done.returncode == 0, done.stderr
     [row] = json.loads((tmp_path / "found" / "predictions.json").read_text())
     assert row["written"] == ["large_mask.png", "large_overlay.png"]
-    assert row["foreground"]["parts"] == 2
+    assert row["foreground parts"] == 2
     mask = np.array(Image.open(tmp_path / "found" / "large_mask.png"))
     assert mask.shape == large.shape and np.mean(mask == (large == 180)) > 0.98
-    assert row["foreground"]["area"] == pytest.approx(mask.mean())
+    assert row["foreground area"] == pytest.approx(mask.mean())
 
 
 def test_unpadded_convolutions_train_with_a_margin(cells, tmp_path):

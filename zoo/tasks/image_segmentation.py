@@ -179,7 +179,8 @@ def present(example, pieces, outputs, info):
         plots.save_image(path, plots.overlay(x, found, colours, shown))
 
     row = {"height": image.shape[0], "width": image.shape[1]}
-    row |= {name: region(found == k) for k, name in enumerate(info["classes"])}
+    for k, name in enumerate(info["classes"]):
+        row |= {f"{name} {key}": value for key, value in region(found == k).items()}
     return row, {"_mask.png": mask, "_overlay.png": overlay}
 
 
