@@ -9,10 +9,12 @@ import pytest
 
 pytest.importorskip("tensorflow_datasets")
 
+import zoo
 from datasets import builders
 from datasets.dsb2018.dsb2018_dataset_builder import HERE, Builder
 from datasets.readers import read
 from datasets.readers.images import read_image, read_mask
+from zoo import index, inference, tasks
 
 SPLITS_OF_1_0_0 = "fc79da8b29ad007d"
 
@@ -102,3 +104,19 @@ def test_files_are_few_small_and_packed():
     packed = config["options.package_data"]["datasets"].split(", ")
     found = {path for pattern in packed for path in HERE.parent.glob(pattern)}
     assert set(files) <= found and HERE / "README.md" in found
+
+
+@pytest.mark.parametrize("name", ["unet_dsb2018", "unet_dsb2018_dice"])
+def test_presets_score_on_the_test_split_what_their_cards_say(name, source):
+    card, model = index.presets()[name], zoo.load(name)
+    task, info = tasks.get(card["task"]), card["info"]
+    assert source.fingerprint == card["data"]["fingerprint"]
+    pairs = [
+        task.prepare(piece, info, card["task_options"])
+        for example in source.splits["test"]
+        for piece in task.cut(example.read(), card["task_options"])
+    ]
+    x, y = (np.stack(arrays) for arrays in zip(*pairs, strict=True))
+    scores, _ = task.score(y, inference.predict(model, x, 8), info)
+    for key in ("dice", "mean_iou", "accuracy"):
+        assert scores[key] == pytest.approx(card["scores"]["test"][key], abs=1e-4)
