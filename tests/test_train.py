@@ -287,6 +287,30 @@ def test_images_and_masks_make_a_model_that_segments_any_size(cells, tmp_path):
     assert row["foreground area"] == pytest.approx(mask.mean())
 
 
+def test_class_folders_of_images_make_a_classifier(tmp_path):
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for name, colour in [("blue", (30, 30, 200)), ("green", (30, 200, 30)), ("red", (200, 30, 30))]:
+        (tmp_path / "colours" / name).mkdir(parents=True)
+        for i in range(10):
+            image = (np.array(colour) + rng.integers(-30, 30, (40, 32, 3))).astype(np.uint8)
+            Image.fromarray(image).save(tmp_path / "colours" / name / f"{i}.png")
+    words = ["--model", "vgg", "--data", tmp_path / "colours", "--epochs", 8, "--batch-size", 8]
+    words += ["--set", "depth=11", "--set", "width=0.0625", "--set", "image_size=32"]
+    status, _, errors = run(*words, "--set", "dropout=0.0", "--out", tmp_path)
+    assert status == 0, errors
+    record = read(tmp_path / "vgg-colours-1")
+    assert record["arguments"] == {"input_shape": [32, 32, 3], "num_classes": 3}
+    assert record["scores"]["test"]["accuracy"] > 0.8
+    words = [sys.executable, "-m", "zoo", "predict", tmp_path / "vgg-colours-1"]
+    words += [tmp_path / "colours" / "red" / "0.png", "--out", tmp_path / "found"]
+    done = subprocess.run([*map(str, words)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    [row] = json.loads((tmp_path / "found" / "predictions.json").read_text())
+    assert row["class"] == "red" and row["written"] == ["0.png"]
+
+
 def test_unpadded_convolutions_train_with_a_margin(cells, tmp_path):
     words = ["--model", "unet", "--data", cells, *NARROW, "--epochs", 1, "--out", tmp_path]
     words += ["--set", "padding=valid", "--loss", "tversky"]
