@@ -1,0 +1,33 @@
+"""The picture of nuclei in README.md: images, their true masks, and what the preset finds.
+
+python -m benchmarks.nuclei
+"""
+
+import zoo
+from benchmarks.tables import RESULTS
+from datasets import builders
+from zoo import index, inference, plots, tasks
+
+PRESET, SHOWN = "unet_dsb2018", (5, 12)  # which images of the test split
+
+
+def main():
+    """Draw some test images."""
+    card, model = index.presets()[PRESET], zoo.load(PRESET)
+    task, info, options = tasks.get(card["task"]), card["info"], card["task_options"]
+    split = [*builders.load(card["data"]["name"]).splits["test"]]
+    panels = []
+    for i in SHOWN:
+        [piece] = task.cut(split[i].read(), options)
+        x, y = task.prepare(piece, info, options)
+        [found] = task.decode(inference.predict(model, x[None], 1), info)
+        panels.append((plots.rgb(x), "image", plots.INK))
+        for mask, title in [(y, "truth"), (found["labels"], PRESET)]:
+            colours = plots.palette(len(info["classes"]))
+            panels.append((plots.overlay(x, mask, colours, [False, True]), title, plots.INK))
+    figure = plots.images(panels, columns=6, size=2.2)
+    figure.savefig(RESULTS / "nuclei.png", dpi=90, bbox_inches="tight")
+
+
+if __name__ == "__main__":
+    main()
