@@ -1,7 +1,7 @@
 """U-Net beside a plain PyTorch U-Net of the same size, and its ONNX export in onnxruntime.
 
     pip install ".[export,torch-bench]"
-    python -m benchmarks.unet --rounds 5 --out benchmarks/results/benchmark_unet.json
+    python -m benchmarks.unet --rounds 3 --out benchmarks/results/benchmark_unet.json
 
 A step is what a user's program does: forward, binary cross-entropy, backward and Adam, or
 prediction, with the batch in memory. Ours is the model that train.py builds: it takes any size.

@@ -12,10 +12,6 @@ from zoo import tasks
 from zoo.tasks import images, tiles
 
 ROOT = pathlib.Path(__file__).parent.parent
-STILL = {
-    **dict.fromkeys(images.CHANGES, 0.0),
-    "flip": "none",
-}
 MOVES = {
     "flip": "horizontal_and_vertical",
     "rotation": 40.0,
@@ -34,6 +30,7 @@ CHANGES = {
     "noise": 0.2,
     "erasing": 1.0,
 }
+STILL = {**dict.fromkeys([*MOVES, *CHANGES], 0.0), "flip": "none"}
 
 
 def blobs(count=6, side=64):
@@ -105,7 +102,20 @@ def test_values_come_to_lie_between_0_and_1():
     assert x.min() == 0 and x[0, 0].tolist() == [1, 1, 1]
     gray = images.scale(np.full((2, 2, 3), 51, np.uint8), (0, 255), 1)
     np.testing.assert_allclose(gray, np.full((2, 2, 1), 0.2), rtol=1e-5)
-    assert images.spread([np.zeros((2, 2, 1), np.uint8)]) == [0.0, 255.0]
+
+
+def test_images_of_8_and_16_bits_in_one_data_set_have_ranges_of_their_own():
+    task = tasks.get("image_segmentation")
+    deep = np.linspace(0, 4000, 64).reshape(8, 8, 1).astype(np.uint16)
+    flat = np.full((8, 8, 1), 51, np.uint8)
+    low, high = images.measure([{"image": flat}, {"image": deep}], task.options)["range"]
+    assert low < 10 and 3900 < high <= 4000
+    assert images.measure([{"image": flat}], task.options)["range"] == [0.0, 255.0]
+    info = {"channels": 1, "range": [low, high], "classes": ["a", "b"]}
+    for resolution in (1.0, 0.5):
+        options = {**task.options, "resolution": resolution}
+        [piece] = task.cut({"image": flat}, options)
+        np.testing.assert_allclose(task.prepare(piece, info, options)[0], 0.2, rtol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(32, 48), (20, 100), (75, 131), (9, 7)])

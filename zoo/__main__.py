@@ -184,10 +184,10 @@ def readers(task):
         found = clouds.read_cloud(path)
         return {"points": found["points"], "offset": found["offset"]}  # its labels are not ours
 
-    def image(path):
-        return {"image": images.read_image(path)}
-
-    kinds = {"pointcloud": (clouds.find_clouds, cloud), "image": (images.find_images, image)}
+    kinds = {
+        "pointcloud": (clouds.find_clouds, cloud),
+        "image": (images.find_images, images.read_example),
+    }
     kind = task.partition("_")[0]
     if kind not in kinds:
         raise ValueError(f"files cannot be read for {task} yet")

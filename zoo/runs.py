@@ -63,7 +63,16 @@ def write_json(path, value):
 
 def environment():
     """Return the versions and the machine that a result depends on."""
-    packages = ("keras", "tensorflow", "jax", "torch", "numpy", "open3d-cpu", "open3d")
+    packages = (
+        "keras",
+        "tensorflow",
+        "jax",
+        "torch",
+        "numpy",
+        "onnxruntime",
+        "open3d-cpu",
+        "open3d",
+    )
     found = {one.metadata["Name"]: one.version for one in importlib.metadata.distributions()}
     versions = {name: found[name] for name in packages if name in found}
     machine = f"{_processor()}, {os.cpu_count()} cores"

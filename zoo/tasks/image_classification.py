@@ -25,7 +25,7 @@ def prepare(piece, info, options):
     side = min(image.shape[:2])
     top, left = ((length - side) // 2 for length in image.shape[:2])
     square = images.resize(image[top : top + side, left : left + side], size, size)
-    limits = (0.0, 255.0) if image.dtype == np.uint8 else info["range"]
+    limits = images.bits(image) or info["range"]
     x = images.scale(square, limits, info["channels"])
     return x, np.int32(piece["label"]) if "label" in piece else None
 
@@ -68,7 +68,7 @@ def present(example, pieces, outputs, info):
 
     def picture(path):
         image = example["image"]
-        limits = (0.0, 255.0) if image.dtype == np.uint8 else info["range"]
+        limits = images.bits(image) or info["range"]
         title = f"{found['class']}  {found['probability']:.0%}"
         panel = (plots.rgb(images.scale(image, limits, image.shape[-1])), title, plots.INK)
         plots.images([panel], size=5).savefig(path, dpi=120, bbox_inches="tight")

@@ -18,9 +18,9 @@ def arguments(info, options):
 
 
 def whole(example, options):
-    """Return image and mask at the resolution asked for, and the image's own range if it counts."""
+    """Return image and mask at the resolution asked for, and the image's range or None."""
     image, mask = example["image"], example.get("segmentation_mask")
-    limits = images.spread([image.astype(np.float32)]) if options["normalize"] == "image" else None
+    limits = images.spread([image]) if options["normalize"] == "image" else images.bits(image)
     if options["resolution"] != 1.0:
         size = [max(1, round(side * options["resolution"])) for side in image.shape[:2]]
         image = images.resize(image, *size)
@@ -145,7 +145,7 @@ def plot(x, y, outputs, info):
 
 
 def preview(x, y, info):
-    """Draw images as training sees them, with the mask drawn in; void is hatched out in gray."""
+    """Draw images as training sees them, with the mask drawn in; void is grayed out."""
     panels = [
         (plots.overlay(image, mask, *painted(info["classes"]), void=True), "", plots.INK)
         for image, mask in zip(x[:12], y[:12], strict=True)

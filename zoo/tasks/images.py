@@ -5,17 +5,6 @@ from keras import layers, ops
 
 from zoo.layers import reseed
 
-# What `augment` reads: 0 and "none" leave a change out. Each task has its own defaults.
-# flip: "horizontal", "vertical", "horizontal_and_vertical" or "none"
-# rotation, shear (degrees); zoom, shift (shares of the size); perspective (share of a corner's way
-# to the middle); elastic (pixels): moves of image and mask
-# brightness, contrast, color_jitter, channel_shift, blur, noise (shares of the range of values),
-# erasing (share of the images): changes of the image alone
-CHANGES = (
-    "flip rotation zoom shift shear perspective elastic "
-    "brightness contrast color_jitter channel_shift blur noise erasing"
-).split()
-
 
 def measure(examples, options):
     """Return the number of channels and the range of values of the data set's images."""
@@ -23,7 +12,8 @@ def measure(examples, options):
     count = options["channels"] or max(image.shape[-1] for image in images)
     if count not in (1, 3):
         raise ValueError(f"images have {count} channels: 1 (gray) or 3 (colour) can be used")
-    return {"channels": count, "range": spread(images)}
+    deep = [image for image in images if bits(image) is None]
+    return {"channels": count, "range": spread(deep) if deep else [0.0, 255.0]}
 
 
 def channels(info, options):
@@ -33,10 +23,13 @@ def channels(info, options):
     return info["channels"]
 
 
+def bits(image):
+    """Return the range (low, high) that an image of 8 bits has by its type, None for others."""
+    return (0.0, 255.0) if image.dtype == np.uint8 else None
+
+
 def spread(images):
-    """Return the lowest and highest value, of images of 8 bits those that 8 bits can hold."""
-    if all(image.dtype == np.uint8 for image in images):
-        return [0.0, 255.0]
+    """Return the lowest and highest value of images, leaving out one in a thousand at each end."""
     # one hot pixel of a sensor must not decide
     edges = [np.percentile(image, [0.1, 99.9]) for image in images]
     return [float(min(low for low, _ in edges)), float(max(high for _, high in edges))]
@@ -78,6 +71,14 @@ def resize_mask(mask, height, width):
 
 def augment(options):
     """Make the augmentation that the options ask for, the same draws for the same entropy.
+
+    Args:
+        options: flip is "horizontal", "vertical", "horizontal_and_vertical" or "none"; of the rest
+            0 leaves a change out. Image and mask are moved by rotation and shear (degrees), zoom
+            and shift (shares of the size), perspective (share of a corner's way to the middle) and
+            elastic (pixels). The image alone is changed by brightness, contrast, color_jitter,
+            channel_shift, blur and noise (shares of the range of values) and erasing (share of the
+            images).
 
     Returns:
         A function (x, y, entropy) to (x, y): images (B, H, W, C) float32 from 0 to 1, and masks
