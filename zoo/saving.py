@@ -14,7 +14,7 @@ import zipfile
 
 import keras
 
-from zoo import index, safety
+from zoo import index, joined, safety
 from zoo.presets import sha256
 
 __all__ = ["load", "record", "save", "sha256"]
@@ -91,12 +91,18 @@ def load(path):
             path, f"{reason}: refused", "Rebuild the model from its source and load its weights"
         )
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # whatever a damaged file makes of Keras
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         remedy = "Save it as .keras" if path.suffix.lower() in HDF5 else "Save it again"
         why = f"Keras {keras.__version__} cannot load it ({first[:300]})"
         raise trouble(path, why, remedy) from error
+    if isinstance(model, joined.Joined):
+        try:
+            model.verify()
+        except ValueError as error:
+            raise trouble(path, str(error), "Combine its members again") from error
+    return model
 
 
 def configuration(path):

@@ -24,6 +24,8 @@ class Task:
         dataset: what `--data` is when nobody says.
         options: what `--set` may change, each with its default.
         prepared: the names of those options that `measure`, `cut` and `prepare` read.
+        sizes: the names of those of them that do no more than set the size of x, in which the
+            members of an ensemble may differ.
         fields: the names of the arrays that an example must have.
         training: the defaults of `--epochs`, `--batch-size` and `--learning-rate`.
         losses: what the option `loss` may be, and with it `--loss`.
@@ -35,6 +37,11 @@ class Task:
         prepare: (piece, info, options) to (x, y) as the model takes them; y is None if unknown.
         augment: options to a function (x, y, entropy) to (x, y) that changes a batch in training,
             the same way for the same tuple of integers `entropy`; or to None.
+        views: (shape, options) to what of `augment` can be undone, for models whose input has
+            that shape, without the batch's axis: a list of pairs of functions (there, back).
+            `there` turns a batch of inputs into another view of it, `back` turns the outputs
+            for that view, (B, ..., K), into outputs for the batch. The first pair changes
+            nothing.
         loss: (info, options) to the loss.
         metrics: info to the list of metrics.
         score: (y, outputs, info) to a dictionary of numbers and a report, a text.
@@ -50,6 +57,7 @@ class Task:
     dataset: str
     options: Mapping
     prepared: tuple
+    sizes: tuple
     fields: tuple
     training: Mapping
     losses: tuple
@@ -60,6 +68,7 @@ class Task:
     cover: Callable
     prepare: Callable
     augment: Callable
+    views: Callable
     loss: Callable
     metrics: Callable
     score: Callable

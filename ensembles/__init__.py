@@ -1,0 +1,75 @@
+"""Ensembles: saved models combined into one model, which is used like any other.
+
+    import ensembles
+
+    model = ensembles.average(["runs/a", "runs/b", "unet_dsb2018"])
+    model = ensembles.stack(["runs/a", "old_model.h5"], x, y, meta="conv")   # x, y: validation
+
+`python -m ensembles` does the same with data sets and files, and keeps, scores and reports what it
+makes. What is fitted must be fitted to examples that no member was trained on.
+"""
+
+__all__ = ["average", "stack", "vote"]
+
+
+def average(sources, weights=None, *, of="probabilities", inputs="shared"):
+    """Join models to their mean.
+
+    Args:
+        sources: presets, run folders, `.keras` or `.h5` files.
+        weights: one number a model; equal if None.
+        of: what the mean is taken of, "probabilities" or "logits".
+        inputs: "shared", or "separate" for a list of one input a member.
+
+    Returns:
+        A `keras.Model` from (B, ...) to float32 logits (B, ..., K).
+
+    Raises:
+        ValueError: if two of them do not fit together; the message names both and what differs.
+    """
+    return _mixed(sources, inputs, weights, of)
+
+
+def vote(sources, *, inputs="shared"):
+    """Join models so that each votes for its most probable class; see `average`."""
+    return _mixed(sources, inputs, None, "votes")
+
+
+def stack(sources, x, y, meta="linear", *, passthrough=False, inputs="shared", folder=None, **more):
+    """Train a meta-learner on what models say of examples they have not seen, and join it to them.
+
+    Args:
+        sources: as for `average`.
+        x: inputs (n, ...), prepared as the models' were.
+        y: labels (n, ...), -1 is void; the last 15 % pick the epoch.
+        meta: "linear", "dense", "conv", or a function (list of logits, input or None, K, kernel
+            size) to logits.
+        passthrough: give it x too.
+        inputs: as for `average`.
+        folder: where the models' outputs are kept; None keeps them in memory.
+        more: epochs, batch_size, learning_rate, seed; see `ensembles.stacking.fit`.
+
+    Returns:
+        As `average`.
+    """
+    from ensembles import cache, combine, members, stacking
+
+    opened = members.open(sources)
+    common = members.check(opened)
+    data = cache.Examples(x, y)
+    key = "" if folder is None else cache.fingerprint(x)
+    outputs = cache.outputs(opened, common, data, folder=folder, key=key)
+    shapes = combine.free([one.shape[1:] for one in outputs])
+    head = stacking.meta_learner(meta, shapes, common, passthrough)
+    take = combine.taker(outputs, y, data if passthrough else None)
+    stacking.fit(head, take, len(y), common, **more)
+    return combine.join(opened, common, head, inputs=inputs)
+
+
+def _mixed(sources, inputs, weights, of):
+    from ensembles import combine, members
+
+    opened = members.open(sources)
+    common = members.check(opened)
+    shapes = combine.free([(*one.output_shape[:-1], common.units) for one in opened])
+    return combine.join(opened, common, combine.mixture(shapes, weights, of), inputs=inputs)

@@ -1,0 +1,171 @@
+"""What the members say of the data: computed once, one member in memory at a time, and kept.
+
+Outputs lie in memory-mapped files under a name made of the member's file, the data and how both
+are brought together, so that every later command finds them. A file appears when it is whole.
+"""
+
+import dataclasses
+import gc
+import hashlib
+import os
+import pathlib
+import shutil
+
+import keras
+import numpy as np
+
+from zoo import inference
+
+FOLDER = "outputs"  # below the cache's folder
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """Arrays x (n, ...) and y (n, ...), as `take` hands them out; `datasets` has its like."""
+
+    x: object
+    y: object
+
+    def __len__(self):
+        return len(self.x)
+
+    def take(self, some=slice(None)):
+        """Return (x, y) of some of the examples."""
+        return self.x[some], self.y[some]
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches for `fit`: what `take` returns for some rows, in an order drawn for each epoch.
+
+    Args:
+        take: function from an array of row numbers to (x, y).
+        rows: which rows there are.
+        size: of a batch; the last one may be smaller.
+        seed: of the order; None leaves it as it is.
+    """
+
+    def __init__(self, take, rows, size, seed=None):
+        super().__init__()
+        self.take, self.rows, self.size, self.seed, self.epoch = take, rows, size, seed, -1
+        self.on_epoch_end()
+
+    def __len__(self):
+        return -(-len(self.rows) // self.size)
+
+    def __getitem__(self, i):
+        return self.take(self.order[i * self.size : (i + 1) * self.size])
+
+    def on_epoch_end(self):
+        """Draw the order of the next epoch."""
+        self.epoch += 1
+        self.order = self.rows
+        if self.seed is not None:
+            self.order = np.random.default_rng([self.seed, self.epoch]).permutation(self.rows)
+
+
+def outputs(
+    members, common, data, *, folder=None, key="", dtype="float32", batch_size=16, wrap=None
+):
+    """Return the logits of every member for every example.
+
+    Args:
+        members: list of `ensembles.members.Member`.
+        common: what they share, see `ensembles.members.check`.
+        data: examples with `len` and `take`, such as `Examples(x, y)`.
+        folder: of the cache; None keeps everything in memory.
+        key: text that tells these data, prepared this way, from all others.
+        dtype: "float32" or "float16" of what is kept.
+        batch_size: examples a step.
+        wrap: function from a member's model to what predicts in its place; see `zoo.inference`.
+
+    Returns:
+        A list of arrays (n, ..., K), mapped from disk if there is a folder.
+    """
+    found = []
+    for member in members:
+        facts = f"{key} {common.input_shape} {common.units} {dtype} {len(data)}"
+        name = hashlib.sha256(f"{member.sha256} {facts}".encode()).hexdigest()[:24]
+        path = None if folder is None else pathlib.Path(folder, FOLDER, f"{name}.npy")
+        if path is None or not path.exists():
+            array = predicted(member, common, data, path, dtype, batch_size, wrap)
+        found.append(array if path is None else np.load(path, mmap_mode="r"))
+    return found
+
+
+def predicted(member, common, data, path, dtype, batch_size, wrap):
+    """Load one member, predict all examples, and let it go; write them if there is a path."""
+    model, array, half = member.load(common), None, None
+    model = wrap(model) if wrap else model
+    for start in range(0, len(data), batch_size):
+        x, _ = data.take(slice(start, start + batch_size))
+        part = inference.predict(model, x, batch_size)
+        if array is None:
+            shape = (len(data), *part.shape[1:])
+            if path is None:
+                array = np.empty(shape, dtype)
+            else:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                half = path.with_name(f".{path.stem}.{os.getpid()}.half")
+                array = np.lib.format.open_memmap(half, "w+", dtype, shape)
+        array[start : start + len(part)] = part
+    del model
+    keras.backend.clear_session()
+    gc.collect()
+    if half is not None:
+        array.flush()
+        os.replace(half, path)
+    return array
+
+
+def fingerprint(array):
+    """Return the SHA-256 of an array's type, shape and bytes."""
+    array = np.ascontiguousarray(array)
+    facts = f"{array.dtype.str}{array.shape}".encode()
+    return hashlib.sha256(facts + array.tobytes()).hexdigest()
+
+
+def labels(data, batch_size=256):
+    """Return y of all examples, without holding more of x than a batch."""
+    starts = range(0, len(data), batch_size)
+    return np.concatenate([data.take(slice(i, i + batch_size))[1] for i in starts])
+
+
+def size(folder):
+    """Return how many outputs are kept, and their bytes."""
+    files = [path for path in pathlib.Path(folder, FOLDER).glob("*") if path.is_file()]
+    return len(files), sum(path.stat().st_size for path in files)
+
+
+def clear(folder):
+    """Remove all outputs; return how many they were, and their bytes."""
+    found = size(folder)
+    shutil.rmtree(pathlib.Path(folder, FOLDER), ignore_errors=True)
+    return found
+
+
+class Chained:
+    """Examples of several sources, one after the other.
+
+    Args:
+        parts: each with `len` and `take`.
+    """
+
+    def __init__(self, parts):
+        self.parts, self.ends = parts, np.cumsum([len(part) for part in parts])
+
+    def __len__(self):
+        return int(self.ends[-1])
+
+    def take(self, some=slice(None)):
+        """Return (x, y) of some of the examples."""
+        rows = np.arange(len(self))[some]
+        owner, found = np.searchsorted(self.ends, rows, side="right"), None
+        for i, part in enumerate(self.parts):
+            where = np.flatnonzero(owner == i)
+            if len(where):
+                taken = part.take(rows[where] - self.ends[i] + len(part))
+                if found is None:
+                    found = [np.empty((len(rows), *a.shape[1:]), a.dtype) for a in taken]
+                for whole, piece in zip(found, taken, strict=True):
+                    whole[where] = piece
+        return tuple(found)

@@ -1,0 +1,418 @@
+"""Members: saved models, opened frozen, uniquely named, and checked against each other.
+
+members = open(["runs/unet-dsb2018-1", "old_model.h5", "unet_dsb2018"])
+common = check(members)           # what they share, or an error that names two and the difference
+model = members[0].load(common)   # one of them, from the common input to logits
+"""
+
+import dataclasses
+import json
+import pathlib
+
+import keras
+from keras import layers
+
+from zoo import presets, saving, tasks
+from zoo.joined import TwoClasses
+
+RECORDED = ("task", "task_options", "info")
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """A saved model, not in memory.
+
+    Attributes:
+        name: what tables call it: its preset, run folder or file; no two alike.
+        layer: the name of its layer in the ensemble, "member_1" ...
+        path: of its file.
+        sha256: of the file.
+        record: what was saved with it, see `zoo.saving.save`; {} if it is not of the zoo.
+        input_shape: (..., C), without the batch's axis; None where any size is taken.
+        output_shape: (..., K), likewise.
+        ending: what its last layer makes of logits: "linear", "sigmoid" or "softmax".
+        parameters: how many.
+    """
+
+    name: str
+    layer: str
+    path: pathlib.Path
+    sha256: str
+    record: dict
+    input_shape: tuple
+    output_shape: tuple
+    ending: str
+    parameters: int
+
+    def load(self, common):
+        """Load the model frozen, from the common input to logits, under the name of its layer."""
+        model = in_logits(saving.load(self.path), self.name)
+        model = fitted(model, common, self)
+        model.name = self.layer
+        model.trainable = False
+        return model
+
+    def manifest(self):
+        """Return what an ensemble keeps of its member."""
+        data = self.record.get("data", {})
+        return {
+            "name": self.name,
+            "layer": self.layer,
+            "sha256": self.sha256,
+            "model": self.record.get("model"),
+            "parameters": self.parameters,
+            "data": {key: data[key] for key in ("name", "fingerprint") if key in data},
+            "command": self.record.get("settings", {}).get("command"),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Common:
+    """What the members of an ensemble share.
+
+    Attributes:
+        task: the task record.
+        options: of the task, but for the sizes, which are the largest member's.
+        info: classes and constants; {} if no member has a record.
+        input_shape: of the ensemble, without the batch's axis.
+        units: K, the number of logits.
+    """
+
+    task: object
+    options: dict
+    info: dict
+    input_shape: tuple
+    units: int
+
+
+def open(sources):
+    """Open members, reading one after the other once, so that a damaged file is found now.
+
+    Args:
+        sources: presets, run folders, `.keras` or `.h5` files; the same one may come twice.
+
+    Returns:
+        A list of `Member`.
+
+    Raises:
+        ValueError: if one cannot be read, or is no model of one input and one output.
+    """
+    found, names = [], []
+    for number, source in enumerate(sources, 1):
+        path = presets.locate(source)
+        name = path.parent.name if path.name == presets.MODEL else path.stem
+        names.append(name)
+        count = names.count(name)
+        model = saving.load(path)
+        shapes = [tuple(tensor.shape[1:]) for tensor in one_each(model, path)]
+        found.append(
+            Member(
+                name=name if count == 1 else f"{name} ({count})",
+                layer=f"member_{number}",
+                path=path,
+                sha256=saving.sha256(path),
+                record=saving.record(path),
+                input_shape=shapes[0],
+                output_shape=shapes[1],
+                ending=ending(model, path)[0],
+                parameters=model.count_params(),
+            )
+        )
+        del model
+        keras.backend.clear_session()
+    return found
+
+
+def one_each(model, path):
+    """Return the input and the output tensor of a model that has one of each."""
+    if not getattr(model, "built", False) or not hasattr(model, "inputs"):
+        raise saving.trouble(path, "its layers are not a graph", "Save a functional model")
+    for tensors, kind in ((model.inputs, "inputs"), (model.outputs, "outputs")):
+        if len(tensors) != 1:
+            why = f"it has {len(tensors)} {kind}, and a member has one"
+            raise saving.trouble(path, why, "Make a model of the one that is combined, and save it")
+    return model.inputs[0], model.outputs[0]
+
+
+def ending(model, path):
+    """Find out by its last layer what a model returns.
+
+    Returns:
+        ("linear", "sigmoid" or "softmax", the last operation).
+
+    Raises:
+        ValueError: if it is anything else, which cannot be turned into logits.
+    """
+    last = model.outputs[0]._keras_history.operation
+    if isinstance(last, keras.Model):
+        return ending(last, path)
+    kind = type(last).__name__.lower()
+    if hasattr(last, "activation"):
+        kind = getattr(last.activation, "__name__", str(last.activation))
+    elif kind not in ("sigmoid", "softmax"):
+        kind = "linear"
+    if kind not in ("linear", "sigmoid", "softmax"):
+        why = f"it ends in {kind} (layer {last.name}), which cannot be turned into logits"
+        raise saving.trouble(path, why, "End it in a linear layer, a sigmoid or a softmax")
+    if kind == "softmax" and model.outputs[0].shape[-1] == 1:
+        why = "it ends in a softmax over one output, which is always 1"
+        raise saving.trouble(path, why, "Train it with a sigmoid")
+    if kind == "softmax" and getattr(last, "axis", -1) not in (-1, len(model.outputs[0].shape) - 1):
+        why = f"its softmax is over axis {last.axis}, not over the last one"
+        raise saving.trouble(path, why, "Put the classes last")
+    return kind, last
+
+
+def in_logits(model, path):
+    """Return a model without the sigmoid or softmax at its end, with the same weights."""
+    kind, last = ending(model, path)
+    if kind == "linear":
+        return model
+    if hasattr(last, "activation") and not isinstance(last, layers.Activation):
+        last.activation = keras.activations.linear
+        return model
+    if model.outputs[0]._keras_history.operation is not last:
+        why = f"its {kind} is a layer of its own inside an inner model"
+        raise saving.trouble(path, why, "Save the inner model, or end it in linear")
+    before = last._inbound_nodes[model.outputs[0]._keras_history.node_index].input_tensors[0]
+    return keras.Model(model.inputs, before, name=model.name)
+
+
+def fitted(model, common, member):
+    """Return a model with what it needs in front and behind to fit the ensemble, if anything.
+
+    An image is resized to the member's size, and its map of logits back; of a cloud's points, which
+    come in random order, the member gets the first ones.
+    """
+    own, units = member.input_shape, member.output_shape[-1]
+    resized = tuple(own) != tuple(common.input_shape) and None not in own
+    if not resized and units == common.units:
+        return model
+    x = entry = keras.Input(common.input_shape, name="input")
+    if resized and len(own) == 3:
+        x = layers.Resizing(*own[:2], name="resize")(x)
+    elif resized:
+        x = layers.Cropping1D((0, common.input_shape[0] - own[0]), name="first")(x)
+    y = model(x)
+    if resized and len(own) == 3 and len(member.output_shape) == 3:
+        y = layers.Resizing(*common.input_shape[:2], name="resize_back")(y)
+    if units != common.units:
+        y = TwoClasses(common.units, name="units")(y)
+    return keras.Model(entry, y)
+
+
+def check(members, task=None):
+    """Check members against each other.
+
+    Args:
+        members: list of `Member`.
+        task: name of the task, which is only needed if no member says and the shapes do not tell.
+
+    Returns:
+        What they share, a `Common`.
+
+    Raises:
+        ValueError: if two do not fit together; the message names both and what differs.
+    """
+    first = next((one for one in members if set(RECORDED) <= one.record.keys()), None)
+    if first is not None and task not in (None, first.record["task"]):
+        raise ValueError(f"{first.name} was trained for {first.record['task']}, not for {task}")
+    name = first.record["task"] if first else task or guess(members[0])
+    task = tasks.get(name)
+    for other in members:
+        if other is not first and set(RECORDED) <= other.record.keys():
+            alike(first, other, task)
+    for other in members[1:]:
+        shapes(members[0], other, task)
+    options, info = dict(task.options), {}
+    if first:
+        recorded = [one.record for one in members if set(RECORDED) <= one.record.keys()]
+        options, info = {**options, **first.record["task_options"]}, first.record["info"]
+        for key in task.sizes:
+            options[key] = max(record["task_options"].get(key, 0) for record in recorded)
+    shape = shared_shape(members)
+    if not first:
+        options |= sized(options, shape)
+    return Common(task, options, info, shape, shared_units(members, task))
+
+
+def alike(one, other, task):
+    """Raise a `ValueError` if two members do not have task, classes and preparation in common."""
+    a, b = one.record, other.record
+
+    def differ(what, x, y, remedy):
+        raise ValueError(
+            f"{one.name} and {other.name} cannot be combined: {what} is {x} and {y}. {remedy}"
+        )
+
+    if a["task"] != b["task"]:
+        differ("their task", a["task"], b["task"], "Combine models of one task")
+    x, y = a["info"]["classes"], b["info"]["classes"]
+    if x != y:
+        what = "the order of their classes" if sorted(x) == sorted(y) else "their classes"
+        differ(what, ", ".join(x), ", ".join(y), "Train them on data of the same classes")
+    for key in sorted(set(a["info"]) | set(b["info"])):
+        if a["info"].get(key) != b["info"].get(key):
+            known = a["info"].get(key), b["info"].get(key)
+            differ(f"the scale of their inputs, {key},", *known, "Train them on the same data")
+    for key in set(task.prepared) - set(task.sizes):
+        x, y = (one["task_options"].get(key, task.options[key]) for one in (a, b))
+        if x != y:
+            differ(f"the option {key} of their inputs", x, y, f"Train them with one {key}")
+
+
+def shapes(one, other, task):
+    """Raise a `ValueError` if the inputs or outputs of two members do not go together."""
+
+    def differ(what, x, y, remedy):
+        raise ValueError(
+            f"{one.name} and {other.name} cannot be combined: {what} {x} and {y}. {remedy}"
+        )
+
+    a, b = one.input_shape, other.input_shape
+    if len(a) != len(b):
+        differ("they take inputs of shape", a, b, "Combine models for one kind of input")
+    if a[-1] != b[-1]:
+        differ("they take channels,", a[-1], b[-1], "Combine models of as many channels")
+    if len(one.output_shape) != len(other.output_shape):
+        shapes = one.output_shape, other.output_shape
+        differ("they return shapes", *shapes, "Combine models of one task")
+    k, units = one.output_shape[-1], {one.output_shape[-1], other.output_shape[-1]}
+    if len(units) > 1 and units != {1, 2}:
+        differ("they tell classes apart,", k, other.output_shape[-1], "Use the same classes")
+    if len(a) == 2 and len(one.output_shape) == 2 and a[0] != b[0] and None not in (a[0], b[0]):
+        differ("they label points,", a[0], b[0], "Train them with as many points")
+    if len(a) == 3 and len(one.output_shape) == 3 and margin(one) != margin(other):
+        margins = margin(one), margin(other)
+        differ("they leave out, of height and width,", *margins, "Train them with one padding")
+
+
+def margin(member):
+    """Return how many pixels of (height, width) a map of logits lacks; None if sizes are free."""
+    pairs = zip(member.input_shape[:2], member.output_shape[:2], strict=True)
+    return tuple(size - left if size and left else 0 for size, left in pairs)
+
+
+def shared_shape(members):
+    """Return the input's shape: the largest size of those members that have one, else any."""
+    shapes = [member.input_shape for member in members]
+    sizes = [[size for size in axis if size] for axis in zip(*shapes, strict=True)]
+    return tuple(max(axis, default=None) for axis in sizes)
+
+
+def sized(options, shape):
+    """Return the options of a task that make inputs of a shape that is known."""
+    found = {"channels": shape[-1]} if "channels" in options else {}
+    if None not in shape and "points" in options:
+        found["points"] = shape[0]
+    elif None not in shape and "tile_height" in options:
+        found |= {"tile_height": shape[0], "tile_width": shape[1]}
+    elif None not in shape and "image_size" in options:
+        found["image_size"] = shape[0]
+    return found
+
+
+def shared_units(members, task):
+    """Return K, the number of logits: that of all members, or the task's for two classes."""
+    units = {member.output_shape[-1] for member in members}
+    if len(units) == 1:
+        return units.pop()
+    return task.arguments({"classes": [0, 1], "channels": 1}, task.options)["num_classes"]
+
+
+def guess(member):
+    """Return the name of the task that a member's shapes tell."""
+    ranks = len(member.input_shape), len(member.output_shape)
+    known = {
+        (3, 3): "image_segmentation",
+        (3, 1): "image_classification",
+        (2, 1): "pointcloud_classification",
+        (2, 2): "pointcloud_segmentation",
+    }
+    if ranks not in known:
+        raise ValueError(f"{member.path}: what it was trained for is not known. Say it with --task")
+    return known[ranks]
+
+
+def source(members):
+    """Return the name or path of the data that the members were trained on.
+
+    Raises:
+        ValueError: if no member says, or two differ.
+    """
+    known = [(one, one.record["data"]) for one in members if "data" in one.record]
+    if not known:
+        raise ValueError(
+            "no member says what it was trained on. Say what to combine them on: --data"
+        )
+    first, data = known[0]
+    for other, theirs in known[1:]:
+        if theirs["fingerprint"] != data["fingerprint"]:
+            raise ValueError(
+                f"{first.name} and {other.name} were trained on different data, {data['source']} "
+                f"and {theirs['source']}. Say what to combine them on: --data"
+            )
+    return data["source"]
+
+
+def cut(members):
+    """Return how the members' data were split, where they agree: fold, validate, skip_bad."""
+    settings = [one.record["settings"] for one in members if "settings" in one.record]
+    agreed = {}
+    for key in ("fold", "validate", "skip_bad"):
+        values = [each.get(key) or None for each in settings]
+        agreed[key] = values[0] if values and all(v == values[0] for v in values) else None
+    return {**agreed, "skip_bad": bool(agreed["skip_bad"])}
+
+
+def fixed(common, info):
+    """Return the task with the members' constants in place of those measured on other data.
+
+    Raises:
+        ValueError: if the classes differ.
+    """
+    if common.info["classes"] != info["classes"]:
+        names = ", ".join(common.info["classes"]), ", ".join(info["classes"])
+        raise ValueError(
+            f"the members know the classes {names[0]}, and the data have {names[1]}. Combine them "
+            "on data of the same classes"
+        )
+    constants = {key: value for key, value in common.info.items() if key != "classes"}
+    return dataclasses.replace(common.task, measure=lambda examples, options: constants)
+
+
+def completed(common, data):
+    """Return what the members share with the data's classes and constants, if they have none."""
+    return dataclasses.replace(common, options=data.options, info=common.info or data.info)
+
+
+def leakage(members, about, cut):
+    """Find out which members were trained on what the ensemble would be fitted to.
+
+    The validation split is cut the same way for all who cut the same data alike; so whoever was
+    trained on the same data, cut otherwise, has seen some of it.
+
+    Args:
+        members: list of `Member`.
+        about: the record of the data, with its fingerprint.
+        cut: {"fold": ..., "validate": ..., "skip_bad": ...}, how they are split.
+
+    Returns:
+        (refusals, warnings): two lists of sentences.
+    """
+    refusals, warnings = [], []
+    for member in members:
+        data, settings = member.record.get("data", {}), member.record.get("settings", {})
+        if "fingerprint" not in data:
+            warnings.append(
+                f"{member.name}: it has no record of its training, so nobody can tell whether it "
+                "has seen the data that it is combined on"
+            )
+        elif data["fingerprint"] != about["fingerprint"]:
+            continue
+        elif "fitted" in member.record:
+            refusals.append(f"{member.name} is an ensemble that was fitted to the same examples")
+        elif different := [key for key in cut if (settings.get(key) or None) != (cut[key] or None)]:
+            ways = ", ".join(f"{key} {json.dumps(settings.get(key))}" for key in different)
+            refusals.append(f"{member.name} was trained on some of the same examples ({ways})")
+    return refusals, warnings

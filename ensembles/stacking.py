@@ -1,0 +1,187 @@
+"""Stacking: a meta-learner that is trained on what the members say.
+
+Wolpert 1992, Neural Networks 5. Members are frozen, so the meta-learner is fitted to their kept
+outputs and costs what it costs alone; then it is joined to them.
+"""
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from ensembles import cache, combine
+from zoo.blocks import MOMENTUM
+from zoo.joined import Mixture, TwoClasses
+
+HELD_OUT = 0.15  # of the examples, the last ones, pick the epoch
+
+
+def linear(logits, passed, units, kernel_size):
+    """Weigh every logit of every member: it starts as the exact mean of their logits."""
+    x = together(logits, passed)
+    kernel = np.tile(np.eye(units, dtype=np.float32) / len(logits), (len(logits), 1))
+    kernel = np.concatenate([kernel, np.zeros((x.shape[-1] - len(kernel), units), np.float32)])
+    layer = layers.Dense(units, name="weights")
+    y = layer(x)
+    layer.set_weights([kernel, np.zeros(units, np.float32)])
+    return y
+
+
+def dense(logits, passed, units, kernel_size):
+    """Correct the mean of their probabilities by a hidden layer of 16, which starts at nothing."""
+    x = together([ops.log_softmax(TwoClasses.of(one), axis=-1) for one in logits], passed)
+    x = layers.Dense(16, activation="relu", name="hidden")(x)
+    x = layers.Dense(units, kernel_initializer="zeros", name="correction")(x)
+    return layers.Add(name="corrected")([Mixture(name="mean")(logits), x])
+
+
+def conv(logits, passed, units, kernel_size):
+    """Look at the neighbours too: the convolutional meta-learner of the course.
+
+    Probabilities set side by side, a convolution of 16 channels, batch normalisation, ReLU, and a
+    convolution of size 1.
+    """
+    convolution = {3: layers.Conv1D, 4: layers.Conv2D}.get(len(logits[0].shape))
+    if convolution is None:
+        raise ValueError(
+            f"conv stacks maps, and these members return {tuple(logits[0].shape[1:])}. Use dense "
+            "or linear"
+        )
+    squash = ops.sigmoid if units == 1 else ops.softmax
+    x = together([squash(one) for one in logits], passed)
+    x = convolution(16, kernel_size, padding="same", use_bias=False, name="conv")(x)
+    x = layers.BatchNormalization(momentum=MOMENTUM, name="norm")(x)
+    x = layers.ReLU(name="relu")(x)
+    return convolution(units, 1, name="logits")(x)
+
+
+HEADS = {"linear": linear, "dense": dense, "conv": conv}
+
+
+def together(tensors, passed):
+    """Concatenate what the members say, and the input, of which labels get mean and maximum."""
+    if passed is not None and len(passed.shape) > len(tensors[0].shape):
+        axes = tuple(range(1, len(passed.shape) - 1))
+        tensors = [*tensors, ops.mean(passed, axis=axes), ops.max(passed, axis=axes)]
+    elif passed is not None:
+        tensors = [*tensors, passed]
+    return ops.concatenate(tensors, axis=-1) if len(tensors) > 1 else tensors[0]
+
+
+def meta_learner(build, shapes, common, passthrough=False):
+    """Return an untrained head.
+
+    Args:
+        build: "linear", "dense", "conv", or a function (list of logits (B, ..., K), input or None,
+            K, kernel size) to logits (B, ..., K).
+        shapes: of the members' logits, without the batch's axis.
+        common: what the members share.
+        passthrough: give it the input too.
+
+    Raises:
+        ValueError: if there is no such head, or it does not fit these shapes.
+    """
+    if isinstance(build, str):
+        if build not in HEADS:
+            raise ValueError(f"unknown meta-learner {build!r}: there are {', '.join(HEADS)}")
+        build = HEADS[build]
+    kernel = 1 if common.task.name.startswith("pointcloud") else 3  # points have no neighbours
+    made = combine.head(
+        lambda logits, passed: build(logits, passed, common.units, kernel),
+        shapes,
+        common.input_shape if passthrough else None,
+    )
+    if made.outputs[0].shape[-1] != common.units:
+        raise ValueError(
+            f"the meta-learner returns {made.outputs[0].shape[-1]} logits, and {common.units} are "
+            "needed"
+        )
+    return made
+
+
+def fit(model, take, count, common, *, epochs=20, batch_size=8, learning_rate=1e-3, seed=0, **more):
+    """Train a head, or a joined model, and leave it at its best epoch.
+
+    Args:
+        model: a `keras.Model`; it is compiled.
+        take: function from rows to (x, y), see `combine.taker`.
+        count: number of examples; the last 15 % pick the epoch.
+        common: what the members share; its task brings loss and metrics.
+        epochs: passes over the others.
+        batch_size: examples a step.
+        learning_rate: of Adam.
+        seed: of the order.
+        more: arguments of `fit`.
+
+    Returns:
+        History, a dictionary of lists by logged value.
+    """
+    held = max(1, round(HELD_OUT * count))
+    if held >= count:
+        raise ValueError(f"{count} examples are too few to fit a meta-learner. Use average")
+    monitor, mode = common.task.best
+    model.compile(
+        optimizer=keras.optimizers.Adam(learning_rate),
+        loss=common.task.loss(common.info, common.options),
+        metrics=common.task.metrics(common.info),
+        jit_compile=False,
+    )
+    best = keras.callbacks.EarlyStopping(
+        monitor, mode=mode, patience=epochs, restore_best_weights=True
+    )
+    history = model.fit(
+        cache.Batches(take, np.arange(count - held), batch_size, seed),
+        validation_data=cache.Batches(take, np.arange(count - held, count), batch_size),
+        epochs=epochs,
+        callbacks=[best],
+        shuffle=False,
+        **{"verbose": 2, **more},
+    )
+    return history.history
+
+
+def fine_tune(model, models, work, args, epochs):
+    """Train a joined model with its members for some epochs, at a hundredth of the rate.
+
+    Members keep to what they do in prediction: no dropout, statistics as they were learnt. If no
+    epoch is better than the beginning, everything is left as it was.
+
+    Args:
+        model: the joined model.
+        models: those of its members, which are trained.
+        work: the `Assembly`.
+        args: settings of the command.
+        epochs: passes over the part of the validation split that fits.
+
+    Returns:
+        Whether it was better.
+    """
+    data, common = work.data.splits["validation"], work.common
+    many = len(model.inputs) > 1
+
+    def take(rows):
+        x, y = data.take(rows)
+        return (tuple([x] * len(models)) if many else x), y
+
+    before, count = model.get_weights(), len(data)
+    for one in models:
+        one.trainable = True
+    rate = args.learning_rate / 100
+    settings = dict(epochs=epochs, batch_size=args.batch_size, learning_rate=rate, seed=args.seed)
+    start = held_out_score(model, take, count, common, args.batch_size)
+    history = fit(model, take, count, common, **settings)
+    monitor, mode = common.task.best
+    better = max(history[monitor]) > start if mode == "max" else min(history[monitor]) < start
+    for one in models:
+        one.trainable = False
+    if not better:
+        model.set_weights(before)
+    return bool(better)
+
+
+def held_out_score(model, take, count, common, batch_size):
+    """Return the value that picks the epoch, of the examples that pick it."""
+    held = max(1, round(HELD_OUT * count))
+    model.compile(metrics=common.task.metrics(common.info), jit_compile=False)
+    rows = np.arange(count - held, count)
+    found = model.evaluate(cache.Batches(take, rows, batch_size), verbose=0, return_dict=True)
+    return found[common.task.best[0].removeprefix("val_")]
