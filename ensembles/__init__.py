@@ -9,6 +9,8 @@
 makes. What is fitted must be fitted to examples that no member was trained on.
 """
 
+import dataclasses
+
 __all__ = ["average", "stack", "vote"]
 
 
@@ -35,7 +37,18 @@ def vote(sources, *, inputs="shared"):
     return _mixed(sources, inputs, None, "votes")
 
 
-def stack(sources, x, y, meta="linear", *, passthrough=False, inputs="shared", folder=None, **more):
+def stack(
+    sources,
+    x,
+    y,
+    meta="linear",
+    *,
+    passthrough=False,
+    inputs="shared",
+    info=None,
+    folder=None,
+    **more,
+):
     """Train a meta-learner on what models say of examples they have not seen, and join it to them.
 
     Args:
@@ -46,6 +59,7 @@ def stack(sources, x, y, meta="linear", *, passthrough=False, inputs="shared", f
             size) to logits.
         passthrough: give it x too.
         inputs: as for `average`.
+        info: {"classes": names ...}, if none of the models has a record of them.
         folder: where the models' outputs are kept; None keeps them in memory.
         more: epochs, batch_size, learning_rate, seed; see `ensembles.stacking.fit`.
 
@@ -56,6 +70,7 @@ def stack(sources, x, y, meta="linear", *, passthrough=False, inputs="shared", f
 
     opened = members.open(sources)
     common = members.check(opened)
+    common = dataclasses.replace(common, info=common.info or info or {})
     data = cache.Examples(x, y)
     key = "" if folder is None else cache.fingerprint(x)
     outputs = cache.outputs(opened, common, data, folder=folder, key=key)

@@ -124,6 +124,6 @@ def join(members, common, head, *, models=None, inputs="shared", name="ensemble"
             keras.Input(common.input_shape, name=f"input_{i}") for i in range(1, len(models) + 1)
         ]
         each = known(entry)
-    logits = [model(x, training=False) for model, x in zip(models, each, strict=True)]
+    logits = [model(x) for model, x in zip(models, each, strict=True)]
     passed = {PASSED: each[0]} if passes(head) else {}
     return Joined(entry, head({**named(logits), **passed}), name=name)

@@ -13,7 +13,7 @@ import keras
 from keras import layers
 
 from zoo import presets, saving, tasks
-from zoo.joined import TwoClasses
+from zoo.joined import Frozen, TwoClasses
 
 RECORDED = ("task", "task_options", "info")
 
@@ -48,7 +48,7 @@ class Member:
         """Load the model frozen, from the common input to logits, under the name of its layer."""
         model = in_logits(saving.load(self.path), self.name)
         model = fitted(model, common, self)
-        model.name = self.layer
+        model = Frozen(model.inputs[0], model.outputs[0], name=self.layer)
         model.trainable = False
         return model
 

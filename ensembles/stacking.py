@@ -31,7 +31,7 @@ def dense(logits, passed, units, kernel_size):
     x = together([ops.log_softmax(TwoClasses.of(one), axis=-1) for one in logits], passed)
     x = layers.Dense(16, activation="relu", name="hidden")(x)
     x = layers.Dense(units, kernel_initializer="zeros", name="correction")(x)
-    return layers.Add(name="corrected")([Mixture(name="mean")(logits), x])
+    return layers.Add(name="corrected")([Mixture(name="average")(logits), x])
 
 
 def conv(logits, passed, units, kernel_size):

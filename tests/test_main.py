@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import onnxruntime
 import pytest
+from PIL import Image
 
 import zoo
 from zoo import export, index, saving
@@ -153,6 +154,27 @@ def test_what_is_predicted_does_not_depend_on_the_batch(runs, here):
         for folder in (here / f"predictions-{n}" for n in (1, 2, 3))
     ]
     np.testing.assert_allclose(found[1:], [found[0]] * 2, rtol=1e-4)
+
+
+def test_predict_the_mean_over_flips_and_turns(capsys, here):
+    image = min((ROOT / "datasets" / "dsb2018" / "images").glob("*.png"))
+    for folder, more in [("plain", []), ("mean", ["--tta"])]:
+        assert main(["predict", "unet_dsb2018_dice", str(image), "--out", folder, *more]) == 0
+    masks = [np.asarray(Image.open(path)) for path in sorted(here.glob("*/*_mask.png"))]
+    assert "1 of 1 files predicted; see mean/" in capsys.readouterr().out
+    assert 0 < np.mean(masks[0] != masks[1]) < 0.01
+    assert all(0.02 < np.mean(mask > 0) < 0.9 for mask in masks)
+
+
+def test_a_mean_over_one_view_is_refused(capsys, here):
+    model = keras.Sequential([keras.Input((64, 3)), keras.layers.GlobalMaxPooling1D()])
+    options = {**COMMON["task_options"], "rotate": False}
+    record = {"task": "pointcloud_classification", **COMMON, "task_options": options}
+    saving.save(model, here / "m.keras", record)
+    assert main(["predict", "m.keras", "2.xyz", "--tta", "--out", "out"]) == 2
+    error = capsys.readouterr().err
+    assert "trained without flips and turns" in error and error.count("\n") == 1
+    assert not (here / "out").exists()
 
 
 def test_a_bad_file_is_named_and_the_others_go_on(capsys, runs, here):

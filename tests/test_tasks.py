@@ -1,12 +1,15 @@
 """What a task promises, for every task; and what those on point clouds do to points."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
 from conftest import CLASSES, EXAMPLES, toy
 from matplotlib.figure import Figure
 
-from zoo import index, layers, metrics, tasks
+import zoo
+from zoo import index, inference, layers, metrics, tasks
 from zoo.tasks import clouds, report
 
 
@@ -14,6 +17,24 @@ def logits_of(batch, certainty=9.0):
     """Return logits that say the truth (void counts as class 0)."""
     truth = np.eye(len(CLASSES), dtype=np.float32)[np.maximum(batch.y, 0)]
     return certainty * (2 * truth - 1)
+
+
+class Symmetric:
+    """A model whose outputs move along with the picture or cloud: its colours, radius and height.
+
+    Args:
+        whole: whether they are the mean over all places, (B, K), or of each place, (B, ..., K).
+    """
+
+    def __init__(self, whole):
+        self.whole = whole
+
+    def predict_on_batch(self, x):
+        if isinstance(x, dict):
+            x = x["points"]
+        if x.ndim == 3:
+            x = np.stack([np.hypot(x[..., 0], x[..., 1]), x[..., 2]], axis=-1)
+        return x.mean(axis=tuple(range(1, x.ndim - 1))) if self.whole else x
 
 
 @pytest.mark.parametrize("name", index.tasks())
@@ -49,7 +70,22 @@ class TestEveryTask:
         assert np.abs(first - other).max() > 0.01
         assert first.shape == batch.x.shape and first.dtype == batch.x.dtype
 
-    def test_truth_scores_one_and_is_told(self, name):
+    def test_views_differ_and_are_undone(self, name):
+        batch = toy(name)
+        views = batch.task.views(batch.x.shape[1:], batch.options)
+        seen = [there(batch.x) for there, _ in views]
+        np.testing.assert_array_equal(seen[0], batch.x)
+        for x in seen:
+            assert x.dtype == batch.x.dtype and x.shape == batch.x.shape
+        for one, other in itertools.combinations(seen, 2):
+            assert np.abs(one - other).max() > 0.01
+        model = Symmetric(whole=batch.y.ndim == 1)
+        plain, mean = (
+            inference.predict(m, batch.x, 3) for m in (model, inference.Averaged(model, views))
+        )
+        assert mean.shape == plain.shape and mean.dtype == np.float32
+        np.testing.assert_allclose(report.softmax(mean), report.softmax(plain), atol=1e-6)
+
         batch = toy(name)
         scores, text = batch.task.score(batch.y, logits_of(batch), batch.info)
         assert scores["accuracy"] == 1.0 and scores["mean_class_accuracy"] == 1.0
@@ -89,6 +125,91 @@ class TestEveryTask:
         for choice in batch.task.losses:
             loss = batch.task.loss(batch.info, {**batch.options, "loss": choice})
             assert float(loss(batch.y, right)) < 0.1 < float(loss(batch.y, wrong)), choice
+
+
+@pytest.mark.parametrize(
+    ("shape", "flip", "count"),
+    [
+        ((32, 32, 1), "horizontal_and_vertical", 8),
+        ((None, None, 1), "horizontal_and_vertical", 8),
+        ((32, 48, 1), "horizontal_and_vertical", 4),
+        ((None, 48, 1), "horizontal_and_vertical", 4),
+        ((32, 48, 1), "horizontal", 2),
+        ((32, 32, 1), "vertical", 2),
+        ((32, 32, 1), "none", 1),
+    ],
+)
+def test_views_of_images_are_flips_that_training_showed_and_fit_the_model(shape, flip, count):
+    views = tasks.get("image_segmentation").views(shape, {"flip": flip})
+    x = np.random.default_rng(0).normal(size=(2, 32, shape[1] or 48, 1)).astype(np.float32)
+    seen = [there(x) for there, _ in views]
+    assert len({x.tobytes() for x in seen}) == len(seen) == count
+    if None not in shape:
+        assert all(view.shape == x.shape for view in seen)
+    for view, (_, back) in zip(seen, views, strict=True):
+        np.testing.assert_array_equal(back(view), x)
+    allowed = {"none": [x], "horizontal": [x, x[:, :, ::-1]], "vertical": [x, x[:, ::-1]]}
+    if flip in allowed:
+        np.testing.assert_array_equal(seen, allowed[flip])
+
+
+def test_views_of_clouds_are_turns_that_training_showed_and_leave_other_inputs_alone():
+    task = tasks.get("pointcloud_segmentation")
+    x = {"points": np.eye(3, dtype=np.float32)[None], "object": np.array([7])}
+    views = task.views((3, 3), task.options)
+    seen = [there(x) for there, _ in views]
+    assert all(view["object"] is x["object"] for view in seen)
+    quarter = [[0, 1, 0], [-1, 0, 0], [0, 0, 1]]
+    np.testing.assert_allclose(seen[2]["points"][0], quarter, atol=1e-6)
+    mean = inference.predict(inference.Averaged(Symmetric(whole=False), views), x, 1)
+    plain = report.softmax([[1, 0], [1, 0], [0, 1]])
+    np.testing.assert_allclose(report.softmax(mean[0]), plain, rtol=1e-5)
+    assert len(task.views((3, 3), {**task.options, "rotate": False})) == 1
+
+
+def test_a_mean_over_views_turns_with_the_image():
+    keras.utils.set_random_seed(0)
+    model = zoo.create("unet", (None, None, 3), 4, depth=2, width=0.0625)
+    task = tasks.get("image_segmentation")
+    mean = inference.with_views(model, task, task.options)
+    x = np.random.default_rng(0).uniform(size=(2, 32, 32, 3)).astype(np.float32)
+    outputs, plain = mean.predict_on_batch(x), model.predict_on_batch(x)
+    for there, back in mean.views[1:]:
+        np.testing.assert_allclose(back(mean.predict_on_batch(there(x))), outputs, atol=1e-4)
+        assert np.abs(back(model.predict_on_batch(there(x))) - plain).max() > 1e-2
+    wide = np.ascontiguousarray(x[:, :16])
+    np.testing.assert_allclose(
+        mean.predict_on_batch(wide[:, :, ::-1]), mean.predict_on_batch(wide)[:, :, ::-1], atol=1e-4
+    )
+
+
+def test_a_mean_over_views_is_one_of_probabilities():
+    class Echo:
+        def predict_on_batch(self, x):
+            return x
+
+    def same(x):
+        return x
+
+    def logit(p):
+        return np.float32(np.log(p) - np.log1p(-np.asarray(p)))
+
+    one = inference.Averaged(Echo(), [(same, same), (lambda x: 0 * x, same)])
+    found = one.predict_on_batch(logit([[0.9], [0.2]]))
+    np.testing.assert_allclose(found, logit([[0.7], [0.35]]), rtol=1e-5)
+    far = one.predict_on_batch(np.float32([[1000], [-1000]]))  # (1 + 1/2) / 2, and (0 + 1/2) / 2
+    np.testing.assert_allclose(far, [[np.log(3)], [-np.log(3)]], rtol=1e-5)
+    three = inference.Averaged(Echo(), [(same, same), (lambda x: x[:, ::-1], same)])
+    found = three.predict_on_batch(np.log(np.float32([[0.7, 0.2, 0.1]])))
+    np.testing.assert_allclose(report.softmax(found), [[0.4, 0.2, 0.4]], rtol=1e-5)
+
+
+def test_a_model_of_one_view_has_no_mean():
+    model = keras.Sequential([keras.Input((64, 3)), keras.layers.GlobalMaxPooling1D()])
+    task = tasks.get("pointcloud_classification")
+    assert len(inference.with_views(model, task, task.options).views) == 8
+    with pytest.raises(ValueError, match="trained without flips and turns.*without --tta"):
+        inference.with_views(model, task, {**task.options, "rotate": False})
 
 
 def test_every_point_of_a_scan_is_in_one_piece():

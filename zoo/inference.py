@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+from zoo.joined import Mixture
+
 ELEMENTS = 2**19  # numbers in a batch that `stream` makes, about: two gray images of 512 x 512
 
 
@@ -47,6 +49,49 @@ def stream(model, inputs, batch_size):
             batch = []
     if batch:
         yield from _outputs(model, batch, batch_size)
+
+
+class Averaged:
+    """A model that sees each input in several views, and says the mean of their probabilities.
+
+    `predict` and `stream` take it for a model.
+
+    Args:
+        model: a `keras.Model` from a batch to logits (B, ..., K); one logit tells class 1 from 0.
+        views: pairs of functions (there, back), see `zoo.tasks.Task`.
+    """
+
+    def __init__(self, model, views):
+        self.model, self.views = model, views
+        self.mean = Mixture(dtype="float32")
+
+    def predict_on_batch(self, x):
+        """Return logits of the mean probabilities for a batch, (B, ..., K) float32."""
+        outputs = [back(self.model.predict_on_batch(there(x))) for there, back in self.views]
+        return keras.ops.convert_to_numpy(self.mean(outputs))
+
+
+def with_views(model, task, options):
+    """Return what predicts the mean over the flips or turns that a model's training allows.
+
+    Args:
+        model: a `keras.Model` from a batch to logits (B, ..., K).
+        task: what it was trained for, a `zoo.tasks.Task`.
+        options: all of the task's, as it was trained with.
+
+    Returns:
+        An `Averaged`.
+
+    Raises:
+        ValueError: if there is but one view.
+    """
+    views = task.views(model.inputs[0].shape[1:], options)
+    if len(views) == 1:
+        raise ValueError(
+            "the model was trained without flips and turns, so there is nothing to average over: "
+            "predict without --tta, or train it with flip (images) or rotate (clouds)"
+        )
+    return Averaged(model, views)
 
 
 def _shapes(x):

@@ -33,6 +33,19 @@ class Joined(keras.Model):
 
 
 @register
+class Frozen(keras.Model):
+    """A functional model that does what it does in prediction, even where a whole is trained.
+
+    That a model is called with `training=False` inside another is forgotten when the outer one is
+    called with `training=True`; dropout of frozen members would be at work.
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        """Return the outputs without dropout, normalised by statistics as they were learnt."""
+        return super().call(inputs, training=False, mask=mask)
+
+
+@register
 class TwoClasses(keras.layers.Layer):
     """Turns one logit of class 1 into the logits of classes 0 and 1, or two into one.
 

@@ -17,7 +17,7 @@ def predict(files, read, complain, *, model, record, batch_size):
         files: their paths.
         read: path to example, a dictionary; a `ValueError` says why it cannot be read.
         complain: called with the message about a file that is left out.
-        model: a `keras.Model`.
+        model: a `keras.Model`, or one in several views, `zoo.inference.Averaged`.
         record: what was saved with the model: its task, the task's options, and info.
         batch_size: pieces a step; fewer if they are large.
 

@@ -93,6 +93,33 @@ def augment(options):
     return apply
 
 
+def views(shape, options):
+    """Return 8 turns about the up axis z, if training turned clouds; else the cloud as it is.
+
+    Outputs tell of points, which keep their order, or of the whole: there is nothing to undo.
+
+    Args:
+        shape: (N, C) of the model's input; all do.
+        options: rotate, as in `augment`.
+
+    Returns:
+        A list of (there, back), see `zoo.tasks.Task`. x is as in `augment`.
+    """
+    angles = np.arange(8) * np.pi / 4 if options["rotate"] else np.zeros(1)
+    return [(turned(matrix), lambda outputs: outputs) for matrix in turns(angles)]
+
+
+def turned(matrix):
+    """Return the function that multiplies points (B, N, 3) by a matrix (3, 3)."""
+
+    def there(x):
+        if isinstance(x, dict):
+            return {**x, "points": there(x["points"])}
+        return x @ matrix.astype(x.dtype)
+
+    return there
+
+
 def turns(angles):
     """Return matrices (B, 3, 3) that turn rows of coordinates about z by angles (B,), radians."""
     matrices = np.zeros((len(angles), 3, 3))

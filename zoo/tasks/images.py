@@ -115,6 +115,49 @@ def augment(options):
     return apply if moves or changes or shift or bend else None
 
 
+def views(shape, options):
+    """Return the symmetries of the square that the flips of training allow.
+
+    A photograph, flipped "horizontal" at most, is never set upside down. What was flipped either
+    way has no up, so it is turned by right angles too, although training did not.
+
+    Args:
+        shape: (H, W, C) of the model's input; None where it takes any size. Right angles swap
+            height and width, so they need H = W, or both free; else a half turn is left.
+        options: flip, as in `augment`.
+
+    Returns:
+        A list of (there, back), see `zoo.tasks.Task`: 1, 2, 4 or 8.
+    """
+    quarters = range(4) if shape[0] == shape[1] else (0, 2)
+    moves = {
+        "none": [(0, False)],
+        "horizontal": [(0, False), (0, True)],
+        "vertical": [(0, False), (2, True)],
+        "horizontal_and_vertical": [(turns, flip) for flip in (False, True) for turns in quarters],
+    }
+    return [view(*move) for move in moves[options["flip"]]]
+
+
+def view(turns, flip):
+    """Return (there, back): flip left and right if so wished, then turn by right angles; undo it.
+
+    Images are (B, H, W, C). Maps (B, h, w, K) are turned back; (B, K) says nothing of places.
+    """
+
+    def there(x):
+        x = np.rot90(x[:, :, ::-1] if flip else x, turns, axes=(1, 2))
+        return np.ascontiguousarray(x)  # PyTorch takes no negative strides
+
+    def back(outputs):
+        if outputs.ndim == 2:
+            return outputs
+        outputs = np.rot90(outputs, -turns, axes=(1, 2))
+        return outputs[:, :, ::-1] if flip else outputs
+
+    return there, back
+
+
 def geometric(options):
     """Return Keras' layers that move image and mask together."""
     made = []

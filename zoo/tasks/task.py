@@ -37,11 +37,10 @@ class Task:
         prepare: (piece, info, options) to (x, y) as the model takes them; y is None if unknown.
         augment: options to a function (x, y, entropy) to (x, y) that changes a batch in training,
             the same way for the same tuple of integers `entropy`; or to None.
-        views: (shape, options) to what of `augment` can be undone, for models whose input has
-            that shape, without the batch's axis: a list of pairs of functions (there, back).
-            `there` turns a batch of inputs into another view of it, `back` turns the outputs
-            for that view, (B, ..., K), into outputs for the batch. The first pair changes
-            nothing.
+        views: (shape, options) to the views of an input that `augment` allows, for models whose
+            input has that shape, without the batch's axis: a list of pairs of functions. The
+            first turns a batch of inputs into a view of it, the second the outputs for the view,
+            (B, ..., K), into outputs for the batch. The first pair changes nothing.
         loss: (info, options) to the loss.
         metrics: info to the list of metrics.
         score: (y, outputs, info) to a dictionary of numbers and a report, a text.

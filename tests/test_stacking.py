@@ -1,0 +1,165 @@
+"""Stacking: what is trained on kept outputs is what training the whole graph would give."""
+
+import keras
+import numpy as np
+import pytest
+from ensemble_members import classifier, images, mapper, record
+
+import ensembles
+from ensembles import cache, combine, members, stacking
+from zoo import saving
+
+
+@pytest.fixture
+def paths(tmp_path):
+    """Return three members that find bright squares with errors of their own."""
+    made = []
+    for seed in range(3):
+        model = mapper(seed=seed)
+        saving.save(model, tmp_path / f"seed_{seed}.keras", record())
+        made.append(tmp_path / f"seed_{seed}.keras")
+    return made
+
+
+@pytest.fixture
+def gathered(paths):
+    """Return members, what they share, examples and outputs."""
+    opened, (x, y) = members.open(paths), images(12)
+    common, data = members.check(opened), cache.Examples(x, y)
+    return opened, common, data, cache.outputs(opened, common, data)
+
+
+def fit(model, take, count, common):
+    keras.utils.set_random_seed(1)
+    settings = dict(epochs=4, batch_size=4, learning_rate=0.01, seed=1, verbose=0)
+    return stacking.fit(model, take, count, common, **settings)
+
+
+@pytest.mark.parametrize(
+    "meta, passthrough", [("linear", False), ("dense", True), ("conv", False), ("conv", True)]
+)
+def test_training_on_kept_outputs_equals_training_the_whole_graph(gathered, meta, passthrough):
+    opened, common, data, outputs = gathered
+    shapes = combine.free([one.shape[1:] for one in outputs])
+    quick = stacking.meta_learner(meta, shapes, common, passthrough)
+    naive = stacking.meta_learner(meta, shapes, common, passthrough)
+    naive.set_weights(quick.get_weights())
+    start = quick.get_weights()
+    take = combine.taker(outputs, data.y, data if passthrough else None)
+    one = fit(quick, take, 12, common)
+    whole = combine.join(opened, common, naive)
+    other = fit(whole, data.take, 12, common)
+    for key in one:
+        np.testing.assert_allclose(one[key], other[key], rtol=2e-3, atol=1e-5, err_msg=key)
+    moved = False
+    for a, b, before in zip(quick.get_weights(), naive.get_weights(), start, strict=True):
+        np.testing.assert_allclose(a, b, rtol=5e-3, atol=2e-4)
+        moved |= not np.allclose(a, before, atol=1e-3)
+    assert moved
+    joined = combine.join(opened, common, quick)
+    np.testing.assert_allclose(
+        joined.predict(data.x, verbose=0), combine.apply(quick, outputs, data), atol=1e-5
+    )
+
+
+def test_members_stay_as_they_are_while_the_whole_is_trained(gathered):
+    opened, common, data, outputs = gathered
+    head = stacking.meta_learner("conv", combine.free([o.shape[1:] for o in outputs]), common)
+    whole = combine.join(opened, common, head)
+    fit(whole, data.take, 12, common)
+    whole.verify()
+    assert len(whole.trainable_weights) == len(head.trainable_weights)
+
+
+def test_linear_starts_as_the_exact_mean_of_logits(gathered):
+    _, common, data, outputs = gathered
+    shapes = combine.free([one.shape[1:] for one in outputs])
+    for passthrough in (False, True):
+        head = stacking.meta_learner("linear", shapes, common, passthrough)
+        found = combine.apply(head, outputs, data)
+        np.testing.assert_allclose(found, np.mean(outputs, axis=0), atol=1e-6)
+
+
+def test_dense_starts_as_the_exact_mean_of_probabilities(gathered):
+    _, common, data, outputs = gathered
+    shapes = combine.free([one.shape[1:] for one in outputs])
+    head = stacking.meta_learner("dense", shapes, common)
+    mean = combine.apply(combine.mixture(shapes), outputs)
+    np.testing.assert_allclose(combine.apply(head, outputs), mean, atol=1e-5)
+
+
+def test_conv_is_the_meta_learner_of_the_course(gathered):
+    _, common, _, outputs = gathered
+    head = stacking.meta_learner("conv", combine.free([o.shape[1:] for o in outputs]), common)
+    kernels = [weight.shape for weight in head.trainable_weights if len(weight.shape) == 4]
+    assert kernels == [(3, 3, 3, 16), (1, 1, 16, 1)]
+    assert head.count_params() == 3 * 9 * 16 + 4 * 16 + 17
+
+
+def test_stacking_learns_which_member_is_right(tmp_path):
+    """Of a member that knows, and two that say the opposite of anything, the first is believed."""
+    x, y = images(16)
+    for name, sign in {"knows": 8.0, "lies": -3.0, "lies_too": -3.0}.items():
+        entry = keras.Input((None, None, 1))
+        logits = keras.layers.Conv2D(1, 1, name="logits")(entry)
+        model = keras.Model(entry, logits)
+        model.set_weights([np.full((1, 1, 1, 1), sign), np.array([-sign * 0.55])])
+        saving.save(model, tmp_path / f"{name}.keras", record())
+    paths = [tmp_path / f"{name}.keras" for name in ("knows", "lies", "lies_too")]
+
+    def right(model):
+        return np.mean((model.predict(x, verbose=0)[..., 0] > 0) == y)
+
+    settings = dict(epochs=60, batch_size=4, learning_rate=0.05, verbose=0)
+    stacked = ensembles.stack(paths, x, y, "linear", **settings)
+    assert right(stacked) > 0.97
+    assert right(ensembles.vote(paths)) < 0.1
+
+
+def test_a_builder_of_ones_own_and_a_wrong_one(paths):
+    x, y = images(12)
+
+    def own(logits, passed, units, kernel_size):
+        return keras.layers.Maximum()(logits)
+
+    def wrong(logits, passed, units, kernel_size):
+        return keras.layers.Concatenate()(logits)
+
+    found = ensembles.stack(paths, x, y, own, epochs=1, verbose=0).predict(x, verbose=0)
+    each = [saving.load(path).predict(x, verbose=0) for path in paths]
+    np.testing.assert_allclose(found, np.max(each, axis=0), atol=1e-5)
+    with pytest.raises(ValueError, match="returns 3 logits, and 1 are needed"):
+        ensembles.stack(paths, x, y, wrong, epochs=1)
+    with pytest.raises(ValueError, match="unknown meta-learner 'dens': there are"):
+        ensembles.stack(paths, x, y, "dens")
+
+
+def test_classifiers_stack_and_conv_is_refused_there(tmp_path):
+    for seed in (0, 1):
+        classifier(seed=seed, units=3, ending="softmax").save(tmp_path / f"c{seed}.keras")
+    paths = [tmp_path / f"c{seed}.keras" for seed in (0, 1)]
+    x, y = images(12, channels=3)[0], np.arange(12) % 3
+    opened = members.open(paths)
+    assert members.check(opened).task.name == "image_classification"
+    settings = dict(epochs=2, verbose=0)
+    info = {"classes": ["a", "b", "c"]}
+    for meta in ("linear", "dense"):
+        model = ensembles.stack(paths, x, y, meta, passthrough=True, info=info, **settings)
+        assert model.predict(x, verbose=0).shape == (12, 3)
+    with pytest.raises(ValueError, match="conv stacks maps"):
+        ensembles.stack(paths, x, y, "conv", info=info, **settings)
+
+
+def test_too_few_examples_are_refused(paths):
+    x, y = images(1)
+    with pytest.raises(ValueError, match="1 examples are too few"):
+        ensembles.stack(paths, x, y)
+
+
+def test_half_precision_of_kept_outputs_changes_little(gathered, tmp_path):
+    opened, common, data, outputs = gathered
+    half = cache.outputs(opened, common, data, folder=tmp_path, key="toy", dtype="float16")
+    assert half[0].dtype == np.float16
+    for one, other in zip(outputs, half, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+    assert combine.apply(combine.mixture([(None, None, 1)] * 3), half).dtype == np.float32
