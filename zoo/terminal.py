@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import difflib
+import logging
 import os
 import sys
 
@@ -41,6 +42,7 @@ def hushed(*streams):
 def import_keras():
     """Import Keras without the lines that TensorFlow's C++ prints before it can be told not to."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("tensorflow").setLevel("ERROR")  # that several models are traced is no news
     with hushed(2):
         import keras
     return keras

@@ -1,0 +1,163 @@
+"""Stacking by kept outputs beside training the whole graph, and joined inference beside its parts.
+
+    python -m benchmarks.stacking --rounds 3 --out benchmarks/results/benchmark_stacking.json
+
+Five U-Nets and the convolutional meta-learner. The naive way puts the frozen members into one graph
+and fits that; ours predicts once, loading each member's file, and fits the meta-learner to what was
+kept. Both begin with the same files and end with the joined model in memory; batches, first weights
+and epochs are the same, and so must be the last loss. Each way has a process of its own.
+"""
+
+import argparse
+import pathlib
+import statistics
+import tempfile
+import time
+
+import numpy as np
+
+from benchmarks import contest
+from zoo import terminal
+
+COUNT = 5
+BATCH = 8
+
+
+def main(arguments=None):
+    """Run the command."""
+    parser = argparse.ArgumentParser("benchmarks.stacking", description=__doc__.split("\n")[0])
+    add = parser.add_argument
+    add("--width", type=float, default=1.0, help="of the U-Nets, on the paper's channels (1.0)")
+    add("--size", type=int, default=128, help="height and width of the images (128)")
+    add("--images", type=int, default=24, help="that the meta-learner is fitted to (24)")
+    add("--epochs", type=int, default=20, help="of the meta-learner (20)")
+    add("--rounds", type=int, default=1, help="of both ways, in turn (1)")
+    add("--out", type=pathlib.Path, metavar="FILE.json", help="where the record is written")
+    args = parser.parse_args(arguments)
+    task = (args.size, args.images, args.epochs)
+    with tempfile.TemporaryDirectory() as folder:
+        with contest.worker() as submit:
+            paths = submit(make, folder, args.width).result()
+        found = {"naive": [], "ours": []}
+        for number in range(args.rounds):
+            for way in found:
+                with contest.worker() as submit:
+                    found[way].append(submit(stack, way, paths, *task).result())
+                print(f"round {number + 1}, {way}: {found[way][-1]}", flush=True)
+        speeds = []
+        for onnx in (False, True):
+            with contest.worker() as submit:
+                speeds.append(submit(inference, paths, args.size, folder, onnx).result())
+            print(speeds[-1], flush=True)
+    seconds = {way: statistics.median(run["seconds"] for run in found[way]) for way in found}
+    record = {
+        "members": COUNT,
+        "width": args.width,
+        "size": args.size,
+        "images": args.images,
+        "epochs": args.epochs,
+        "batch_size": BATCH,
+        "rounds": found,
+        "ratio": round(seconds["naive"] / seconds["ours"], 2),
+        "loss_difference": max(
+            abs(one["loss"] - other["loss"])
+            for one, other in zip(found["naive"], found["ours"], strict=True)
+        ),
+        "inference": dict(zip(("keras", "onnx"), speeds, strict=True)),
+    }
+    print(f"ours is {record['ratio']} times as fast; losses differ by {record['loss_difference']}")
+    if args.out:
+        contest.write(args.out, "benchmarks.stacking", arguments, record)
+
+
+def make(folder, width):
+    """Save the members; return their paths."""
+    keras = terminal.import_keras()
+
+    import zoo
+    from zoo import saving, tasks
+
+    paths = []
+    for seed in range(COUNT):
+        keras.utils.set_random_seed(seed)
+        model = zoo.create("unet", input_shape=(None, None, 1), num_classes=1, width=width)
+        record = {
+            "task": "image_segmentation",
+            "task_options": dict(tasks.get("image_segmentation").options),
+            "info": {"classes": ["background", "thing"], "channels": 1, "range": [0.0, 255.0]},
+        }
+        paths.append(pathlib.Path(folder, f"unet_{seed}.keras"))
+        saving.save(model, paths[-1], record)
+    return paths
+
+
+def examples(size, images):
+    """Return smooth random images, and where they are bright."""
+    from scipy.ndimage import gaussian_filter
+
+    rng = np.random.default_rng(0)
+    x = gaussian_filter(rng.normal(size=(images, size, size)), (0, 4, 4)).astype(np.float32)
+    y = (x > 0.03).astype(np.int16)
+    return (x / x.std() / 6 + 0.5)[..., None], y
+
+
+def stack(way, paths, size, images, epochs):
+    """Stack one way; return the seconds it took and the last loss."""
+    keras = terminal.import_keras()
+    from ensembles import cache, combine, members, stacking
+
+    x, y = examples(size, images)
+    data = cache.Examples(x, y)
+    began = time.perf_counter()
+    opened = members.open(paths)
+    common = members.check(opened)
+    settings = dict(epochs=epochs, batch_size=BATCH, verbose=0)
+    keras.utils.set_random_seed(0)
+    head = stacking.meta_learner("conv", [(None, None, 1)] * len(paths), common)
+    if way == "naive":
+        model = combine.join(opened, common, head)
+        history = stacking.fit(model, data.take, len(y), common, **settings)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            outputs = cache.outputs(opened, common, data, folder=folder, batch_size=BATCH)
+            take = combine.taker(outputs, y)
+            history = stacking.fit(head, take, len(y), common, **settings)
+        model = combine.join(opened, common, head)
+    return {"seconds": round(time.perf_counter() - began, 2), "loss": history["loss"][-1]}
+
+
+def inference(paths, size, folder, onnx, repeats=7):
+    """Time the joined model and its members alone, in turn; return medians and their ratio."""
+    terminal.import_keras()
+    from ensembles import combine, members
+    from zoo import export
+
+    opened = members.open(paths)
+    common = members.check(opened)
+    x, _ = examples(size, BATCH)
+    head = combine.mixture([(None, None, 1)] * len(paths))
+    alone = [member.load(common) for member in opened]
+    joined = combine.join(opened, common, head, models=alone)
+    models = [joined, *alone]
+    if onnx:
+        runs = []
+        for number, model in enumerate(models):
+            path = pathlib.Path(folder, f"{number}.onnx")
+            export.export(model, path, "onnx")
+            runs.append(export.run_onnx(path, model))
+    else:
+        runs = [model.predict_on_batch for model in models]
+    times = [[] for _ in runs]
+    for _ in range(repeats + 1):
+        for run, kept in zip(runs, times, strict=True):
+            began = time.perf_counter()
+            run(x)
+            kept.append(time.perf_counter() - began)
+    medians = [statistics.median(kept[1:]) for kept in times]
+    whole, parts = medians[0], sum(medians[1:])
+    numbers = {"joined": whole, "members": parts, "ratio": whole / parts}
+    return {key: round(value, 4) for key, value in numbers.items()}
+
+
+if __name__ == "__main__":
+    main()

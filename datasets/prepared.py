@@ -1,0 +1,97 @@
+"""A data set as a task needs it: found, prepared, split, with all that a record says of it.
+
+    data = prepare("my_scans", task, key, fold=(2, 5))
+    data.splits["train"], data.info["classes"], data.about["fingerprint"]
+
+Whoever asks for the same data, task and options gets the same examples in the same splits.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+
+from datasets import open_source
+from datasets.source import BadInput
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A data set that is ready for training.
+
+    Attributes:
+        splits: `datasets.pipeline.Arrays` by split: "train", "validation", "test".
+        options: of the task: its defaults, what the data suggest, what was asked for.
+        info: "classes", and the constants that were measured.
+        about: what a record says of the data: source, name, fingerprint, sizes, skipped, and what
+            the source knows besides, like its licence.
+    """
+
+    splits: dict
+    options: dict
+    info: dict
+    about: dict
+
+
+def prepare(
+    data, task, key, *, options=None, skip_bad=False, fold=None, validate=None, fingerprint=None
+):
+    """Find a data set and prepare it for a task, or find it prepared already.
+
+    Args:
+        data: the name of a data set, or the path of a person's own files, see `expand`.
+        task: a record with the fields of the zoo's tasks.
+        key: text that changes when the task's functions do.
+        options: of the task, those that are asked for.
+        skip_bad: leave unreadable examples out instead of raising.
+        fold: (k, n), see `datasets.pipeline.prepare`.
+        validate: (k, n), see `datasets.pipeline.prepare`.
+        fingerprint: what that of the data must be, if it matters.
+
+    Returns:
+        A `Prepared`.
+
+    Raises:
+        BadInput: if there is no such data, they do not fit the task or its options, or they are
+            not those of the fingerprint.
+    """
+    from datasets import pipeline
+
+    path = expand(data)
+    source = open_source(path if path.exists() else data, task.name)
+    if fingerprint not in (None, source.fingerprint):
+        why = f"it changed: its fingerprint was {fingerprint} and is {source.fingerprint} now"
+        raise BadInput(data, why, "Start a new run")
+    suggested = {name: source.options[name] for name in source.options if name in task.options}
+    options = {**task.options, **suggested, **(options or {})}
+    info, read = {"classes": list(source.classes)}, {name: options[name] for name in task.prepared}
+    try:
+        splits, facts = pipeline.prepare(
+            source,
+            measure=lambda examples: task.measure(examples, options),
+            cut=lambda example: task.cut(example, options),
+            prepare=lambda piece, constants: task.prepare(piece, {**info, **constants}, options),
+            fields=task.fields,
+            key=f"{task.name} {json.dumps(read, sort_keys=True)} {key}",
+            skip_bad=skip_bad,
+            fold=fold,
+            validate=validate,
+        )
+    except BadInput:
+        raise
+    except ValueError as error:
+        raise BadInput(source.name, str(error), "Change the option: --set") from error
+    about = {
+        "source": data,
+        "name": source.name,
+        "fingerprint": source.fingerprint,
+        "sizes": {split: len(arrays) for split, arrays in splits.items()},
+        "skipped": facts["skipped"],
+        **source.info,
+    }
+    return Prepared(splits, options, {**info, **facts["constants"]}, about)
+
+
+def expand(text):
+    """Return the path that a text means, with $VARIABLES and ~ filled in."""
+    return pathlib.Path(os.path.expandvars(text)).expanduser()

@@ -1,0 +1,263 @@
+"""Combine saved models into a better one, and say by how much it is better.
+
+python -m ensembles average runs/unet-dsb2018-1 runs/unet-dsb2018-2 unet_dsb2018
+python -m ensembles stack runs/a runs/b old_model.h5 --meta conv --data my_images
+python -m ensembles folds --model unet --data my_images --folds 5
+python -m ensembles calibrate runs/stack-dsb2018-1
+
+Members are presets, run folders, .keras or .h5 files. What is fitted is fitted to the validation
+split, which the members have not been trained on; what is reported is the test split's. The result
+is a run folder with one model, which predicts, exports and is combined again like any other.
+"""
+
+import argparse
+import shlex
+import sys
+
+from zoo import terminal
+
+MEMBER = "preset, run folder, or .keras or .h5 file"
+
+
+def main(arguments=None):
+    """Run the command; return its exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    args = parse(arguments)
+    args.command_line = shlex.join(["python", "-m", "ensembles", *arguments])
+    try:
+        return args.run(args)
+    except ValueError as error:
+        print(f"ensembles: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nensembles: interrupted. The same command goes on from there", file=sys.stderr)
+        return 130
+
+
+def parse(arguments):
+    """Turn the command line into settings, or leave with a message."""
+    parser = terminal.Parser(
+        "python -m ensembles", description=__doc__.split("\n")[0], allow_abbrev=False
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name, run, text):
+        sub = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        sub.set_defaults(run=run, command=name)
+        return sub.add_argument
+
+    def combining(name, text, least="+"):
+        add = command(name, run_combine, text)
+        add("members", metavar="MEMBER", nargs=least, help=MEMBER)
+        common(add)
+        return add
+
+    def common(add):
+        add("--data", metavar="SOURCE", help="data set or path (that of the members)")
+        add("--out", metavar="DIR", default="runs", help="where the run folder is made (runs)")
+        add("--task", metavar="NAME", help="if the members do not say")
+        add("--batch-size", type=positive, default=4, metavar="B", help="examples a step (4)")
+        add("--cache", choices=("float32", "float16"), default="float32", help="of kept outputs")
+        add("--allow-leakage", action="store_true", help="although members know these examples")
+        add("--seed", type=int, default=0, metavar="S")
+
+    def joined(add):
+        add("--inputs", choices=("shared", "separate"), default="shared", help="one, or one each")
+
+    metrics = dict(choices=("log_loss", "score"), default="log_loss", help="what is improved")
+    add = combining("average", "take the mean of probabilities")
+    add("--of", choices=("probabilities", "logits"), default="probabilities")
+    add("--weights", type=float, nargs="+", metavar="W", help="one a member (equal)")
+    joined(add)
+    joined(combining("vote", "let each member vote for a class"))
+    add = combining("weights", "take a mean whose weights are searched on validation")
+    add("--metric", **metrics)
+    joined(add)
+    add = combining("select", "choose members one by one, with replacement, on validation")
+    add("--metric", **metrics)
+    add("--rounds", type=positive, default=25, metavar="N", help="at most (25)")
+    joined(add)
+    add = combining("stack", "train a meta-learner on what the members say of validation")
+    stacking(add)
+    joined(add)
+    add = combining("calibrate", "divide a model's logits by a temperature", 1)
+    add = command("evaluate", run_evaluate, "compare members and their mean; makes no model")
+    add("members", metavar="MEMBER", nargs="+", help=MEMBER)
+    add("--tta", action="store_true", help="average over flips and rotations")
+    common(add)
+    add = command("soup", run_soup, "average the weights of members of one architecture")
+    add("members", metavar="MEMBER", nargs="+", help=MEMBER)
+    add("--recipe", choices=("greedy", "uniform"), default="greedy")
+    common(add)
+    add = command("distill", run_distill, "let an ensemble teach a student; more goes to train.py")
+    add("members", metavar="TEACHER", nargs=1, help=MEMBER)
+    add("--model", required=True, metavar="NAME", help="of the student")
+    common(add)
+    add = command("folds", run_folds, "train on each of K folds, stack what they say of the others")
+    add("--model", required=True, action="append", metavar="NAME", help="may be given repeatedly")
+    add("--loss", action="append", metavar="NAME", help="may be given repeatedly")
+    add("--folds", type=positive, default=5, metavar="K", help="(5)")
+    stacking(add)
+    common(add)
+    add = command("cache", run_cache, "show, or remove, what is kept of members' outputs")
+    add("--clear", action="store_true", help="remove it")
+    args, more = parser.parse_known_args(arguments)
+    if more and args.command not in ("distill", "folds"):
+        parser.error(f"unrecognized arguments: {' '.join(more)}")
+    args.more = more
+    return args
+
+
+def stacking(add):
+    """Add the options of a meta-learner."""
+    add("--meta", default=None, metavar="NAME", help="linear, dense or conv (by the task)")
+    add("--passthrough", action="store_true", help="the meta-learner sees the input too")
+    add("--epochs", type=positive, default=20, metavar="N", help="of the meta-learner (20)")
+    add("--learning-rate", type=float, default=0.01, metavar="R", help="of Adam (0.01)")
+    add("--fine-tune", type=positive, default=0, metavar="N", help="epochs that train members too")
+
+
+def positive(text):
+    """Convert to an integer above 0."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return int(text)
+
+
+def gather(args, sources=None, **cut):
+    """Open members and data: the `Assembly` of a command."""
+    terminal.import_keras()
+    from datasets import pipeline, prepared
+    from ensembles import assembly, members
+    from zoo import tasks
+
+    opened = members.open(args.members if sources is None else sources)
+    common = members.check(opened, args.task)
+    cut = {**members.cut(opened), **cut}
+    source, key = args.data or members.source(opened), tasks.fingerprint()
+    data = prepared.prepare(source, common.task, key, options=common.options, **cut)
+    if common.info and data.info != common.info:
+        task, key = members.fixed(common, data.info), f"{key} {common.info}"
+        data = prepared.prepare(source, task, key, options=common.options, **cut)
+    settings = dict(batch_size=args.batch_size, dtype=args.cache, tta=getattr(args, "tta", False))
+    folder = pipeline.cache_folder()
+    return assembly.Assembly(opened, common, data, cut, folder=folder, **settings)
+
+
+def run_combine(args):
+    """Make a head, join it to its members, score, report."""
+    work = gather(args)
+    from ensembles import combine, methods, results, stacking
+
+    fitted = args.command in methods.FITTED
+    work.permit(fitted, args.allow_leakage)
+    head, facts, weights = methods.METHODS[args.command](work, args)
+    run = results.started(work, args, facts, fitted)
+    models = [member.load(work.common) for member in work.members]
+    inputs = getattr(args, "inputs", "shared")
+    model = combine.join(work.members, work.common, head, models=models, inputs=inputs)
+    if epochs := getattr(args, "fine_tune", 0):
+        facts["fine_tuned"] = stacking.fine_tune(model, models, work, args, epochs)
+        model = combine.join(work.members, work.common, head, models=models, inputs=inputs)
+        logits = work.predict(model, "test")
+    else:
+        logits = work.apply(head, "test")
+    extra = [row for row in results.baselines(work) if row["name"] != args.command]
+    return told(run, results.finish(work, args, run, model, logits, weights, extra))
+
+
+def told(run, text):
+    """Print the table of a finished command and where everything is; return the exit status."""
+    print(f"\n{text}\n\nRun folder: {run.folder}  (report.html shows it with pictures)")
+    print(f"Use it: python -m zoo predict {run.folder} FILE...")
+    return 0
+
+
+def run_evaluate(args):
+    """Compare members, their mean and their vote, and write a report; no model is made."""
+    work = gather(args)
+    from ensembles import combine, results
+
+    run = results.started(work, args, {"tta": args.tta}, False)
+    logits = work.apply(combine.mixture(work.shapes), "test")
+    print(f"\n{results.compared(work, args, run, logits)}\n\nRun folder: {run.folder}")
+    return 0
+
+
+def run_soup(args):
+    """Average the weights of members, judged on validation."""
+    work = gather(args)
+    from ensembles import methods, results
+
+    work.permit(args.recipe == "greedy", args.allow_leakage)
+    model, facts = methods.soup(work, args)
+    run = results.started(work, args, facts, args.recipe == "greedy")
+    logits = work.predict(model, "test")
+    extra = results.baselines(work)
+    return told(run, results.finish(work, args, run, model, logits, extra=extra))
+
+
+def run_distill(args):
+    """Train a student by train.py with an ensemble as its teacher, and compare the two."""
+    first = gather(args)
+    from ensembles import results, trainings
+
+    words = ["--model", args.model, "--teacher", *args.members]
+    words += ["--data", args.data or first.data.about["source"], "--out", args.out, *args.more]
+    words += ["--seed", str(args.seed)]
+    folder = trainings.train(words, args.out, first.data.about["fingerprint"])
+    work = gather(args, [*args.members, folder])
+    print(f"\n{results.taught(work, args, folder)}\n\nStudent: {folder}")
+    return 0
+
+
+def run_folds(args):
+    """Train members on K folds, and a meta-learner on what each says of the fold it was spared."""
+    from ensembles import trainings
+
+    named, lost = words("--model", args.model), words("--loss", args.loss) if args.loss else [[]]
+    variants = [[*model, *loss] for model in named for loss in lost]
+    print(f"{len(variants)} x {args.folds} trainings; finished ones are taken as they are")
+    data = ["--data", args.data] if args.data else []
+    folders = [
+        trainings.train(
+            [*variant, *data, "--validate", f"{k}/{args.folds}", "--seed", str(args.seed)]
+            + ["--out", args.out, *args.more],
+            args.out,
+        )
+        for variant in variants
+        for k in range(1, args.folds + 1)
+    ]
+    cuts = [[k, args.folds] for k in range(1, args.folds + 1)]
+    parts = [gather(args, folders[i :: args.folds], validate=cut) for i, cut in enumerate(cuts)]
+    work = gather(args, folders, validate=cuts[0])
+    from ensembles import combine, methods, results
+
+    head, facts = methods.out_of_fold(parts, work, args)
+    run = results.started(work, args, {"folds": args.folds, **facts}, "out-of-fold")
+    model = combine.join(work.members, work.common, head)
+    extra = results.baselines(work)
+    text = results.finish(work, args, run, model, work.apply(head, "test"), extra=extra)
+    return told(run, text)
+
+
+def words(option, values):
+    """Return command line words for each value of an option."""
+    return [[option, value] for value in values]
+
+
+def run_cache(args):
+    """Show or clear the cache of outputs."""
+    terminal.import_keras()
+    from datasets import pipeline
+    from ensembles import cache
+
+    folder = pipeline.cache_folder()
+    count, size = cache.clear(folder) if args.clear else cache.size(folder)
+    what = "removed from" if args.clear else "in"
+    print(f"{count} outputs, {size / 2**20:.1f} MiB, {what} {folder / cache.FOLDER}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

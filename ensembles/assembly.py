@@ -1,0 +1,132 @@
+"""What a command works on: members and data brought together, and what the members say of them."""
+
+import json
+import time
+
+import keras
+import numpy as np
+
+from ensembles import cache, chances, combine
+from ensembles import members as opened
+from zoo import inference, losses, tasks
+
+
+class Assembly:
+    """Members, their data, and the members' outputs, which are computed when they are asked for.
+
+    Attributes:
+        members: list of `ensembles.members.Member`.
+        common: what they share, with the classes and constants of the data if no member has any.
+        data: splits, options, info and about, as `datasets.prepared.prepare` returns them.
+        cut: how the data are split: fold, validate, skip_bad.
+        warnings: sentences that belong in the report.
+    """
+
+    def __init__(self, members, common, data, cut, *, folder, batch_size, dtype, tta=False):
+        self.members, self.data, self.cut = members, data, cut
+        self.common = opened.completed(common, data)
+        self.folder, self.batch_size, self.dtype, self.tta = folder, batch_size, dtype, tta
+        self.refusals, self.warnings = opened.leakage(members, data.about, cut)
+        self._kept = {}
+
+    def permit(self, fitted, allowed):
+        """Refuse what would leak, or note that it was allowed.
+
+        Args:
+            fitted: whether something will be fitted to the validation split.
+            allowed: whether the person insists.
+
+        Raises:
+            ValueError: if members know the examples, with what to do instead.
+        """
+        if not self.refusals:
+            return
+        if fitted and not allowed:
+            raise ValueError(
+                f"{'; '.join(self.refusals)}. What is fitted to these examples would look better "
+                "than it is. Combine members that have the same splits, train them by "
+                "python -m ensembles folds, take average or vote, or insist: --allow-leakage"
+            )
+        self.warnings += [f"leakage: {text}" for text in self.refusals]
+
+    def outputs(self, split):
+        """Return each member's logits (n, ..., K) for a split, a list."""
+        if split not in self._kept:
+            read = {key: self.data.options.get(key) for key in self.common.task.prepared}
+            facts = [self.data.about["fingerprint"], split, self.cut, read, self.data.info]
+            key = f"{json.dumps(facts, sort_keys=True)} {tasks.fingerprint()}" + " tta" * self.tta
+            self._kept[split] = cache.outputs(
+                self.members,
+                self.common,
+                self.data.splits[split],
+                folder=self.folder,
+                key=key,
+                dtype=self.dtype,
+                batch_size=self.batch_size,
+                wrap=self.views if self.tta else None,
+            )
+        return self._kept[split]
+
+    def views(self, model):
+        """Return a model that predicts the mean over flips and rotations."""
+        return inference.with_views(model, self.common.task, self.common.options)
+
+    def labels(self, split):
+        """Return the labels of a split that there are logits for, (n, ...) integers, -1 is void."""
+        y, logits = cache.labels(self.data.splits[split]), self.outputs(split)[0]
+        return np.asarray(losses.middle(y, logits)) if y.ndim == 3 and logits.ndim == 4 else y
+
+    @property
+    def shapes(self):
+        """Shapes of the members' logits, without the batch's axis, sizes of maps left open."""
+        count = len(self.members[0].output_shape) - 1
+        return [(None,) * count + (self.common.units,)] * len(self.members)
+
+    def apply(self, head, split):
+        """Return a head's logits for a split."""
+        return combine.apply(head, self.outputs(split), self.data.splits[split], self.batch_size)
+
+    def predict(self, model, split):
+        """Return the logits of a model in memory for a split."""
+        found, examples = [], self.data.splits[split]
+        for start in range(0, len(examples), self.batch_size):
+            x, _ = examples.take(slice(start, start + self.batch_size))
+            x = [x] * len(model.inputs) if len(model.inputs) > 1 else x
+            found.append(inference.predict(model, x, self.batch_size))
+        return np.concatenate(found)
+
+    def row(self, name, kind, logits, split="test", **facts):
+        """Score logits: return a row of the report, and the chances' calibration."""
+        y = self.labels(split)
+        scores, _ = self.common.task.score(y, logits, self.common.info)
+        p = chances.probabilities(logits)
+        found = chances.calibration(p, y)
+        first = self.common.task.best[0].removeprefix("val_")
+        plain = {key: value for key, value in scores.items() if isinstance(value, float)}
+        plain = {first: plain.pop(first), **plain}
+        numbers = {"nll": chances.negative_log_likelihood(p, y), "ece": found["error"]}
+        row = {"name": name, "kind": kind, "scores": plain, **numbers}
+        return {"parameters": None, "milliseconds": None, "weight": None, **row, **facts}, found
+
+    def member_rows(self, weights=None):
+        """Return the report's rows of the members, on the test split."""
+        weights = [None] * len(self.members) if weights is None else [float(w) for w in weights]
+        rows = []
+        for i, (member, logits) in enumerate(zip(self.members, self.outputs("test"), strict=True)):
+            facts = dict(parameters=member.parameters, weight=weights[i])
+            facts["milliseconds"] = self.milliseconds(member.load(self.common))
+            rows.append(self.row(member.name, "member", logits, **facts)[0])
+            keras.backend.clear_session()
+        return rows
+
+    def milliseconds(self, model, repeats=5):
+        """Return the time that a model takes for an example, the median of some steps."""
+        x, _ = self.data.splits["test"].take(slice(0, self.batch_size))
+        x = [x] * len(model.inputs) if len(model.inputs) > 1 else x
+        model.predict_on_batch(x)
+        times = []
+        for _ in range(repeats):
+            began = time.perf_counter()
+            model.predict_on_batch(x)
+            times.append(time.perf_counter() - began)
+        return float(np.median(times)) * 1000 / min(self.batch_size, len(self.data.splits["test"]))

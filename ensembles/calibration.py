@@ -1,0 +1,65 @@
+"""Temperature scaling: how sure a model is, made to fit how often it is right.
+
+Guo et al., ICML 2017, https://arxiv.org/abs/1706.04599, Sec. 4.2.
+"""
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from ensembles import chances
+from zoo import plots
+
+MOST = 2**20  # labels that a temperature is fitted to; of more, so many are drawn
+
+
+def temperature(outputs, y):
+    """Return the number that logits are divided by to make the labels the most likely.
+
+    Args:
+        outputs: logits (n, ..., K).
+        y: labels (n, ...), -1 is void.
+
+    Returns:
+        A number between exp(-3) and exp(3), above 1 if the model is too sure.
+    """
+    counted = np.asarray(y) >= 0
+    logits, y = np.asarray(outputs)[counted].astype(np.float64), np.asarray(y)[counted]
+    if len(y) > MOST:
+        some = np.random.default_rng(0).choice(len(y), MOST, replace=False)
+        logits, y = logits[some], y[some]
+
+    def loss(logarithm):
+        p = chances.probabilities(logits / np.exp(logarithm))
+        return chances.negative_log_likelihood(p, y)
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
+
+
+def reliability_diagram(before, after, titles=("before", "after")):
+    """Draw how often predictions are right against how sure they are, for two models.
+
+    Args:
+        before: what `chances.calibration` returns.
+        after: likewise.
+        titles: of the two.
+
+    Returns:
+        A Matplotlib figure.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
+    for ax, found, title in zip(axes, (before, after), titles, strict=True):
+        bins = len(found["share"])
+        middles = (np.arange(bins) + 0.5) / bins
+        filled = found["share"] > 0
+        weight = np.sqrt(found["share"][filled] / found["share"].max())  # few labels, pale bar
+        colours = [(0.21, 0.4, 0.66, 0.25 + 0.75 * one) for one in weight]
+        ax.bar(middles[filled], found["accuracy"][filled], width=0.92 / bins, color=colours)
+        ax.plot([0, 1], [0, 1], color=plots.INK, linewidth=1, linestyle=(0, (4, 3)))
+        ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="how sure", aspect="equal")
+        ax.set_title(f"{title}: calibration error {found['error']:.4f}", color=plots.INK)
+        ax.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel("how often right")
+    return figure

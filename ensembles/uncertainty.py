@@ -1,0 +1,105 @@
+"""What an ensemble does not know: entropy of its mean, and how far its members disagree.
+
+Lakshminarayanan, Pritzel & Blundell 2017, https://arxiv.org/abs/1612.01474; divided as by Depeweg
+et al. 2018, https://arxiv.org/abs/1710.07283, Sec. 3: the entropy of the mean is the mean entropy
+of the members (noise in the data) and the mutual information of label and member (what more data
+cures).
+"""
+
+import numpy as np
+
+from ensembles import chances
+from zoo import plots
+
+SHOWN = 4  # images on a page
+
+
+def entropy(p):
+    """Return the entropy of probabilities (..., C), nats."""
+    return -np.sum(p * np.log(np.maximum(p, 1e-12)), axis=-1)
+
+
+def uncertainty(outputs):
+    """Return what the mean of members does not know, and how much of it is their disagreement.
+
+    Args:
+        outputs: list of M arrays of logits (n, ..., K).
+
+    Returns:
+        {"entropy": of the mean, "mutual_information": ...}, arrays (n, ...), nats.
+    """
+    mean, each = 0.0, 0.0
+    for one in outputs:
+        p = chances.probabilities(one)
+        mean, each = mean + p / len(outputs), each + entropy(p) / len(outputs)
+    total = entropy(mean)
+    return {"entropy": total, "mutual_information": np.maximum(total - each, 0.0)}
+
+
+def picture(x, y, outputs, info):
+    """Draw where an ensemble is unsure.
+
+    Args:
+        x: images (n, H, W, C) if the task labels pixels; else anything.
+        y: labels (n, ...).
+        outputs: list of M arrays of logits (n, ..., K).
+        info: of the task, with its classes.
+
+    Returns:
+        A Matplotlib figure: the least sure images with maps, or histograms of right and wrong.
+    """
+    found = uncertainty(outputs)
+    mean = np.mean([chances.probabilities(one) for one in outputs], axis=0)
+    if outputs[0].ndim == 4:
+        return maps(x, y, mean.argmax(axis=-1), found, info)
+    valid = np.asarray(y) >= 0
+    right = mean.argmax(axis=-1)[valid] == np.asarray(y)[valid]
+    return histograms({key: values[valid] for key, values in found.items()}, right)
+
+
+TITLES = {"entropy": "entropy", "mutual_information": "disagreement"}
+
+
+def maps(x, y, labels, found, info):
+    """Draw truth, prediction, entropy and mutual information of the least sure images."""
+    from matplotlib.figure import Figure
+
+    order = np.argsort(-found["entropy"].mean(axis=(1, 2)))[:SHOWN]
+    colours = plots.palette(len(info["classes"]))
+    shown = [name != "background" for name in info["classes"]]
+    figure = Figure(figsize=(10.5, 2.6 * len(order) + 0.3), layout="constrained")
+    axes = figure.subplots(len(order), 4, squeeze=False)
+    highest = max(float(found["entropy"][order].max()), 1e-6)
+    for row, i in zip(axes, order, strict=True):
+        row[0].imshow(plots.overlay(x[i], y[i], colours, shown))
+        row[1].imshow(plots.overlay(x[i], labels[i], colours, shown))
+        for ax, key in zip(row[2:], TITLES, strict=True):
+            map_ = ax.imshow(found[key][i], cmap="magma", vmin=0, vmax=highest)
+    for ax, title in zip(axes[0], ["truth", "prediction", *TITLES.values()], strict=True):
+        ax.set_title(title, color=plots.INK)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    figure.colorbar(map_, ax=axes[:, 2:], label="nats", shrink=0.9 if len(order) < 2 else 0.5)
+    return figure
+
+
+def histograms(found, right):
+    """Draw how unsure the ensemble is where it is right, and where it is wrong."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    axes = figure.subplots(1, 2)
+    for ax, (key, title) in zip(axes, TITLES.items(), strict=True):
+        edges = np.linspace(0, max(float(found[key].max(initial=0.0)), 1e-6), 21)
+        for inside, name, colour in ((right, "right", "#3566a8"), (~right, "wrong", "#b3261e")):
+            weights = np.full(inside.sum(), 1 / max(inside.sum(), 1))
+            label = f"{name} ({inside.sum():,})"
+            ax.hist(
+                found[key][inside], edges, weights=weights, alpha=0.6, color=colour, label=label
+            )
+        ax.set_title(title, color=plots.INK)
+        ax.set_xlabel("nats")
+        ax.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel("share")
+    axes[0].legend(frameon=False)
+    return figure
