@@ -157,7 +157,7 @@ def run_combine(args):
     inputs = getattr(args, "inputs", "shared")
     model = combine.join(work.members, work.common, head, models=models, inputs=inputs)
     if epochs := getattr(args, "fine_tune", 0):
-        facts["fine_tuned"] = stacking.fine_tune(model, models, work, args, epochs)
+        run.record["found"]["fine_tuned"] = stacking.fine_tune(model, models, work, args, epochs)
         model = combine.join(work.members, work.common, head, models=models, inputs=inputs)
         logits = work.predict(model, "test")
     else:
@@ -191,7 +191,8 @@ def run_soup(args):
 
     work.permit(args.recipe == "greedy", args.allow_leakage)
     model, facts = methods.soup(work, args)
-    run = results.started(work, args, facts, args.recipe == "greedy")
+    first = work.members[0].record
+    run = results.started(work, args, facts, args.recipe == "greedy", first)
     logits = work.predict(model, "test")
     extra = results.baselines(work)
     return told(run, results.finish(work, args, run, model, logits, extra=extra))

@@ -91,7 +91,6 @@ class Assembly:
         found, examples = [], self.data.splits[split]
         for start in range(0, len(examples), self.batch_size):
             x, _ = examples.take(slice(start, start + self.batch_size))
-            x = [x] * len(model.inputs) if len(model.inputs) > 1 else x
             found.append(inference.predict(model, x, self.batch_size))
         return np.concatenate(found)
 
@@ -122,7 +121,7 @@ class Assembly:
     def milliseconds(self, model, repeats=5):
         """Return the time that a model takes for an example, the median of some steps."""
         x, _ = self.data.splits["test"].take(slice(0, self.batch_size))
-        x = [x] * len(model.inputs) if len(model.inputs) > 1 else x
+        x = inference.for_each_input(model, x)
         model.predict_on_batch(x)
         times = []
         for _ in range(repeats):

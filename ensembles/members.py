@@ -46,7 +46,7 @@ class Member:
 
     def load(self, common):
         """Load the model frozen, from the common input to logits, under the name of its layer."""
-        model = in_logits(saving.load(self.path), self.name)
+        model = in_logits(saving.load(self.path), self.path)
         model = fitted(model, common, self)
         model = Frozen(model.inputs[0], model.outputs[0], name=self.layer)
         model.trainable = False
@@ -231,8 +231,7 @@ def check(members, task=None):
         for key in task.sizes:
             options[key] = max(record["task_options"].get(key, 0) for record in recorded)
     shape = shared_shape(members)
-    if not first:
-        options |= sized(options, shape)
+    options |= sized(options, shape, first is None)
     return Common(task, options, info, shape, shared_units(members, task))
 
 
@@ -300,13 +299,13 @@ def shared_shape(members):
     return tuple(max(axis, default=None) for axis in sizes)
 
 
-def sized(options, shape):
-    """Return the options of a task that make inputs of a shape that is known."""
-    found = {"channels": shape[-1]} if "channels" in options else {}
+def sized(options, shape, unknown):
+    """Return the options that make inputs of a fixed shape; channels too if no record has them."""
+    found = {"channels": shape[-1]} if unknown and "channels" in options else {}
     if None not in shape and "points" in options:
         found["points"] = shape[0]
     elif None not in shape and "tile_height" in options:
-        found |= {"tile_height": shape[0], "tile_width": shape[1]}
+        found |= {"tile_height": shape[0], "tile_width": shape[1], "fixed_size": True}
     elif None not in shape and "image_size" in options:
         found["image_size"] = shape[0]
     return found

@@ -12,7 +12,9 @@ import keras
 import numpy as np
 
 from ensembles import cache, calibration, chances, combine, selection, stacking
+from ensembles import members as opened
 from ensembles import soup as soups
+from zoo import saving
 from zoo.joined import Mixture
 
 
@@ -118,7 +120,7 @@ def soup(assembly, args):
     names = [member.name for member in assembly.members]
     weights = []
     for member in assembly.members:
-        model = member.load(assembly.common)
+        model = opened.in_logits(saving.load(member.path), member.path)
         weights.append(model.get_weights())
     if args.recipe == "uniform":
         model.set_weights(soups.uniform(weights, names=names))

@@ -10,13 +10,18 @@ from zoo import runs, saving
 EXAMPLES = 16  # of the test split that are drawn
 
 
-def record(assembly, args, facts, fitted):
-    """Return what is saved with an ensemble, so that everything knows what it is."""
+def record(assembly, args, facts, fitted, of=None):
+    """Return what is saved with an ensemble, so that everything knows what it is.
+
+    `of` is the record of the model whose architecture it has, if that is one of the zoo's.
+    """
+    of = of or {}
     common, data = assembly.common, assembly.data
     return {
-        "model": args.command,
-        "arguments": {},
-        "options": {key: value for key, value in facts.items() if key != "history"},
+        "model": of.get("model", args.command),
+        "arguments": of.get("arguments", {}),
+        "options": of.get("options", {}),
+        "found": {key: value for key, value in facts.items() if key != "history"},
         "task": common.task.name,
         "task_options": common.options,
         "info": common.info,
@@ -59,7 +64,7 @@ def finish(assembly, args, run, model, logits, weights=None, extra=(), figures=N
     sha = saving.sha256(path)
     runs.write_json(
         run.folder / "manifest.json",
-        {"sha256": sha, "members": manifest, "options": run.record["options"], "test": row},
+        {"sha256": sha, "members": manifest, "found": run.record["found"], "test": row},
     )
     text = written(assembly, args, run, rows, figures)
     scores = {"test": {**row["scores"], "nll": row["nll"], "ece": row["ece"]}}
@@ -83,7 +88,7 @@ def written(assembly, args, run, rows, figures):
         "data": f"{about['name']} ({about['fingerprint']}): {sizes}",
         "command": args.command_line,
         "fitted to": run.record.get("fitted", "nothing"),
-        **{key: str(value) for key, value in run.record["options"].items()},
+        **{key: str(value) for key, value in run.record["found"].items()},
         **{
             f"member {i}": f"{member.name}, sha256 {member.sha256[:12]}"
             for i, member in enumerate(assembly.members, 1)
@@ -138,10 +143,14 @@ def taught(assembly, args, folder):
     return report.table(rows)
 
 
-def started(assembly, args, facts, fitted):
-    """Make the run folder of a command."""
+def started(assembly, args, facts, fitted, of=None):
+    """Make the run folder of a command, with the history that its method may have left."""
     name = f"{args.command}-{assembly.data.about['name']}"
-    return runs.Run.created(args.out, name, record(assembly, args, facts, fitted), time.time())
+    kept = record(assembly, args, facts, fitted, of)
+    run = runs.Run.created(args.out, name, kept, time.time())
+    if "history" in facts:
+        runs.write_json(run.folder / "history.json", facts["history"])
+    return run
 
 
 def baselines(assembly):

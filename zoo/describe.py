@@ -62,12 +62,17 @@ def model_page(name, model):
 def trained_page(source, record, model):
     """Describe a trained model from its record (a run's, a preset's card): data, scores, layers."""
     data = record.get("data", {})
-    options = {**record.get("arguments", {}), **record.get("options", {})}
+    options = {
+        **record.get("arguments", {}),
+        **record.get("options", {}),
+        **record.get("found", {}),
+    }
     test = record.get("scores", {}).get("test", {})
     info = record.get("info", {})
     made = [
         ("model", record.get("model", model.name)),
         ("options", assignments(options)),
+        ("members", ", ".join(member["name"] for member in record.get("members", []))),
         ("task", record.get("task", "")),
         ("classes", ", ".join(info.get("classes", []))),
         ("data", ", ".join(str(data[key]) for key in ("name", "source", "licence") if key in data)),

@@ -11,7 +11,8 @@ ELEMENTS = 2**19  # numbers in a batch that `stream` makes, about: two gray imag
 def predict(model, x, batch_size):
     """Predict all of x, an array (n, ...) or a dictionary of them.
 
-    The last batch is filled up with copies of its first example, whose outputs are dropped.
+    The last batch is filled up with copies of its first example, whose outputs are dropped. A model
+    of several inputs that are all the same, such as an ensemble's, gets the same in each.
 
     Returns:
         The outputs as NumPy arrays (n, ...), in the structure in which the model has them.
@@ -22,8 +23,14 @@ def predict(model, x, batch_size):
         rows = np.arange(start, start + batch_size)
         rows[rows >= count] = start
         batch = keras.tree.map_structure(lambda array, rows=rows: array[rows], x)
-        batches.append(model.predict_on_batch(batch))
+        batches.append(model.predict_on_batch(for_each_input(model, batch)))
     return keras.tree.map_structure(lambda *parts: np.concatenate(parts)[:count], *batches)
+
+
+def for_each_input(model, x):
+    """Return a list of x, one for each input, if the model takes a list; else x."""
+    inputs = getattr(model, "input", None)
+    return [x] * len(inputs) if isinstance(inputs, list) else x
 
 
 def stream(model, inputs, batch_size):

@@ -7,13 +7,15 @@ def transfer(source, target):
     """Copy into `target` every weight of `source` that has the same place and shape.
 
     Args:
-        source: a `keras.Model`.
+        source: a `keras.Model`; of an ensemble's members, the first that has a place is taken.
         target: a `keras.Model`; its other weights stay as they are.
 
     Returns:
         (kept, fresh): the paths of the weights that were copied, and of those that were not.
     """
-    weights = {_place(source, variable): variable for variable in source.weights}
+    weights = {}
+    for variable in source.weights:
+        weights.setdefault(_place(source, variable), variable)
     kept, fresh = [], []
     for variable in target.weights:
         place = _place(target, variable)

@@ -12,7 +12,8 @@ BACKGROUND = "background"
 def arguments(info, options):
     """Return what the data decides of the builder's arguments: of two classes one logit is left."""
     count = len(info["classes"])
-    size = (options["tile_height"], options["tile_width"]) if options["margin"] else (None, None)
+    fixed = options["margin"] or options["fixed_size"]
+    size = (options["tile_height"], options["tile_width"]) if fixed else (None, None)
     shape = (*size, images.channels(info, options))
     return dict(input_shape=shape, num_classes=1 if count == 2 else count)
 
@@ -43,8 +44,8 @@ def cover(example, options):
     """Cover an image with tiles whose predictions make up that of the whole."""
     image, _, limits = whole(example, options)
     tile = {}
-    if options["margin"]:
-        tile = dict(tile=(options["tile_height"], options["tile_width"]))
+    if options["margin"] or options["fixed_size"]:
+        tile = dict(tile=(options["tile_height"], options["tile_width"]), fixed=True)
     pieces = tiles.cover(image, options["margin"], **tile)
     return [{**piece, "limits": limits, "shape": image.shape[:2]} for piece in pieces]
 
@@ -199,6 +200,7 @@ TASK = Task(
         tile_width=256,
         overlap=32,
         margin=0,  # pixels that unpadded convolutions eat; 92 for unet with padding=valid
+        fixed_size=False,  # the model takes tiles of this size only
         resolution=1.0,  # images are resized by this factor
         channels=0,  # 1 gray, 3 colour, 0 as the data
         normalize="range",  # of the data set's values; "image": of each image's own

@@ -66,7 +66,7 @@ def extend(image, height, width, before=0):
     return np.pad(image, [(before, pixels) for pixels in behind] + [(0, 0)], mode="symmetric")
 
 
-def cover(image, border=0, tile=(COVER, COVER), context=CONTEXT):
+def cover(image, border=0, tile=(COVER, COVER), context=CONTEXT, fixed=False):
     """Cover an image with tiles for prediction, each with its weight at every pixel.
 
     A tile's weight is 0 where it lacks context that its neighbour has, rises over the next pixels,
@@ -78,6 +78,7 @@ def cover(image, border=0, tile=(COVER, COVER), context=CONTEXT):
             many, and all tiles have one size.
         tile: the largest height and width of a tile, pixels.
         context: pixels on each side of a tile that are predicted and not used, where `border` is 0.
+        fixed: all tiles have this height and width exactly; an eighth of it is context.
 
     Returns:
         A list of dictionaries: "image", a view (h, w, C); "place", the slices where its output
@@ -85,7 +86,12 @@ def cover(image, border=0, tile=(COVER, COVER), context=CONTEXT):
         "rows" and "columns", the weights along them.
     """
     plans = [
-        plan(length, largest - 2 * border, border > 0, 0 if border else context)
+        plan(
+            length,
+            largest - 2 * border,
+            fixed or border > 0,
+            0 if border else largest // 8 if fixed else context,
+        )
         for length, largest in zip(image.shape[:2], tile, strict=True)
     ]
     size = tuple(whole for whole, _, _ in plans)
@@ -108,7 +114,7 @@ def plan(length, tile, fixed, context):
     """
     whole = max(length, tile) if fixed else -(-length // GRID) * GRID
     tile = min(tile, whole)
-    blend = BLEND if context else 0
+    blend = min(BLEND, tile // 8) if context else 0
     first = [0]
     if whole > tile:
         first = [*range(0, whole - tile, tile - 2 * context - blend), whole - tile]
