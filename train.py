@@ -10,16 +10,18 @@ Nothing heavy is imported before the command line has been understood.
 import argparse
 import ast
 import json
-import os
 import pathlib
 import shlex
 import sys
 import time
 
 from datasets import builders
+from datasets.prepared import expand
 from datasets.source import BadInput
 from zoo import index, terminal
 from zoo.registry import unknown
+
+TEMPERATURE = 3.0  # of the 2.5 to 4 that Hinton et al. 2015, Sec. 3, found best for small students
 
 
 def main(arguments=None):
@@ -45,10 +47,16 @@ def parse(arguments):
     add("--batch-size", type=positive(int), metavar="B", help="examples a step")
     add("--learning-rate", type=positive(float), metavar="R", help="of Adam, decaying by a cosine")
     add("--fold", type=fold, metavar="K/N", help="test on the K-th of N parts of the data")
+    add("--validate", type=fold, metavar="K/N", help="validate on the K-th of N parts, test apart")
+    add("--bootstrap", action="store_true", help="train on examples drawn with replacement")
+    several = positive(int, above=1)
+    add("--snapshots", type=several, metavar="N", help="cycles of the rate; keep a model of each")
     add("--loss", metavar="NAME", help="one of the task's; --list shows them")
     add("--seed", type=int, default=0, metavar="S", help="of weights, order and augmentation")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="an option; see --list")
     add("--init", metavar="PRESET_OR_FILE", help="start from a trained model's weights")
+    add("--teacher", metavar="PRESET_OR_FILE", help="learn from a trained model's outputs, too")
+    add("--temperature", type=positive(float), metavar="T", help="of the teacher's outputs (3.0)")
     policies = ("float32", "mixed_bfloat16", "mixed_float16")
     add("--precision", choices=policies, default="float32")
     add("--jit", action=argparse.BooleanOptionalAction, help="compile with XLA")
@@ -77,10 +85,11 @@ def parse(arguments):
     if not expand(args["data"]).exists() and not builders.known(args["data"]):
         near = unknown("data set", args["data"], [*builders.names()])
         parser.error(f"argument --data: no file or folder of that name, and {near}")
-    if args["init"] and not expand(args["init"]).exists():
-        if args["init"] not in index.presets():
-            near = unknown("preset", args["init"], index.presets())
-            parser.error(f"argument --init: no file or folder of that name, and {near}")
+    for option in ("init", "teacher"):
+        source = args[option]
+        if source and not expand(source).exists() and source not in index.presets():
+            near = unknown("preset", source, index.presets())
+            parser.error(f"argument --{option}: no file or folder of that name, and {near}")
     words, loss = args.pop("set"), args.pop("loss")
     chosen = assignments(parser, words + [f"loss={loss}"] * (loss is not None), row, task)
     if (loss := chosen.get("loss", task["losses"][0])) not in task["losses"]:
@@ -89,12 +98,8 @@ def parse(arguments):
     args["task_options"] = {key: value for key, value in chosen.items() if key in task["options"]}
     for key, value in task["training"].items():
         args[key] = value if args[key] is None else args[key]
+    agree(parser, args)
     return {**args, "resume": None, "command": shlex.join(["python", "train.py", *arguments])}
-
-
-def expand(text):
-    """Return the path that a text means, with $VARIABLES and ~ filled in."""
-    return pathlib.Path(os.path.expandvars(text)).expanduser()
 
 
 def assignments(parser, words, row, task):
@@ -123,13 +128,28 @@ def assignments(parser, words, row, task):
     return chosen
 
 
-def positive(kind):
-    """Return a converter to a number above 0."""
+def agree(parser, args):
+    """Leave with a message if options contradict each other; fill in what one asks of another."""
+    if args["fold"] and args["validate"]:
+        parser.error("argument --validate: --fold divides the data otherwise, give one of them")
+    epochs, count = args["epochs"], args["snapshots"] or 1
+    if epochs % count:
+        near = [n for n in (epochs // count * count, (epochs // count + 1) * count) if n]
+        near = " or ".join(f"--epochs {n}" for n in near)
+        parser.error(f"argument --snapshots: {epochs} epochs make no {count} equal cycles: {near}")
+    if args["temperature"] and not args["teacher"]:
+        parser.error("argument --temperature: it is the teacher's, and there is no --teacher")
+    if args["teacher"]:
+        args["temperature"] = args["temperature"] or TEMPERATURE
+
+
+def positive(kind, above=0):
+    """Return a converter to a number above 0, or what else is said."""
 
     def convert(text):
         value = kind(text)
-        if not 0 < value < float("inf"):
-            raise argparse.ArgumentTypeError(f"{text} is not above 0")
+        if not above < value < float("inf"):
+            raise argparse.ArgumentTypeError(f"{text} is not above {above}")
         return value
 
     convert.__name__ = kind.__name__
@@ -180,6 +200,7 @@ def train(settings):
     task = tasks.get(registry.get(settings["model"]).task)
     splits, record = prepare(settings, task)
     model = build(settings, task, record)
+    learner = taught(model, settings, task, record)
     if settings["resume"]:
         run = runs.Run.opened(settings["resume"], record, began)
     else:
@@ -191,22 +212,22 @@ def train(settings):
     size, epochs, seed = settings["batch_size"], settings["epochs"], settings["seed"]
     augment = task.augment(record["task_options"])
     batches = pipeline.Batches(splits["train"], size, training=True, augment=augment, seed=seed)
-    steps = epochs * len(batches)
-    rate = keras.optimizers.schedules.CosineDecay(settings["learning_rate"], steps, alpha=0.01)
-    model.compile(
-        optimizer=keras.optimizers.Adam(rate),
+    learner.compile(
+        optimizer=keras.optimizers.Adam(rate(settings, epochs * len(batches))),
         loss=task.loss(record["info"], record["task_options"]),
         metrics=task.metrics(record["info"]),
         jit_compile=settings["jit"],
     )
     draw(run.folder, {"preview": task.preview(*batches[0], record["info"])})
-    recorder = runs.Recorder(run.folder, record, task.best, seed, batches)
-    done = recorder.restore(model)
+    count = settings.get("snapshots")
+    cycle = epochs // count if count else 0
+    recorder = runs.Recorder(run.folder, record, task.best, seed, batches, cycle)
+    done = recorder.restore(learner)
     if done:
         print(f"Going on after epoch {done} of {epochs}")
     status = "finished"
     try:
-        model.fit(
+        learner.fit(
             batches,
             validation_data=pipeline.Batches(splits["validation"], size),
             epochs=epochs,
@@ -220,71 +241,80 @@ def train(settings):
             saving.save(model, run.folder / "model.keras", record)
     if status == "finished" and recorder.epochs < epochs:
         status = "diverged"
-    run.note(epochs=recorder.epochs, best_epoch=recorder.best_epoch)
+    kept = {"snapshots": recorder.snapshots} if count else {}
+    run.note(epochs=recorder.epochs, best_epoch=recorder.best_epoch, **kept)
     if status != "finished":
         run.note(status=status)
         return unfinished(status, run.folder, recorder.epochs)
     report = evaluate(run, recorder, splits, task, size)
+    return told(run, report)
+
+
+def told(run, report):
+    """Print what a finished run achieved and what to do with it; return the exit status."""
     numbers = {k: v for k, v in run.record["scores"]["test"].items() if isinstance(v, float)}
+    best, epochs = run.record["best_epoch"], run.record["epochs"]
     print(f"\n{report}")
-    print(f"Run folder: {run.folder}  (best epoch {recorder.best_epoch} of {epochs})")
+    print(f"Run folder: {run.folder}  (best epoch {best} of {epochs})")
     print("Test: " + ", ".join(f"{key} {value:.4f}" for key, value in numbers.items()))
     print(f"Use it: python -m zoo predict {run.folder} FILE...")
+    if "snapshots" in run.record:
+        print(f"Combine them: python -m ensembles average {run.folder}/snapshot-*.keras")
     return 0
+
+
+def rate(settings, steps):
+    """Return the learning rate over all steps: a cosine, or as many as there are snapshots."""
+    from keras.optimizers import schedules
+
+    from zoo import runs
+
+    if settings.get("snapshots"):
+        return runs.CosineCycles(settings["learning_rate"], steps // settings["snapshots"])
+    return schedules.CosineDecay(settings["learning_rate"], steps, alpha=0.01)
 
 
 def prepare(settings, task):
     """Prepare the data; return their splits, and the record of what the run is made of."""
-    import datasets
-    from datasets import pipeline
+    from datasets import pipeline, prepared
     from zoo import runs, tasks
 
-    data = expand(settings["data"])
-    source = datasets.open_source(data if data.exists() else settings["data"], task.name)
-    if settings["resume"]:
-        earlier = json.loads(pathlib.Path(settings["resume"], "run.json").read_text())["data"]
-        if earlier["fingerprint"] != source.fingerprint:
-            why = f"it changed since {settings['resume']} began"
-            raise BadInput(settings["data"], why, "Start a new run")
-    suggested = {key: source.options[key] for key in source.options if key in task.options}
-    options = {**task.options, **suggested, **settings["task_options"]}
-    info = {"classes": list(source.classes)}
-    read = {key: options[key] for key in task.prepared}
-    try:
-        splits, facts = pipeline.prepare(
-            source,
-            measure=lambda examples: task.measure(examples, options),
-            cut=lambda example: task.cut(example, options),
-            prepare=lambda piece, constants: task.prepare(piece, {**info, **constants}, options),
-            fields=task.fields,
-            key=f"{task.name} {json.dumps(read, sort_keys=True)} {tasks.fingerprint()}",
-            skip_bad=settings["skip_bad"],
-            fold=settings.get("fold"),
-        )
-    except ValueError as error:
-        if isinstance(error, BadInput):
-            raise
-        raise BadInput(source.name, str(error), "Change the option: --set") from error
-    for message in facts["skipped"]:
+    data = prepared.prepare(
+        settings["data"],
+        task,
+        tasks.fingerprint(),
+        options=settings["task_options"],
+        skip_bad=settings["skip_bad"],
+        fold=settings.get("fold"),
+        validate=settings.get("validate"),
+        fingerprint=begun(settings).get("data", {}).get("fingerprint"),
+    )
+    for message in data.about["skipped"]:
         print(f"skipped {message}")
     record = {
         "model": settings["model"],
         "task": task.name,
-        "task_options": options,
-        "info": {**info, **facts["constants"]},
-        "data": {
-            "source": settings["data"],
-            "name": source.name,
-            "fingerprint": source.fingerprint,
-            "sizes": {split: len(arrays) for split, arrays in splits.items()},
-            "skipped": facts["skipped"],
-            **source.info,
-        },
+        "task_options": data.options,
+        "info": data.info,
+        "data": data.about,
         "seed": settings["seed"],
         "settings": settings,
         **runs.environment(),
     }
+    splits = data.splits
+    if settings.get("bootstrap"):
+        splits = {**splits, "train": pipeline.bootstrap(splits["train"], settings["seed"])}
+        drawn, distinct = len(splits["train"]), len(set(splits["train"].rows.tolist()))
+        record["bootstrap"] = {"drawn": drawn, "distinct": distinct}
+        print(f"Bootstrap: {distinct:,} distinct examples of {drawn:,}, some of them repeatedly")
     return splits, record
+
+
+def begun(settings):
+    """Return what run.json says of the run that is gone on with; {} for a new one."""
+    if not settings["resume"]:
+        return {}
+    return json.loads(pathlib.Path(settings["resume"], "run.json").read_text())
 
 
 def build(settings, task, record):
@@ -294,7 +324,7 @@ def build(settings, task, record):
     init, other = settings["init"], {}
     try:
         if init:
-            path = presets.locate(str(expand(init)) if expand(init).exists() else init)
+            path = presets.locate(located(init))
             other, trained = saving.record(path), saving.load(path)
         same = other.get("model") == settings["model"]
         record["options"] = {**(other["options"] if same else {}), **settings["options"]}
@@ -311,6 +341,30 @@ def build(settings, task, record):
         for place in fresh:
             print(f"  afresh: {place}")
     return model
+
+
+def taught(model, settings, task, record):
+    """Return what is fitted: the model, or what teaches it by a teacher; complete the record."""
+    source = settings.get("teacher")
+    if not source:
+        return model
+    from zoo import distillation
+
+    try:
+        teacher, record["teacher"] = distillation.load(located(source), model, record, task)
+    except ValueError as error:
+        what, _, why = str(error).partition(": ")
+        raise BadInput(what, why.rstrip(".")) from error
+    earlier = begun(settings).get("teacher", record["teacher"])
+    if earlier["sha256"] != record["teacher"]["sha256"]:
+        raise BadInput(source, f"it changed since {settings['resume']} began", "Start a new run")
+    print(f"Teacher: {record['teacher']['name']}, {teacher.count_params():,} parameters")
+    return distillation.distiller(teacher, model, settings["temperature"])
+
+
+def located(source):
+    """Return the path or the name of a trained model, for `zoo.presets.locate`."""
+    return str(expand(source)) if expand(source).exists() else source
 
 
 def evaluate(run, recorder, splits, task, size):

@@ -38,7 +38,7 @@ class Arrays:
     Attributes:
         x: an array (n, ...), or a dictionary of them; mapped from disk when it is large.
         y: likewise.
-        rows: which of the n are this split's, ascending.
+        rows: which of the n are this split's, ascending; of a bootstrap some repeatedly.
     """
 
     x: object
@@ -54,7 +54,9 @@ class Arrays:
         return tree.map_structure(lambda array: np.asarray(array[rows]), (self.x, self.y))
 
 
-def prepare(source, measure, cut, prepare, *, fields, key, skip_bad=False, fold=None):
+def prepare(
+    source, measure, cut, prepare, *, fields, key, skip_bad=False, fold=None, validate=None
+):
     """Prepare a source, or find it prepared already.
 
     Args:
@@ -69,6 +71,8 @@ def prepare(source, measure, cut, prepare, *, fields, key, skip_bad=False, fold=
         skip_bad: leave unreadable examples out instead of raising.
         fold: (k, n): the k-th of n equal parts, from 1, is held out instead of a fixed share: for
             the test if the source brings none, else for validation.
+        validate: (k, n): the k-th of n equal parts, from 1, of all that is not the test is the
+            validation, and the others are for training; the test is the same as without.
 
     Returns:
         (splits, facts): `Arrays` by split, and a dictionary of the measured "constants" and the
@@ -89,7 +93,17 @@ def prepare(source, measure, cut, prepare, *, fields, key, skip_bad=False, fold=
         finally:
             shutil.rmtree(work, ignore_errors=True)
     stored = {split: _load(folder / split) for split in SPLITS if (folder / split).exists()}
-    return _split(stored, fold), json.loads((folder / "facts.json").read_text())
+    return _split(stored, fold, validate), json.loads((folder / "facts.json").read_text())
+
+
+def bootstrap(arrays, seed):
+    """Return a sample with replacement of as many examples as there are, drawn by a seed.
+
+    Breiman 1996, https://doi.org/10.1007/BF00058655, Sec. 1: it leaves out about 37 % of them.
+    """
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))  # not `Batches`' own
+    drawn = rng.integers(len(arrays), size=len(arrays))
+    return dataclasses.replace(arrays, rows=arrays.rows[np.sort(drawn)])
 
 
 class Batches(keras.utils.PyDataset):
@@ -229,13 +243,13 @@ def _load(folder):
     return arrays, groups
 
 
-def _split(stored, fold=None):
+def _split(stored, fold=None, validate=None):
     """Give each split its rows, cutting those that the source does not bring from its training.
 
-    What comes from one file stays together; where there are fewer than three files, what comes
-    from one example, and then from one block. Labels that are one integer a file are spread evenly.
     The seed is fixed, so that all members of an ensemble have the same splits.
     """
+    name = next(split for split in SPLITS if split in stored)
+    stored = {"train": stored[name], **{s: stored[s] for s in stored if s != name}}
     splits = {
         split: Arrays(arrays["x"], arrays["y"], np.arange(len(groups)))
         for split, (arrays, groups) in stored.items()
@@ -243,21 +257,20 @@ def _split(stored, fold=None):
     missing = [split for split in ("validation", "test") if split not in splits]
     if fold and not missing:
         raise BadInput("The data", "they bring all their splits", "Train without --fold")
-    if not missing:
-        return splits
-    name = next(split for split in SPLITS if split in stored)
-    arrays, groups = stored[name]
-    for level in (1, 2, 3):
-        members, member = np.unique(groups[:, :level], axis=0, return_inverse=True)
-        if len(members) >= 3:
-            break
-    else:
-        raise BadInput("The data", f"{len(members)} examples are too few to split", "Add more")
-    y, place = arrays["y"], np.unique(member, return_index=True)[1]
-    strata = np.zeros(len(members), int)
-    if isinstance(y, np.ndarray) and y.ndim == 1 and np.array_equal(y, y[place][member]):
-        strata = y[place]
-    rng, owner = np.random.default_rng(0), np.full(len(members), "train", dtype="<U10")
+    if missing:
+        splits |= _cut(stored, missing, fold)
+    return splits | _parts(stored, splits, validate) if validate else splits
+
+
+def _cut(stored, missing, fold):
+    """Return the training split without what the splits that are missing take from it, and these.
+
+    Each takes a fixed share, but for the last one if a fold says how much.
+    """
+    arrays, groups = stored["train"]
+    member = _member(groups)
+    strata = _strata(arrays["y"], member)
+    rng, owner = np.random.default_rng(0), np.full(len(strata), "train", dtype="<U10")
     for value in np.unique(strata):
         order = rng.permutation(np.flatnonzero(strata == value))
         share = max(1, round(HELD_OUT * len(order)))
@@ -268,7 +281,70 @@ def _split(stored, fold=None):
             if len(order) > share:
                 owner[order[:share]], order = split, order[share:]
     if fold and not (owner == missing[-1]).any():
-        raise BadInput("The data", f"{len(members)} parts make no {fold[1]} folds", "Take fewer")
-    for split in ("train", *missing):
-        splits[split] = Arrays(arrays["x"], y, np.flatnonzero(owner[member] == split))
-    return splits
+        raise BadInput("The data", f"{len(strata)} parts make no {fold[1]} folds", "Take fewer")
+    return {
+        split: Arrays(arrays["x"], arrays["y"], np.flatnonzero(owner[member] == split))
+        for split in ("train", *missing)
+    }
+
+
+def _parts(stored, splits, validate):
+    """Return all that is not the test as training and validation, the k-th of n equal parts."""
+    (k, n), (x, y), (_, groups) = validate, (splits["train"].x, splits["train"].y), stored["train"]
+    rows, others = splits["train"].rows, splits["validation"].rows
+    if "validation" in stored:
+        more = stored["validation"][1] + [groups[:, 0].max() + 1, 0, 0]  # other files
+        others, groups = others + len(groups), np.concatenate([groups, more])
+        held = splits["validation"]
+        x, y = tree.map_structure(_Joined, (x, y), (held.x, held.y))
+    rows = np.union1d(rows, others)
+    members, member = np.unique(_member(groups)[rows], return_inverse=True)
+    if len(members) < n:
+        why = f"what is not the test are {len(members)} files that are not parted, too few for {n}"
+        raise BadInput("The data", why, "Take fewer parts")
+    labels = y[rows] if getattr(y, "ndim", 0) == 1 else None
+    strata = _strata(labels, member)
+    rng = np.random.default_rng(0)
+    order = [rng.permutation(np.flatnonzero(strata == value)) for value in np.unique(strata)]
+    held = np.isin(member, np.concatenate(order)[k - 1 :: n])
+    return {"train": Arrays(x, y, rows[~held]), "validation": Arrays(x, y, rows[held])}
+
+
+def _member(groups):
+    """Return which of the groups that are not parted each example is in, from its (n, 3) places.
+
+    What comes from one file stays together; where there are fewer than three files, what comes
+    from one example, and then from one block.
+    """
+    for level in (1, 2, 3):
+        members, member = np.unique(groups[:, :level], axis=0, return_inverse=True)
+        if len(members) >= 3:
+            return member
+    raise BadInput("The data", f"{len(members)} examples are too few to split", "Add more")
+
+
+def _strata(y, member):
+    """Return the label of each group, if labels are one integer a group; else 0 for each."""
+    place = np.unique(member, return_index=True)[1]
+    if isinstance(y, np.ndarray) and y.ndim == 1 and np.array_equal(y, y[place][member]):
+        return y[place]
+    return np.zeros(len(place), int)
+
+
+class _Joined:
+    """Two arrays (n, ...) and (m, ...) as one (n + m, ...), which takes rows and copies no more."""
+
+    def __init__(self, first, second):
+        self.parts, self.dtype = (first, second), first.dtype
+        self.shape = (len(first) + len(second), *first.shape[1:])
+        self.ndim = first.ndim
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, rows):
+        rows = np.arange(len(self))[rows]
+        first, second = self.parts
+        found, later = np.empty((len(rows), *self.shape[1:]), self.dtype), rows >= len(first)
+        found[~later], found[later] = first[rows[~later]], second[rows[later] - len(first)]
+        return found

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, jaccard_score
 
-from zoo import losses, metrics
+from zoo import distillation, losses, metrics, tasks
 
 RNG = np.random.default_rng(0)
 EVERY = [
@@ -179,3 +179,95 @@ def test_metrics_equal_scikit_learn(count):
         other = kind(count)
         other.update_state(truth[:, 2:8, 2:8], inner)
         assert float(metric.result()) == float(other.result())
+
+
+def divergence(teacher, student, temperature):
+    """Return T² times the mean divergence of what logits (..., K) say at a temperature."""
+    p, q = (np.exp(z / temperature) for z in (teacher, student))
+    p, q = (e / e.sum(axis=-1, keepdims=True) for e in (p, q))
+    return temperature**2 * np.mean(np.sum(p * np.log(p / q), axis=-1))
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (2, 5, 6, 3), (2, 5, 6, 1)])
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_a_teacher_by_hand(shape, temperature):
+    import tensorflow as tf
+
+    teacher, student = RNG.normal(size=(2, *shape)).astype("float32")
+    pairs = teacher, student
+    if shape[-1] == 1:  # one logit z says what the two logits (0, z) say
+        pairs = (np.concatenate([0 * z, z], axis=-1) for z in pairs)
+    loss, wanted = distillation.LogitsDistillation(temperature), divergence(*pairs, temperature)
+    with tf.GradientTape(persistent=True) as tape:
+        z, same = tf.Variable(student), tf.Variable(teacher)
+        result, nothing = (loss.compute_loss(teacher, each) for each in (z, same))
+    assert float(result) == pytest.approx(wanted, rel=1e-4) and wanted > 0.01
+    slope = np.asarray(tape.gradient(result, z))
+    assert (np.abs(slope) > 0).all()
+    if shape[-1] == 1:  # of T² KL, by hand: T (sigmoid(z / T) - sigmoid(teacher / T)), of the mean
+        p, q = (1 / (1 + np.exp(-each / temperature)) for each in (teacher, student))
+        np.testing.assert_allclose(slope, temperature * (q - p) / q.size, rtol=1e-3, atol=1e-6)
+    assert float(nothing) == pytest.approx(0, abs=1e-6)
+    np.testing.assert_allclose(tape.gradient(nothing, same), 0, atol=1e-6)
+
+
+def network(penalty, units=1, size=4):
+    """Return a small network from maps to logits whose activity costs `penalty` each."""
+    x = keras.Input((size, size, 2))
+    regularizer = keras.regularizers.L2(penalty) if penalty else None
+    h = keras.layers.Conv2D(3, 1, activation="tanh", activity_regularizer=regularizer)(x)
+    h = keras.layers.BatchNormalization()(keras.layers.Dropout(0.5)(h))
+    return keras.Model(x, keras.layers.Conv2D(units, 1)(h))
+
+
+def test_a_student_keeps_its_regularization_and_the_teacher_stays_as_it_is():
+    teacher, student = network(7.0), network(0.1)
+    x = RNG.normal(size=(6, 4, 4, 2)).astype("float32")
+    y = RNG.integers(-1, 2, size=(6, 4, 4))
+    learner = distillation.distiller(teacher, student, 3.0)
+    kept = [metrics.Accuracy(2, "accuracy")]
+    learner.compile("adam", losses.CrossEntropy(), kept, jit_compile=False)
+    logits = [np.asarray(model(x, training=False)) for model in (teacher, student)]
+    own, regularization = value(losses.CrossEntropy(), y, logits[1]), float(sum(student.losses))
+    theirs = divergence(*(np.concatenate([0 * z, z], axis=-1) for z in logits), 3.0)
+    found = learner.evaluate(x, y, batch_size=6, verbose=0, return_dict=True)
+    assert found["loss"] == pytest.approx((own + theirs) / 2 + regularization, rel=1e-4)
+    assert regularization > 0.01 and 0 <= found["accuracy"] <= 1
+    before = [model.get_weights() for model in (teacher, student)]
+    learner.fit(x, y, batch_size=3, epochs=2, verbose=0)
+    changed = [
+        [not np.array_equal(*pair) for pair in zip(model.get_weights(), old, strict=True)]
+        for model, old in zip((teacher, student), before, strict=True)
+    ]
+    assert not any(changed[0]) and sum(changed[1]) >= 6
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        ({"task": "image_classification"}, ["image_classification", "image_segmentation"]),
+        ({"info": {"classes": ["b", "a"], "range": [0, 255]}}, ["b, a", "a, b"]),
+        ({"info": {"classes": ["a", "b"], "range": [0, 65535]}}, ["range", "65535", "255"]),
+        ({"task_options": {"normalize": "image"}}, ["normalize=image", "--set"]),
+        ({"info": None}, ["no record"]),
+    ],
+)
+def test_teachers_that_do_not_fit_are_refused(change, parts):
+    task = tasks.get("image_segmentation")
+    info = {"classes": ["a", "b"], "range": [0, 255]}
+    record = {"task": task.name, "task_options": dict(task.options), "info": info}
+    sizes = {**task.options, "tile_height": 64}
+    assert distillation.objection({**record, "task_options": sizes}, record, task) is None
+    theirs = {key: found for key, found in {**record, **change}.items() if found is not None}
+    reason = distillation.objection(theirs, record, task)
+    for part in parts:
+        assert part in reason
+
+
+def test_teachers_of_other_shapes_are_refused():
+    assert distillation.mismatch(network(0), network(0)) is None
+    assert distillation.mismatch(network(0, size=None), network(0)) is None
+    assert "(4, 4, 3), and the student's (4, 4, 1)" in distillation.mismatch(
+        network(0, units=3), network(0)
+    )
+    assert "inputs" in distillation.mismatch(network(0, size=8), network(0))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from datasets import pipeline
+from datasets import pipeline, prepared
 from datasets.source import BadInput, Examples, Source
 
 
@@ -116,6 +116,90 @@ def test_folds_of_data_with_a_test_split_are_for_validation():
         prepare(source, fold=(2, 5))
 
 
+def numbered(prefix, first, count, pieces=1):
+    """Return names of examples that no other split has, several a file if so wished."""
+    files = range(first, first + count)
+    return [f"{prefix}-{i}#{j}" for i in files for j in range(pieces)]
+
+
+def held(splits):
+    """Return the number of each example's file, by split."""
+    return {split: arrays.take()[0][:, 0].astype(int).tolist() for split, arrays in splits.items()}
+
+
+@pytest.mark.parametrize("pieces", [1, 3])
+@pytest.mark.parametrize("brought", ["", "test", "validation", "validation test"])
+def test_parts_of_what_is_not_the_test_are_validated_once(brought, pieces):
+    items = {"train": numbered("a", 0, 40, pieces)}
+    items |= {s: numbered(s, 100 + len(s), 8, pieces) for s in brought.split()}
+    source, _ = make(items)
+    without, validated = held(prepare(source)[0]), []
+    rest = sorted(without["train"] + without["validation"])
+    for k in range(1, 6):
+        splits, _ = prepare(source, validate=(k, 5))
+        found = held(splits)
+        assert found["test"] == without["test"] and len(found["test"]) >= 6 * pieces
+        assert sorted(found["train"] + found["validation"]) == rest
+        assert not set(found["train"]) & set(found["validation"])  # a number is a file
+        assert abs(len(found["validation"]) - len(rest) / 5) < pieces
+        x, y = splits["train"].take()
+        np.testing.assert_array_equal(x[:, 0] % 4, y)
+        for split in ("train", "validation"):
+            assert np.ptp(np.bincount(splits[split].take()[1] % 4)) <= 3 * pieces
+        validated += found["validation"]
+    assert sorted(validated) == rest
+
+
+def test_parts_are_the_same_whenever_they_are_made():
+    source, _ = make({"train": names("a", 40), "validation": numbered("v", 50, 9)})
+    one, other = (held(prepare(source, validate=(2, 3))[0]) for _ in range(2))
+    assert one == other
+
+
+def test_joining_stored_splits_reads_no_more_than_is_taken(monkeypatch):
+    monkeypatch.setattr(pipeline, "IN_MEMORY", 100)
+    items = {"train": names("a", 50), "validation": numbered("v", 50, 30), "test": names("b", 9)}
+    source, _ = make(items)
+    splits, _ = prepare(source, validate=(1, 4))
+    x = splits["train"].x
+    assert all(isinstance(part, np.memmap) for part in x.parts)
+    assert (x.shape, len(x), x.dtype) == ((80, 3), 80, np.float32)
+    np.testing.assert_array_equal(x[[70, 3, 49, 50, 3]][:, 0], [70, 3, 49, 50, 3])
+    np.testing.assert_array_equal(x[48:52][:, 2], [48, 49, 50, 51])
+    taken, y = splits["train"].take([40, 2])
+    assert type(taken) is np.ndarray and taken.shape == (2, 3)
+    np.testing.assert_array_equal(taken[:, 0] % 4, y)
+
+
+def test_more_parts_than_files_are_refused():
+    source, _ = make({"train": numbered("a", 0, 4, 9), "test": names("b", 9)})
+    with pytest.raises(BadInput, match="4 files .* too few for 5.*Take fewer"):
+        prepare(source, validate=(1, 5))
+    assert len(prepare(source, validate=(4, 4))[0]["validation"]) == 9
+
+
+@pytest.mark.parametrize("brought", ["test", "validation", "validation test"])
+def test_data_without_a_training_split_lend_nothing_twice(brought):
+    source, _ = make({s: numbered(s, 100 * len(s), 20) for s in brought.split()})
+    found = held(prepare(source)[0])
+    assert all(found.values()) and set(found) == {"train", "validation", "test"}
+    everything = sum(found.values(), [])
+    assert len(everything) == len(set(everything)) == 20 * len(brought.split())
+
+
+def test_a_bootstrap_draws_as_many_examples_with_replacement():
+    source, _ = make({"train": names("a", 1000), "test": names("b", 9)})
+    train = prepare(source)[0]["train"]
+    one, same, other = (pipeline.bootstrap(train, seed) for seed in (5, 5, 6))
+    assert len(one) == len(train) and set(one.rows) <= set(train.rows)
+    np.testing.assert_array_equal(one.rows, same.rows)
+    assert not np.array_equal(one.rows, other.rows)
+    share = len(np.unique(one.rows)) / len(train)
+    assert share == pytest.approx(1 - np.exp(-1), abs=0.03)
+    x, y = one.take()
+    np.testing.assert_array_equal(x[:, 0] % 4, y)
+
+
 def test_large_arrays_stay_on_disk(monkeypatch):
     monkeypatch.setattr(pipeline, "IN_MEMORY", 100)
     source, _ = make({"train": names("a", 50), "test": names("b", 9)})
@@ -180,3 +264,24 @@ def test_batches_depend_on_seed_and_epoch_alone():
     test = pipeline.Batches(splits["test"], 4)
     assert [len(test[i][1]) for i in range(len(test))] == [4, 4, 1]
     np.testing.assert_array_equal(np.concatenate([test[i][0] for i in range(3)])[:, 0], range(9))
+
+
+def test_prepared_data_are_those_of_the_fingerprint(tmp_path, monkeypatch):
+    from zoo import tasks
+
+    task, rng = tasks.get("pointcloud_classification"), np.random.default_rng(0)
+    points, labels = rng.normal(size=(30, 20, 3)).astype(np.float32), np.arange(30) % 3
+    np.savez(tmp_path / "toy.npz", x_train=points, y_train=labels)
+    monkeypatch.setenv("TOYS", str(tmp_path))
+    data = prepared.prepare("$TOYS/toy.npz", task, "key", options={"points": 16}, fold=[2, 5])
+    assert data.options == {**task.options, "points": 16}
+    assert data.splits["train"].take([0])[0].shape == (1, 16, 3)
+    assert len(data.info["classes"]) == 3 and data.info["radius"] > 0
+    assert data.about["source"] == "$TOYS/toy.npz" and data.about["name"] == "toy"
+    assert data.about["sizes"] == {split: len(rows) for split, rows in data.splits.items()}
+    same = dict(options={"points": 16}, fold=[2, 5], fingerprint=data.about["fingerprint"])
+    again = prepared.prepare("$TOYS/toy.npz", task, "key", **same)
+    np.testing.assert_array_equal(again.splits["test"].rows, data.splits["test"].rows)
+    np.savez(tmp_path / "toy.npz", x_train=2 * points, y_train=labels)
+    with pytest.raises(BadInput, match=data.about["fingerprint"]):
+        prepared.prepare("$TOYS/toy.npz", task, "key", **same)

@@ -68,11 +68,11 @@ def finished(data):
     return out / "pointnet-shapes-1", printed
 
 
-def weights(folder):
+def weights(folder, name="model.keras"):
     """Return the weights of a run's model."""
     from zoo import saving
 
-    return saving.load(folder / "model.keras").get_weights()
+    return saving.load(folder / name).get_weights()
 
 
 def read(folder):
@@ -128,6 +128,9 @@ def wait_for_epochs(process, folder, count):
     raise AssertionError(f"no {count} epochs: {process.communicate()[1][-2000:]}")
 
 
+NEWER = ("validate", "bootstrap", "snapshots", "teacher", "temperature")
+
+
 @pytest.mark.parametrize("epochs", [1, 4])
 def test_killed_and_resumed_equals_uninterrupted(finished, data, epochs):
     whole, _ = finished
@@ -140,7 +143,11 @@ def test_killed_and_resumed_equals_uninterrupted(finished, data, epochs):
     wait_for_epochs(process, folder, epochs)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert read(folder)["status"] == "running"
+    record = read(folder)
+    assert record["status"] == "running"
+    for key in NEWER if epochs == 1 else ():  # a run from before these options goes on, too
+        del record["settings"][key]
+    (folder / "run.json").write_text(json.dumps(record))
     status, printed, errors = run("--resume", folder)
     assert status == 0, errors
     assert re.search(r"Going on after epoch [1-8] of 8", printed)
@@ -149,6 +156,112 @@ def test_killed_and_resumed_equals_uninterrupted(finished, data, epochs):
         np.testing.assert_array_equal(one, other)
     curves = [list(csv.DictReader(open(run / "history.csv"))) for run in (folder, whole)]
     assert curves[0] == curves[1]
+
+
+ENSEMBLE = ["--validate", "2/5", "--bootstrap", "--snapshots", "2"]
+
+
+@pytest.fixture(scope="module")
+def taught(finished, data):
+    """Train a student with all that makes members differ; return the run folder and the print."""
+    out, words = data.parent / "taught", ["--model", "pointnet", "--data", data, "--epochs", 8]
+    words += ["--seed", 4, *SMALL, *ENSEMBLE, "--teacher", finished[0], "--out", out]
+    status, printed, errors = run(*words)
+    assert status == 0, errors
+    return out / "pointnet-shapes-1", printed
+
+
+def test_validate_cuts_all_but_the_test_anew(taught, finished):
+    record = read(taught[0])
+    assert record["data"]["sizes"] == {"train": 64, "validation": 16, "test": 24}
+    assert record["settings"]["validate"] == [2, 5]
+    supports = [each["support"] for each in record["scores"]["validation"]["classes"].values()]
+    assert supports == [4, 4, 4, 4]
+    assert record["data"]["fingerprint"] == read(finished[0])["data"]["fingerprint"]
+
+
+def test_bootstrap_says_how_many_examples_are_distinct(taught, finished):
+    folder, printed = taught
+    found = read(folder)["bootstrap"]
+    assert found["drawn"] == 64 and 30 < found["distinct"] < 52
+    assert f"{found['distinct']} distinct examples of 64" in printed
+    assert read(folder)["settings"]["bootstrap"] and "bootstrap" not in read(finished[0])
+
+
+def test_snapshots_are_kept_at_the_ends_of_cycles(taught):
+    from zoo import saving
+
+    folder, printed = taught
+    rows = list(csv.DictReader(open(folder / "history.csv")))
+    falls = [0.5 * (1 + np.cos(np.pi * epoch / 4)) for epoch in (1, 2, 3, 0)]
+    rates = [float(row["learning_rate"]) for row in rows]  # with which the next epoch begins
+    np.testing.assert_allclose(rates, 0.001 * np.array(falls * 2), rtol=1e-4)
+    assert read(folder)["snapshots"] == ["snapshot-1.keras", "snapshot-2.keras"]
+    assert sorted(path.name for path in folder.glob("snap*")) == read(folder)["snapshots"]
+    paths = [folder / name for name in (*read(folder)["snapshots"], "model.keras")]
+    one, two, best = (saving.load(path).get_weights() for path in paths)
+    assert not all(map(np.array_equal, one, two))
+    assert all(map(np.array_equal, two, best)) == (read(folder)["best_epoch"] == 8)
+    assert saving.record(paths[0]) == saving.record(paths[2])
+    assert f"python -m ensembles average {folder}/snapshot-*.keras" in printed
+
+
+def test_a_teacher_stands_in_the_record_and_the_student_is_what_is_kept(taught, finished):
+    from zoo import saving
+
+    folder, printed = taught
+    teacher, record = read(folder)["teacher"], saving.record(folder / "model.keras")
+    assert teacher["source"] == str(finished[0]) and teacher["name"] == finished[0].name
+    assert teacher["sha256"] == read(finished[0])["sha256"] and record["teacher"] == teacher
+    assert read(folder)["settings"]["temperature"] == 3.0
+    assert finished[0].name in printed
+    assert [w.shape for w in weights(folder)] == [w.shape for w in weights(finished[0])]
+    header = (folder / "history.csv").read_text().splitlines()[0].split(",")
+    assert {"loss", "accuracy", "val_accuracy", "val_distillation_loss"} <= set(header)
+
+
+def test_a_killed_student_goes_on_as_if_nothing_had_happened(taught, finished, data):
+    out, words = data.parent / "killed-taught", ["--model", "pointnet", "--data", data]
+    words += ["--epochs", 8, "--seed", 4, *SMALL, *ENSEMBLE, "--teacher", finished[0], "--out", out]
+    process = subprocess.Popen(
+        command(*words), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    folder = out / "pointnet-shapes-1"
+    wait_for_epochs(process, folder, 4)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert read(folder)["status"] == "running"
+    first = (folder / "snapshot-1.keras").read_bytes()
+    status, printed, errors = run("--resume", folder)
+    assert status == 0, errors
+    assert re.search(r"Going on after epoch [4-8] of 8", printed)
+    assert (folder / "snapshot-1.keras").read_bytes() == first
+    for key in ("scores", "teacher", "bootstrap", "snapshots", "best_epoch"):
+        assert read(folder)[key] == read(taught[0])[key]
+    for name in ("model.keras", "snapshot-1.keras", "snapshot-2.keras"):
+        for one, other in zip(weights(folder, name), weights(taught[0], name), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_a_teacher_of_other_classes_is_refused(data, tmp_path):
+    words = ["--model", "pointnet", "--data", data, *SMALL, "--out", tmp_path / "runs"]
+    status, _, errors = run(*words, "--teacher", "pointnet_lidar_objects")
+    assert status == 2 and errors.startswith("train.py: pointnet_lidar_objects: ")
+    assert "pedestrian" in errors and ", ".join(CLASSES) in errors
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("steps", [1, 7, 41])  # of 41 a rounded quotient misses the first
+def test_cycles_of_the_rate_are_exact(steps, compiled):
+    import tensorflow as tf
+
+    from zoo import runs
+
+    rate = tf.function(runs.CosineCycles(0.01, steps), jit_compile=compiled)
+    found = [float(rate(tf.constant(t, tf.int64))) for t in range(3 * steps)]
+    wanted = [0.005 * (np.cos(np.pi * (t % steps) / steps) + 1) for t in range(3 * steps)]
+    np.testing.assert_allclose(found, wanted, atol=1e-8)
 
 
 def test_ctrl_c_leaves_a_usable_model(data):
@@ -353,6 +466,13 @@ def fastest(*words):
         (["--model", "pointnet", "--loss", "dice"], ["--loss", "'dice'", "cross_entropy"]),
         (["--model", "pointnet", "--fold", "6/5"], ["--fold", "'6/5'", "1/5"]),
         (["--model", "pointnet", "--init", "nothing.keras"], ["--init", "nothing.keras"]),
+        (["--model", "pointnet", "--validate", "0/5"], ["--validate", "'0/5'", "1/5"]),
+        (["--model", "unet", "--fold", "1/5", "--validate", "1/5"], ["--validate", "--fold"]),
+        (["--model", "pointnet", "--snapshots", "1"], ["--snapshots", "1 is not above 1"]),
+        (["--model", "unet", "--epochs", "20", "--snapshots", "3"], ["20", "--epochs 18 or", "21"]),
+        (["--model", "unet", "--epochs", "2", "--snapshots", "3"], ["2 epochs", ": --epochs 3\n"]),
+        (["--model", "pointnet", "--teacher", "nothing.keras"], ["--teacher", "nothing.keras"]),
+        (["--model", "pointnet", "--temperature", "2"], ["--temperature", "--teacher"]),
         (["--model", "pointnet", "--data", "no/such/folder"], ["no/such/folder"]),
         (["--resume", "no/such/run"], ["no/such/run", "run.json"]),
         ([], ["--model", "pointnet"]),

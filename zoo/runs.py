@@ -13,6 +13,7 @@ import time
 
 import keras
 import numpy as np
+from keras import ops
 
 from zoo import layers, saving
 
@@ -96,20 +97,22 @@ class Recorder(keras.callbacks.Callback):
         best: the logged value that picks the best epoch, and "max" or "min".
         seed: an integer.
         batches: the training batches, told which epoch it is.
+        cycle: after how many epochs, again and again, the model is kept as a snapshot; 0: never.
     """
 
-    def __init__(self, folder, record, best, seed, batches):
+    def __init__(self, folder, record, best, seed, batches, cycle=0):
         super().__init__()
         self.folder, self.record, self.seed, self.batches = folder, record, seed, batches
+        self.cycle = cycle
         self.monitor, mode = best
         self.sign = 1 if mode == "max" else -1
         self.history = {}
 
     def restore(self, model):
-        """Set model and optimizer to where the run stopped; return how many epochs are done."""
+        """Set a compiled model to where the run stopped; return how many epochs are done."""
         if not self.state.exists():
             return 0
-        model.optimizer.build(model.trainable_variables)
+        model.optimizer.build(student(model).trainable_variables)
         with np.load(self.state) as state:
             self.history = json.loads(str(state["history"]))
             for i, variable in enumerate(self._variables(model)):
@@ -133,10 +136,16 @@ class Recorder(keras.callbacks.Callback):
         values = [self.sign * value for value in self.history.get(self.monitor, ())]
         return len(values) - int(np.argmax(values[::-1])) if values else 0
 
+    @property
+    def snapshots(self):
+        """Names of the files of the snapshots, one for each cycle that is done."""
+        count = self.epochs // self.cycle if self.cycle else 0
+        return [f"snapshot-{i}.keras" for i in range(1, count + 1)]
+
     def on_epoch_begin(self, epoch, logs=None):
         """Draw what this epoch draws, whatever was drawn before."""
         self.batches.start(epoch)
-        layers.reseed(self.model, (self.seed, epoch))
+        layers.reseed(student(self.model), (self.seed, epoch))
 
     def on_epoch_end(self, epoch, logs=None):
         """Keep the epoch, if its numbers are numbers."""
@@ -146,12 +155,14 @@ class Recorder(keras.callbacks.Callback):
         for name, value in logs.items():
             self.history.setdefault(name, []).append(float(value))
         if self.best_epoch == self.epochs:
-            saving.save(self.model, self.folder / "model.keras", self.record)
+            saving.save(student(self.model), self.folder / "model.keras", self.record)
+        if self.cycle and self.epochs % self.cycle == 0:  # before the state says that it is done
+            saving.save(student(self.model), self.folder / self.snapshots[-1], self.record)
         self._write_state()
         self._write_history()
 
     def _variables(self, model):
-        return [*model.variables, *model.optimizer.variables]
+        return [*student(model).variables, *model.optimizer.variables]
 
     def _write_history(self):
         half = self.folder / ".history.csv.half"
@@ -166,6 +177,36 @@ class Recorder(keras.callbacks.Callback):
         arrays = {f"v{i}": np.asarray(v) for i, v in enumerate(self._variables(self.model))}
         np.savez(half, history=json.dumps(self.history), **arrays)
         os.replace(half, self.state)
+
+
+def student(model):
+    """Return the model that learns: what a distiller teaches, or the model itself."""
+    return getattr(model, "student", model)
+
+
+class CosineCycles(keras.optimizers.schedules.LearningRateSchedule):
+    """Falls from a rate to 0 by half a cosine, and starts again, after every so many steps.
+
+    Huang et al. 2017, https://arxiv.org/abs/1704.00109, Eq. 2. Keras' CosineDecayRestarts, once
+    compiled, misses the first step of some cycles: it finds it by a quotient that is rounded.
+
+    Args:
+        rate: at the first step of every cycle.
+        steps: of a cycle.
+    """
+
+    def __init__(self, rate, steps):
+        super().__init__()
+        self.rate, self.steps = rate, steps
+
+    def __call__(self, step):
+        """Return the rate of a step, an integer from 0."""
+        place = ops.cast(ops.mod(step, self.steps), "float32")
+        return self.rate / 2 * (1 + ops.cos(math.pi / self.steps * place))
+
+    def get_config(self):
+        """Return the arguments."""
+        return {"rate": self.rate, "steps": self.steps}
 
 
 def tensorboard(folder):
