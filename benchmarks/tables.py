@@ -110,6 +110,8 @@ def results():
     groups = {}
     for path in sorted(RESULTS.glob("*/run.json")):
         run = json.loads(path.read_text())
+        if "rows" in run:
+            continue  # an ensemble's
         command = re.sub(r" --(seed|out) \S+", "", run["settings"]["command"])
         command = re.sub(r"--fold \d+/", "--fold K/", command)
         groups.setdefault(command, []).append(run)
@@ -150,7 +152,81 @@ def summary(key, values, several):
     return text
 
 
-PARTS = {"models": models, "presets": presets, "results": results, "speed": speed}
+def ensembles():
+    """Return the tables of ensembles: members and combinations, means over sets of members."""
+    found = {}  # data, then name of a row, then set of members: the row
+    for path in sorted(RESULTS.glob("*/run.json")):
+        run = json.loads(path.read_text())
+        if "rows" not in run:
+            continue
+        names = dict(zip((one["name"] for one in run["members"]), labels(run), strict=True))
+        whole = " ".join(member["sha256"] for member in run["members"])
+        for row in run["rows"]:
+            label = names.get(row["name"], f"**{row['name']}**")
+            if row["name"] == run["model"] and "meta" in run["found"]:
+                label = f"**{row['name']}, {run['found']['meta']}**"
+            rows = found.setdefault(run["data"]["name"], {}).setdefault(label, {})
+            rows[whole] = row
+    return "\n\n".join(ensemble_table(name, rows) for name, rows in found.items())
+
+
+def labels(run):
+    """Name members by what their commands have of their own, but for the seed."""
+    words = [re.sub(r"--seed \S+", "", one["command"]).split() for one in run["members"]]
+    shared = set(words[0]).intersection(*words[1:])
+    return [" ".join(word for word in each if word not in shared) for each in words]
+
+
+def ensemble_table(name, found):
+    """Return the table of one data set."""
+    first = next(iter(next(iter(found.values())).values()))
+    key = next(iter(first["scores"]))
+    count = max(len(rows) for rows in found.values())
+    rows = []
+    for label, sets in found.items():
+        values = {
+            key: [row["scores"][key] for row in sets.values()],
+            "nll": [row["nll"] for row in sets.values()],
+            "ece": [row["ece"] for row in sets.values()],
+        }
+        cells = [f"{statistics.mean(each):.4f}" for each in values.values()]
+        if len(sets) > 1:
+            cells[0] += f" ± {statistics.stdev(values[key]):.4f}"
+        rows.append((label, *cells))
+    head = (f"{name}, {count} sets of members", f"test {key}", "log-loss", "calibration error")
+    return table(head, rows)
+
+
+def stacking():
+    """Return what stacking by kept outputs costs beside training the whole graph."""
+    path = RESULTS / "benchmark_stacking.json"
+    if not path.exists():
+        return ""
+    record = json.loads(path.read_text())
+    seconds = {
+        way: statistics.median(run["seconds"] for run in runs)
+        for way, runs in record["rounds"].items()
+    }
+    inference = record["inference"]
+    return (
+        f"Stacking {record['members']} U-Nets of width {record['width']} for {record['epochs']} "
+        f"epochs on {record['images']} images of {record['size']}²: {seconds['naive']:.0f} s with "
+        f"the members in the graph, {seconds['ours']:.0f} s from kept outputs, all included: "
+        f"{record['ratio']:.1f} x; the last losses differ by {record['loss_difference']:.1e}. The "
+        f"joined model takes {inference['keras']['ratio']:.2f} x the time of its members one after "
+        f"the other, as one ONNX file {inference['onnx']['ratio']:.2f} x. `{record['command']}` "
+        f"on {record['machine']}."
+    )
+
+
+PARTS = {
+    "models": models,
+    "presets": presets,
+    "results": results,
+    "ensembles": ensembles,
+    "speed": speed,
+    "stacking": stacking,
+}
 
 
 def table(head, rows):

@@ -2,7 +2,6 @@
 
 import keras
 import numpy as np
-from conftest import CLASSES
 
 SIZE = 32
 
@@ -34,7 +33,7 @@ def mapper(name="unet", size=None, channels=1, units=1, seed=0, ending=None, **m
     return ended(entry, keras.layers.Conv2D(units, 1, activation=ending, name="logits")(x), name)
 
 
-def classifier(name="net", units=len(CLASSES), seed=0, ending=None, size=SIZE):
+def classifier(name="net", units=4, seed=0, ending=None, size=SIZE):
     """Build a small network from images to classes."""
     keras.utils.set_random_seed(seed)
     x = entry = keras.Input((size, size, 3), name="image")

@@ -225,6 +225,51 @@ def test_a_meta_learner_of_ones_own_comes_from_a_file(at, tmp_path, capsys):
     assert "has no function worst" in capsys.readouterr().err
 
 
+def test_folds_are_trained_once_and_stacked_on_what_each_says_of_its_own(
+    workshop, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setenv("ZOO_CACHE", str(workshop / "cache"))
+    monkeypatch.chdir(ROOT)
+    small = f"--epochs 1 --batch-size 4 --learning-rate 0.01 {SMALL}".split()
+    words = ["folds", "--model", "unet", "--loss", "dice", "--loss", "bce", "--folds", "2"]
+    words += ["--data", str(workshop / "squares"), "--out", str(tmp_path / "runs")]
+    assert ensembles([*words, *small]) == 0
+    folder = made(capsys)
+    run = json.loads((folder / "run.json").read_text())
+    assert run["fitted"] == "out-of-fold"
+    assert len(run["members"]) == 4
+    members = sorted((tmp_path / "runs").glob("unet-*"))
+    assert len(members) == 4
+    cuts = [json.loads((one / "run.json").read_text())["settings"] for one in members]
+    assert sorted((cut["task_options"]["loss"], *cut["validate"]) for cut in cuts) == [
+        ("bce", 1, 2), ("bce", 2, 2), ("dice", 1, 2), ("dice", 2, 2),
+    ]  # fmt: skip
+    first = zoo.load(folder).get_weights()
+    torn = json.loads((members[0] / "run.json").read_text())  # as if it had been killed
+    (members[0] / "run.json").write_text(json.dumps({**torn, "status": "running"}))
+    assert ensembles([*words, *small]) == 0
+    assert len(list((tmp_path / "runs").glob("unet-*"))) == 4
+    for one, other in zip(first, zoo.load(made(capsys)).get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_student_learns_from_an_ensemble(at, workshop, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(ROOT)
+    out = ["--out", str(tmp_path / "runs")]
+    assert ensembles(["average", *at, *out]) == 0
+    teacher = made(capsys)
+    small = f"--epochs 1 --batch-size 4 --learning-rate 0.01 {SMALL}".split()
+    assert ensembles(["distill", str(teacher), "--model", "unet", *out, *small]) == 0
+    text = capsys.readouterr().out
+    student = pathlib.Path(text.split("Student: ")[1].strip())
+    rows = json.loads((student / "distilled" / "report.json").read_text())["rows"]
+    assert [row["kind"] for row in rows] == ["ensemble", "student"]
+    assert rows[1]["parameters"] < rows[0]["parameters"]
+    known = json.loads((student / "run.json").read_text())
+    assert rows[1]["scores"]["dice"] == pytest.approx(known["scores"]["test"]["dice"], abs=1e-5)
+    assert (student / "distilled" / "report.html").is_file()
+
+
 LEGACY = """
 import sys, numpy as np, tf_keras as keras
 x, y = np.load(sys.argv[1])["x"], np.load(sys.argv[1])["y"]
