@@ -15,18 +15,27 @@ MOST = 2**20  # labels that a temperature is fitted to; of more, so many are dra
 def temperature(outputs, y):
     """Return the number that logits are divided by to make the labels the most likely.
 
+    Of more than 2**20 labels, so many are drawn, always the same.
+
     Args:
         outputs: logits (n, ..., K).
         y: labels (n, ...), -1 is void.
 
     Returns:
         A number between exp(-3) and exp(3), above 1 if the model is too sure.
+
+    Raises:
+        ValueError: if all labels are void.
     """
-    counted = np.asarray(y) >= 0
-    logits, y = np.asarray(outputs)[counted].astype(np.float64), np.asarray(y)[counted]
-    if len(y) > MOST:
-        some = np.random.default_rng(0).choice(len(y), MOST, replace=False)
-        logits, y = logits[some], y[some]
+    y = np.ravel(y)
+    counted = np.flatnonzero(y >= 0)
+    if not len(counted):
+        raise ValueError("there is no label to fit a temperature to: all are void")
+    if len(counted) > MOST:
+        counted = np.random.default_rng(0).choice(counted, MOST, replace=False)
+        counted.sort()  # a file is read in order
+    logits = outputs.reshape(-1, outputs.shape[-1])[counted].astype(np.float64)
+    y = y[counted]
 
     def loss(logarithm):
         p = chances.probabilities(logits / np.exp(logarithm))

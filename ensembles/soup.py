@@ -19,18 +19,28 @@ def uniform(weights, names=None):
         A list of arrays; integers, which are states and counts, are the first member's.
 
     Raises:
-        ValueError: if two members' weights differ in number or shape.
+        ValueError: if two members' weights differ in number or shape; it names both, and where.
     """
     names = names or [f"member {i}" for i in range(1, len(weights) + 1)]
     shapes = [[np.shape(array) for array in one] for one in weights]
     for name, other in zip(names[1:], shapes[1:], strict=True):
         if other != shapes[0]:
             raise ValueError(
-                f"{names[0]} and {name} make no soup: their weights differ in number or shape. "
+                f"{names[0]} and {name} make no soup: {difference(shapes[0], other)}. "
                 "Take members of one architecture and the same options, or use average"
             )
     columns = zip(*weights, strict=True)
     return [mean(column) for column in columns]
+
+
+def difference(shapes, others):
+    """Say how two lists of shapes differ."""
+    if len(shapes) != len(others):
+        return f"one has {len(shapes)} arrays of weights, the other {len(others)}"
+    pairs = enumerate(zip(shapes, others, strict=True), start=1)
+    unlike = [f"{i} is {a} and {b}" for i, (a, b) in pairs if a != b]
+    more = f", and {len(unlike) - 3} more differ" if len(unlike) > 3 else ""
+    return f"of their arrays of weights, {', '.join(unlike[:3])}{more}"
 
 
 def mean(arrays):

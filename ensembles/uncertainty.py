@@ -9,7 +9,7 @@ cures).
 import numpy as np
 
 from ensembles import chances
-from zoo import plots
+from zoo import losses, plots
 
 SHOWN = 4  # images on a page
 
@@ -28,21 +28,27 @@ def uncertainty(outputs):
     Returns:
         {"entropy": of the mean, "mutual_information": ...}, arrays (n, ...), nats.
     """
-    mean, each = 0.0, 0.0
-    for one in outputs:
-        p = chances.probabilities(one)
-        mean, each = mean + p / len(outputs), each + entropy(p) / len(outputs)
-    total = entropy(mean)
-    return {"entropy": total, "mutual_information": np.maximum(total - each, 0.0)}
+    total, disagreement = [], []
+    for parts in chances.blocks(*outputs):
+        mean, each = 0.0, 0.0
+        for part in parts:
+            p = chances.probabilities(part)
+            mean, each = mean + p / len(outputs), each + entropy(p) / len(outputs)
+        total.append(entropy(mean))
+        disagreement.append(np.maximum(total[-1] - each, 0))  # it is never below but by rounding
+    return {
+        "entropy": np.concatenate(total),
+        "mutual_information": np.concatenate(disagreement),
+    }
 
 
 def picture(x, y, outputs, info):
     """Draw where an ensemble is unsure.
 
     Args:
-        x: images (n, H, W, C) if the task labels pixels; else anything.
+        x: images (n, H, W, C), 0 to 1, if the task labels pixels; else anything.
         y: labels (n, ...).
-        outputs: list of M arrays of logits (n, ..., K).
+        outputs: list of M arrays of logits (n, ..., K); of images, the middle may be labelled.
         info: of the task, with its classes.
 
     Returns:
@@ -51,6 +57,7 @@ def picture(x, y, outputs, info):
     found = uncertainty(outputs)
     mean = np.mean([chances.probabilities(one) for one in outputs], axis=0)
     if outputs[0].ndim == 4:
+        x, y = (np.asarray(losses.middle(one, outputs[0])) for one in (x, y))
         return maps(x, y, mean.argmax(axis=-1), found, info)
     valid = np.asarray(y) >= 0
     right = mean.argmax(axis=-1)[valid] == np.asarray(y)[valid]
@@ -63,11 +70,16 @@ TITLES = {"entropy": "entropy", "mutual_information": "disagreement"}
 def maps(x, y, labels, found, info):
     """Draw truth, prediction, entropy and mutual information of the least sure images."""
     from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
 
     order = np.argsort(-found["entropy"].mean(axis=(1, 2)))[:SHOWN]
     colours = plots.palette(len(info["classes"]))
     shown = [name != "background" for name in info["classes"]]
-    figure = Figure(figsize=(10.5, 2.6 * len(order) + 0.3), layout="constrained")
+    height = 2.35 * x.shape[1] / x.shape[2] + 0.05
+    legend = [Patch(color=colours[k], label=info["classes"][k]) for k in np.flatnonzero(shown)]
+    named = len(legend) > 1
+    figure = Figure(figsize=(10.5, height * len(order) + 0.3 + 0.4 * named))
+    figure.set_layout_engine("constrained", w_pad=0.03, h_pad=0.03)
     axes = figure.subplots(len(order), 4, squeeze=False)
     highest = max(float(found["entropy"][order].max()), 1e-6)
     for row, i in zip(axes, order, strict=True):
@@ -80,6 +92,8 @@ def maps(x, y, labels, found, info):
     for ax in axes.flat:
         ax.set_axis_off()
     figure.colorbar(map_, ax=axes[:, 2:], label="nats", shrink=0.9 if len(order) < 2 else 0.5)
+    if named:
+        figure.legend(handles=legend, loc="outside lower center", ncols=6, frameon=False)
     return figure
 
 
