@@ -105,12 +105,11 @@ def pictures(assembly, logits, after):
     """Draw examples, the reliability of the best member and of the ensemble, and the doubt."""
     x, _ = assembly.data.splits["test"].take(slice(0, EXAMPLES))
     y, said = assembly.labels("test"), assembly.outputs("test")
-    p = [chances.probabilities(one) for one in said]
-    likely = [chances.negative_log_likelihood(one, y) for one in p]
-    best = int(np.argmin(likely))
+    likely = [chances.negative_log_likelihood(chances.probabilities(one), y) for one in said]
+    best = chances.probabilities(said[int(np.argmin(likely))])
     drawn = assembly.common.task.plot(x, y[: len(x)], logits[: len(x)], assembly.common.info)
     drawn = {"examples": drawn["examples"]} if "examples" in drawn else {}
-    drawn["reliability"] = calibration.reliability_diagram(chances.calibration(p[best], y), after)
+    drawn["reliability"] = calibration.reliability_diagram(chances.calibration(best, y), after)
     if len(said) > 1:
         some = [np.asarray(one[:EXAMPLES] if one.ndim > 2 else one) for one in said]
         shown = x if said[0].ndim > 2 else None

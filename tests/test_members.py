@@ -1,5 +1,9 @@
 """Members: what is opened, what is refused, and what they become inside an ensemble."""
 
+import pathlib
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +13,7 @@ import ensembles
 from ensembles import cache, combine, members
 from zoo import export, joined, saving
 
+ROOT = pathlib.Path(__file__).parent.parent
 SIGMOID, SOFTMAX = keras.activations.sigmoid, keras.activations.softmax
 
 
@@ -251,6 +256,38 @@ def test_an_interrupted_prediction_leaves_nothing_that_would_be_taken_for_whole(
         cache.outputs(opened, common, Breaks(x, y), folder=tmp_path, key="toy", batch_size=4)
     found = cache.outputs(opened, common, cache.Examples(x, y), folder=tmp_path, key="toy")
     np.testing.assert_allclose(found[0], saving.load(two[0]).predict(x, verbose=0), atol=1e-6)
+
+
+PEAK = """
+import resource, sys
+import keras, numpy as np
+from ensembles import cache, members
+
+paths = sys.argv[2:]
+opened = members.open(paths[:1] * 2)  # what importing and tracing cost is not counted
+common, x = members.check(opened), np.zeros((8, 16, 16, 1), np.float32)
+data = cache.Examples(x, x[..., 0])
+cache.outputs(opened, common, data, folder=sys.argv[1], key="warm")
+start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+opened = members.open(paths)
+cache.outputs(opened, common, data, folder=sys.argv[1], key="toy")
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start)
+"""
+
+
+def test_memory_does_not_grow_with_the_number_of_members(tmp_path):
+    paths = []
+    for seed in range(10):
+        keras.utils.set_random_seed(seed)
+        x = entry = keras.Input((None, None, 1))
+        x = keras.layers.Conv2D(512, 3, padding="same")(x)
+        x = keras.layers.Conv2D(1024, 3, padding="same")(x)  # 19 MB of weights
+        model = keras.Model(entry, keras.layers.Conv2D(1, 1)(x))
+        paths.append(saved(tmp_path, model, f"large_{seed}"))
+    words = [sys.executable, "-c", PEAK, str(tmp_path), *map(str, paths)]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.split()[-1]) / 1024 < 3 * 19  # MiB; all of them would be 190
 
 
 def test_chained_examples_are_one_after_the_other():
