@@ -1,6 +1,6 @@
 """Stacking by kept outputs beside training the whole graph, and joined inference beside its parts.
 
-    python -m benchmarks.stacking --rounds 3 --out benchmarks/results/benchmark_stacking.json
+    python -m benchmarks.stacking --rounds 1 --out benchmarks/results/benchmark_stacking.json
 
 Five U-Nets and the convolutional meta-learner. The naive way puts the frozen members into one graph
 and fits that; ours predicts once, loading each member's file, and fits the meta-learner to what was
@@ -27,7 +27,7 @@ def main(arguments=None):
     """Run the command."""
     parser = argparse.ArgumentParser("benchmarks.stacking", description=__doc__.split("\n")[0])
     add = parser.add_argument
-    add("--width", type=float, default=1.0, help="of the U-Nets, on the paper's channels (1.0)")
+    add("--width", type=float, default=0.5, help="of the U-Nets, on the paper's channels (0.5)")
     add("--size", type=int, default=128, help="height and width of the images (128)")
     add("--images", type=int, default=24, help="that the meta-learner is fitted to (24)")
     add("--epochs", type=int, default=20, help="of the meta-learner (20)")
@@ -126,7 +126,7 @@ def stack(way, paths, size, images, epochs):
     return {"seconds": round(time.perf_counter() - began, 2), "loss": history["loss"][-1]}
 
 
-def inference(paths, size, folder, onnx, repeats=7):
+def inference(paths, size, folder, onnx, repeats=5):
     """Time the joined model and its members alone, in turn; return medians and their ratio."""
     terminal.import_keras()
     from ensembles import combine, members

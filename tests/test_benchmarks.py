@@ -5,7 +5,7 @@ import types
 import numpy as np
 import pytest
 
-from benchmarks import contest, pointnet, tables, unet
+from benchmarks import contest, pointnet, stacking, tables, unet
 
 CLOUDS = (4, 32, 0.125)  # clouds, points, width
 IMAGES = (2, 32, 0.0625)  # images, height and width, width
@@ -197,3 +197,39 @@ def test_speed_holds_the_tables_whose_records_there_are(tmp_path, monkeypatch):
         json.dumps({"command": "", "machine": "", "settings": []})
     )
     assert tables.speed() == f"{alone}\n\n{tables.speed_unet()}"
+
+
+def test_both_ways_of_stacking_end_with_the_same_loss(tmp_path):
+    paths = stacking.make(tmp_path, 0.0625)
+    assert len(paths) == stacking.COUNT
+    naive, ours = (stacking.stack(way, paths, 32, 12, 2) for way in ("naive", "ours"))
+    assert naive["loss"] == pytest.approx(ours["loss"], abs=1e-3)
+    assert naive["seconds"] > 0 < ours["seconds"]
+    speeds = stacking.inference(paths, 32, tmp_path, onnx=False, repeats=1)
+    assert speeds["ratio"] == pytest.approx(speeds["joined"] / speeds["members"], rel=0.05)
+
+
+def test_ensembles_of_several_sets_become_one_table(tmp_path, monkeypatch):
+    for number, dice in enumerate([0.90, 0.92], 1):
+        rows = [
+            {"name": "unet-1", "scores": {"dice": dice - 0.02}, "nll": 0.1, "ece": 0.02},
+            {"name": "unet-2", "scores": {"dice": dice - 0.01}, "nll": 0.1, "ece": 0.02},
+            {"name": "stack", "scores": {"dice": dice}, "nll": 0.05, "ece": 0.01},
+        ]
+        members = [
+            {
+                "name": f"unet-{i}",
+                "sha256": f"{number}{i}",
+                "command": f"python train.py --model unet --loss {loss} --seed {number}",
+            }
+            for i, loss in enumerate(["bce", "dice"], 1)
+        ]
+        run = {"rows": rows, "members": members, "model": "stack", "found": {"meta": "conv"}}
+        folder = tmp_path / f"ensemble_{number}"
+        folder.mkdir()
+        (folder / "run.json").write_text(json.dumps({**run, "data": {"name": "toy"}}))
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    text = tables.ensembles()
+    assert "| toy, 2 sets of members | test dice | log-loss | calibration error |" in text
+    assert "| bce | 0.8900 ± 0.0141 | 0.1000 | 0.0200 |" in text
+    assert "| **stack, conv** | 0.9100 ± 0.0141 | 0.0500 | 0.0100 |" in text

@@ -116,6 +116,38 @@ def test_stacking_learns_which_member_is_right(tmp_path):
     assert right(ensembles.vote(paths)) < 0.1
 
 
+def test_independent_errors_gain_what_theory_says():
+    """Members x = ±1 + noise: the mean is right Φ(M / √Σσ²) of the time, the best weights Φ(√Σσ⁻²).
+
+    The best weights are those of inverse variances, which logistic regression, the linear
+    meta-learner's cross-entropy, arrives at.
+    """
+    from scipy.stats import norm
+
+    from zoo import tasks
+
+    sigma, rng = np.array([1.0, 2.0, 3.0]), np.random.default_rng(0)
+    task = tasks.get("image_classification")
+    common = members.Common(task, dict(task.options), {"classes": ["a", "b"]}, (8, 8, 1), 2)
+
+    def draw(count):
+        y = rng.integers(2, size=count)
+        x = 2.0 * y - 1 + sigma[:, None] * rng.normal(size=(3, count))
+        return [np.stack([0 * one, one], axis=-1).astype(np.float32) for one in x], y
+
+    (outputs, y), (unseen, truth) = draw(20_000), draw(100_000)
+    head = stacking.meta_learner("linear", [(2,)] * 3, common)
+    settings = dict(epochs=4, batch_size=64, learning_rate=0.01, verbose=0)
+    stacking.fit(head, combine.taker(outputs, y), len(y), common, **settings)
+
+    def right(head):
+        return np.mean(combine.apply(head, unseen, batch_size=10_000).argmax(axis=-1) == truth)
+
+    mean = combine.mixture([(2,)] * 3, of="logits")
+    np.testing.assert_allclose(right(mean), norm.cdf(3 / np.sqrt(np.sum(sigma**2))), atol=0.005)
+    np.testing.assert_allclose(right(head), norm.cdf(np.sqrt(np.sum(sigma**-2.0))), atol=0.005)
+
+
 def test_a_builder_of_ones_own_and_a_wrong_one(paths):
     x, y = images(12)
 
