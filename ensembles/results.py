@@ -106,10 +106,12 @@ def pictures(assembly, logits, after):
     x, _ = assembly.data.splits["test"].take(slice(0, EXAMPLES))
     y, said = assembly.labels("test"), assembly.outputs("test")
     likely = [chances.negative_log_likelihood(chances.probabilities(one), y) for one in said]
-    best = chances.probabilities(said[int(np.argmin(likely))])
+    likeliest = int(np.argmin(likely))
+    best = chances.probabilities(said[likeliest])
     drawn = assembly.common.task.plot(x, y[: len(x)], logits[: len(x)], assembly.common.info)
     drawn = {"examples": drawn["examples"]} if "examples" in drawn else {}
-    drawn["reliability"] = calibration.reliability_diagram(chances.calibration(best, y), after)
+    before, names = chances.calibration(best, y), (assembly.members[likeliest].name, "combined")
+    drawn["reliability"] = calibration.reliability_diagram(before, after, names)
     if len(said) > 1:
         some = [np.asarray(one[:EXAMPLES] if one.ndim > 2 else one) for one in said]
         shown = x if said[0].ndim > 2 else None
