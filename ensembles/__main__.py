@@ -151,6 +151,7 @@ def run_combine(args):
 
     fitted = args.command in methods.FITTED
     work.permit(fitted, args.allow_leakage)
+    warn(work)
     head, facts, weights = methods.METHODS[args.command](work, args)
     run = results.started(work, args, facts, fitted)
     models = [member.load(work.common) for member in work.members]
@@ -166,6 +167,12 @@ def run_combine(args):
     return told(run, results.finish(work, args, run, model, logits, weights, extra))
 
 
+def warn(work):
+    """Print what the report will warn of, before the work begins."""
+    for text in work.warnings:
+        print(f"ensembles: warning: {text}", file=sys.stderr)
+
+
 def told(run, text):
     """Print the table of a finished command and where everything is; return the exit status."""
     print(f"\n{text}\n\nRun folder: {run.folder}  (report.html shows it with pictures)")
@@ -178,6 +185,7 @@ def run_evaluate(args):
     work = gather(args)
     from ensembles import combine, results
 
+    warn(work)
     run = results.started(work, args, {"tta": args.tta}, False)
     logits = work.apply(combine.mixture(work.shapes), "test")
     print(f"\n{results.compared(work, args, run, logits)}\n\nRun folder: {run.folder}")
@@ -190,6 +198,7 @@ def run_soup(args):
     from ensembles import methods, results
 
     work.permit(args.recipe == "greedy", args.allow_leakage)
+    warn(work)
     model, facts = methods.soup(work, args)
     first = work.members[0].record
     run = results.started(work, args, facts, args.recipe == "greedy", first)

@@ -14,7 +14,7 @@ import zipfile
 
 import keras
 
-from zoo import index, joined, safety
+from zoo import index, joined, legacy, safety
 from zoo.presets import sha256
 
 __all__ = ["load", "record", "save", "sha256"]
@@ -90,10 +90,12 @@ def load(path):
         raise trouble(
             path, f"{reason}: refused", "Rebuild the model from its source and load its weights"
         )
+    objects = legacy.readers() if path.suffix.lower() in HDF5 and of_keras_2(path) else None
     try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        model = keras.saving.load_model(path, objects, compile=False, safe_mode=True)
     except Exception as error:  # whatever a damaged file makes of Keras
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = str(error).strip().rpartition("Exception encountered: ")[2]
+        first = (reason or type(error).__name__).splitlines()[0]
         remedy = "Save it as .keras" if path.suffix.lower() in HDF5 else "Save it again"
         why = f"Keras {keras.__version__} cannot load it ({first[:300]})"
         raise trouble(path, why, remedy) from error
@@ -165,6 +167,14 @@ def hdf5_configuration(path):
             path, "it holds weights and no model", "Save the whole model, with model.save"
         )
     return parse(path, text)
+
+
+def of_keras_2(path):
+    """Return whether an HDF5 file was written before Keras 3, which also writes such files."""
+    import h5py
+
+    with h5py.File(path) as file:
+        return str(file.attrs.get("keras_version", "2")) < "3"
 
 
 def parse(path, text):
