@@ -185,13 +185,18 @@ def _source(tfds, builder):
 
 
 def _classes(tfds, features):
-    """Return the names of the class feature: "label" or "labels", else the first there is."""
+    """Return the names of the class feature: "label" or "labels", else the first there is.
+
+    It may be inside of another one, as the label of each of an image's objects.
+    """
     fields = dict(features) if isinstance(features, tfds.features.FeaturesDict) else {}
     ordered = [fields[key] for key in ("label", "labels") if key in fields] + list(fields.values())
     for feature in ordered:
         feature = getattr(feature, "feature", feature)  # what a Sequence is made of
         if isinstance(feature, (tfds.features.ClassLabel, tfds.features.LabeledImage)):
             return tuple(feature.names or ())
+        if inner := _classes(tfds, feature):
+            return inner
     return ()
 
 

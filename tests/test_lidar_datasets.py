@@ -240,7 +240,7 @@ def test_builder_folders_are_laid_out_as_tfds_expects(name):
     metadata = dataset_metadata.load(folder)
     known = dataset_metadata.valid_tags()
     assert metadata.tags and set(metadata.tags) <= set(known)
-    licence = "CC0-1.0" if name == "dsb2018" else "Apache-2.0"
+    licence = {"bccd": "MIT", "dsb2018": "CC0-1.0"}.get(name, "Apache-2.0")
     assert f"Licence: {licence}" in metadata.description and "@" in metadata.citation
 
 
@@ -328,7 +328,7 @@ def test_unknown_and_unpreparable_data_sets_are_named(monkeypatch, tmp_path):
 def test_names_and_modules_import_nothing_heavy():
     code = (
         "import sys; from datasets import builders; from datasets.lidar import objects, street;"
-        "assert builders.ours() == ('dsb2018', 'lidar_objects', 'lidar_scenes');"
+        "assert builders.ours() == ('bccd', 'dsb2018', 'lidar_objects', 'lidar_scenes');"
         "assert builders.known('cifar10') and not builders.known('cifar11');"
         "heavy = {'tensorflow', 'tensorflow_datasets', 'open3d', 'keras'} & set(sys.modules);"
         "assert not heavy, heavy"

@@ -9,11 +9,14 @@ from datasets.readers import (
     arrays,
     class_folders,
     clouds,
+    coco,
     image_masks,
     images,
     kitti,
     scans,
     semantic_kitti,
+    voc,
+    yolo_labels,
 )
 from datasets.source import BadInput, Source
 
@@ -93,6 +96,26 @@ LAYOUTS = {
             "  train/1.jpg           and trainannot/1.png, and likewise for val and test",
             image_masks.match,
             image_masks.read,
+        ),
+    ),
+    "image_detection": (
+        Layout(
+            "train/1.jpg           and annotations/instances_train.json, or train/_annotations."
+            "coco.json (COCO)",
+            coco.match,
+            coco.read,
+        ),
+        Layout(
+            "JPEGImages/1.jpg      and Annotations/1.xml, with or without ImageSets/Main/train.txt "
+            "or train/ (VOC)",
+            voc.match,
+            voc.read,
+        ),
+        Layout(
+            "images/train/1.jpg    and labels/train/1.txt, with or without train/, and data.yaml "
+            "or classes.txt (YOLO)",
+            yolo_labels.match,
+            yolo_labels.read,
         ),
     ),
 }

@@ -1,0 +1,1 @@
+"""Blood cells under the microscope with their boxes: a tensorflow-datasets builder."""
