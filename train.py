@@ -9,6 +9,7 @@ Nothing heavy is imported before the command line has been understood.
 
 import argparse
 import ast
+import inspect
 import json
 import pathlib
 import shlex
@@ -94,7 +95,8 @@ def parse(arguments):
     chosen = assignments(parser, words + [f"loss={loss}"] * (loss is not None), row, task)
     if (loss := chosen.get("loss", task["losses"][0])) not in task["losses"]:
         parser.error(f"argument --loss: {unknown(f'loss of {row.task}', loss, task['losses'])}")
-    args["options"] = {key: value for key, value in chosen.items() if key in row.options}
+    own = row.options.keys() - task["options"].keys()
+    args["options"] = {key: value for key, value in chosen.items() if key in own}
     args["task_options"] = {key: value for key, value in chosen.items() if key in task["options"]}
     for key, value in task["training"].items():
         args[key] = value if args[key] is None else args[key]
@@ -183,8 +185,8 @@ def listing():
         lines += [f"  {row.name}: {row.idea}", f"    {row.source}", f"    {pairs}"]
         lines += [f"    --loss {' | '.join(index.tasks()[row.task]['losses'])}"]
     lines += ["", f"Data (--data): {', '.join(builders.ours())}, a name of tensorflow-datasets,"]
-    lines += ["  or a path: class folders, images and masks, KITTI, labelled scans, an .npz; see"]
-    lines += ["  datasets/readers"]
+    lines += ["  or a path: class folders, images and masks, boxes (VOC, COCO, YOLO), KITTI,"]
+    lines += ["  labelled scans, an .npz; see datasets/readers"]
     return "\n".join(lines)
 
 
@@ -219,6 +221,7 @@ def train(settings):
         jit_compile=settings["jit"],
     )
     draw(run.folder, {"preview": task.preview(*batches[0], record["info"])})
+    callbacks = [keras.callbacks.TerminateOnNaN(), *runs.scored(task, record, splits, size)]
     count = settings.get("snapshots")
     cycle = epochs // count if count else 0
     recorder = runs.Recorder(run.folder, record, task.best, seed, batches, cycle)
@@ -233,7 +236,7 @@ def train(settings):
             epochs=epochs,
             initial_epoch=done,
             shuffle=False,
-            callbacks=[keras.callbacks.TerminateOnNaN(), recorder, *runs.tensorboard(run.folder)],
+            callbacks=[*callbacks, recorder, *runs.tensorboard(run.folder)],
         )
     except KeyboardInterrupt:
         status = "interrupted"
@@ -319,22 +322,30 @@ def begun(settings):
 
 def build(settings, task, record):
     """Build the model, from another one's weights if so wished; complete the record."""
-    from zoo import presets, registry, saving, transfer
+    from zoo import darknet_weights, presets, registry, saving, transfer
 
-    init, other = settings["init"], {}
+    init, other, trained = settings["init"], {}, None
     try:
         if init:
             path = presets.locate(located(init))
-            other, trained = saving.record(path), saving.load(path)
+            if not darknet_weights.matches(path):
+                other, trained = saving.record(path), saving.load(path)
         same = other.get("model") == settings["model"]
         record["options"] = {**(other["options"] if same else {}), **settings["options"]}
         record["arguments"] = task.arguments(record["info"], record["task_options"])
         build = registry.get(settings["model"]).builder
+        foreign = record["arguments"].keys() - inspect.signature(build).parameters.keys()
+        if foreign:
+            raise ValueError(f"it takes no {', '.join(foreign)}: leave that option away")
         model = build(**record["arguments"], **record["options"])
+        record["info"] = {**record["info"], **task.built(model, record["task_options"])}
+        if trained is not None:
+            kept, fresh = transfer.transfer(trained, model)
+        elif init:
+            kept, fresh = darknet_weights.load(model, path, partial=True)
     except ValueError as error:
         raise BadInput(settings["model"], str(error).rstrip(".")) from error
     if init:
-        kept, fresh = transfer.transfer(trained, model)
         if not kept:
             raise BadInput(init, f"none of its weights fits {settings['model']}")
         print(f"From {init}: {len(kept)} weights kept, {len(fresh)} start afresh")

@@ -45,6 +45,17 @@ def patches(rng):
     return {"image": pattern(mask, rng), "segmentation_mask": mask.astype(np.int32)}
 
 
+def things(rng):
+    """Return an example of an image of two patches on gray, each in a box of its own."""
+    corners = np.array([[4, 4], [18, 22]]) + rng.integers(0, 3, (2, 2))
+    sides, labels = rng.integers(10, 14, (2, 2)), rng.choice(len(CLASSES), 2, replace=False)
+    image = rng.integers(100, 130, (40, 48, 3)).astype(np.uint8)
+    for (y, x), (h, w), label in zip(corners, sides, labels, strict=True):
+        image[y : y + h, x : x + w] = pattern(np.full((h, w), label), rng)[: 40 - y, : 48 - x]
+    bbox = np.concatenate([corners, corners + sides], axis=1) / [40, 48, 40, 48]
+    return {"image": image, "objects": {"bbox": bbox.astype(np.float32), "label": labels}}
+
+
 def pattern(mask, rng):
     """Return an image (H, W, 3) uint8 whose colours tell the labels of a mask (H, W)."""
     colours = np.array([[200, 40, 40], [40, 200, 40], [40, 40, 200], [180, 180, 180]])
@@ -58,6 +69,20 @@ EXAMPLES = {
     "pointcloud_segmentation": (scan, {"points": 64}),
     "image_classification": (picture, {"image_size": 32}),
     "image_segmentation": (patches, {"tile_height": 32, "tile_width": 32}),
+    "image_detection": (things, {"image_size": 64, "max_boxes": 4}),
+}
+
+# What a model would add to what is known of the data.
+BUILT = {
+    "image_detection": {
+        "grid": {
+            "form": "yolov3",
+            "anchors": [[[30.0, 30.0], [16.0, 16.0]]],
+            "strides": [16],
+            "size": [64, 64],
+        },
+        "suppression": {"iou": 0.45, "sigma": 0.0},
+    }
 }
 
 
@@ -77,6 +102,29 @@ class Toy:
         """What the data decides of a builder's arguments."""
         return self.task.arguments(self.info, self.options)
 
+    def truth(self, certainty=9.0):
+        """Return outputs that say the truth (void counts as class 0)."""
+        if "grid" in self.info:
+            return rows(self.y, self.info["grid"], certainty)
+        truth = np.eye(len(CLASSES), dtype=np.float32)[np.maximum(self.y, 0)]
+        return certainty * (2 * truth - 1)
+
+
+def rows(y, grid, certainty):
+    """Return raw outputs of a detector that say what boxes (B, M, 7) there are."""
+    from zoo import box_losses, boxes
+
+    cells, strides, anchors = boxes.places(grid)
+    out = np.full((len(y), len(cells), 5 + len(CLASSES)), -certainty, np.float32)
+    found = np.asarray(box_losses.loss(grid).assign(y[..., :4], None))
+    for i, k in np.argwhere(y[..., 4] >= 0):
+        (x1, y1, x2, y2), label, row = y[i, k, :4], int(y[i, k, 4]), found[i, k]
+        share = (np.array([x1 + x2, y1 + y2]) / 2 / strides[row] - cells[row]).clip(1e-4, 1 - 1e-4)
+        out[i, row, :2] = np.log(share / (1 - share))
+        out[i, row, 2:4] = np.log(np.array([x2 - x1, y2 - y1]) / anchors[row])
+        out[i, row, [4, 5 + label]] = certainty
+    return out
+
 
 def toy(task_name, count=8, **changes):
     """Make the toy batch of a task."""
@@ -86,7 +134,8 @@ def toy(task_name, count=8, **changes):
     options = {**task.options, **small, **changes}
     rng = np.random.default_rng(0)
     examples = [make(rng) for _ in range(count)]
-    info = {"classes": CLASSES, **task.measure(examples, options)}
+    measured = {**task.measure(examples, options), **BUILT.get(task_name, {})}
+    info = {"classes": CLASSES, **measured}
     pieces = [task.cut(example, options)[0] for example in examples]
     pairs = [task.prepare(piece, info, options) for piece in pieces]
     x, y = (np.stack(arrays) for arrays in zip(*pairs, strict=True))

@@ -27,7 +27,9 @@ def small(name, seed=0):
     row = registry.get(name)
     batch = toy(row.task)
     keras.utils.set_random_seed(seed)
-    return row.builder(**batch.arguments, **row.test), batch
+    model = row.builder(**batch.arguments, **row.test)
+    batch.info.update(batch.task.built(model, batch.options))
+    return model, batch
 
 
 def stirred(name):

@@ -26,10 +26,13 @@ def prepared(image, name, weights):
     """Turn images (B, H, W, C) in [0, 1] into what the weights expect; zoo models expect just that.
 
     Raises:
-        ValueError: if the weights are ImageNet's and the images do not have 3 channels.
+        ValueError: if the weights are ImageNet's and there are none, or the images do not have 3
+            channels.
     """
     if weights != IMAGENET:
         return image
+    if not hasattr(home(name), "imagenet"):
+        raise ValueError(f"there are no ImageNet weights of {name}: name a trained classifier")
     if image.shape[-1] != 3:
         raise ValueError(
             f"the ImageNet weights of {name} need images of 3 channels, red, green and blue, "

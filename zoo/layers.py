@@ -148,3 +148,59 @@ class Bilinear(keras.initializers.Initializer):
 
     def _tent(self, size):
         return 1 - np.abs(np.arange(size) - (size - 1) / 2) / ((size + 1) // 2)
+
+
+@register
+class Grid(keras.layers.Layer):
+    """Joins the maps of a detector into rows of raw outputs (B, A, 5 + C), one an anchor.
+
+    Rows are in the order of maps, then rows and columns of cells, then anchors.
+
+    Args:
+        anchors: for each map a list of the (width, height) of its anchors, pixels.
+        strides: pixels from one cell to the next, for each map.
+        form: "yolov3", whose anchors each bring their classes: maps (B, h, w, a (5 + C)); or
+            "yolo", whose cells share them: maps (B, h, w, 5 a + C).
+
+    Raises:
+        ValueError: if there is no such form, or not one list of anchors for each stride.
+    """
+
+    def __init__(self, anchors, strides, form="yolov3", **kwargs):
+        super().__init__(**kwargs)
+        if form not in ("yolov3", "yolo"):
+            raise ValueError(f"the form of a grid is yolov3 or yolo, not {form!r}")
+        if len(anchors) != len(strides):
+            raise ValueError(f"{len(anchors)} lists of anchors do not fit {len(strides)} maps")
+        self.anchors = [[[float(side) for side in pair] for pair in level] for level in anchors]
+        self.strides, self.form = [int(stride) for stride in strides], form
+
+    def call(self, inputs):
+        """Return raw outputs (B, A, 5 + C), float32, of a list of maps."""
+        pairs = zip(inputs, self.anchors, strict=True)
+        rows = [self._rows(ops.cast(x, "float32"), len(anchors)) for x, anchors in pairs]
+        return ops.concatenate(rows, axis=1)
+
+    def _rows(self, x, count):
+        _, height, width, channels = ops.shape(x)
+        if self.form == "yolov3":
+            return ops.reshape(x, (-1, height * width * count, channels // count))
+        boxes = ops.reshape(x[..., : 5 * count], (-1, height, width, count, 5))
+        classes = ops.repeat(x[..., None, 5 * count :], count, axis=3)
+        rows = ops.concatenate([boxes, classes], axis=-1)
+        return ops.reshape(rows, (-1, height * width * count, channels - 5 * (count - 1)))
+
+    def compute_output_shape(self, input_shape):
+        """Return (B, A, 5 + C); A is None if the size of a map is."""
+        sizes = [
+            None if None in (h, w) else h * w * len(anchors)
+            for (_, h, w, _), anchors in zip(input_shape, self.anchors, strict=True)
+        ]
+        channels, count = input_shape[0][-1], len(self.anchors[0])
+        last = channels // count if self.form == "yolov3" else channels - 5 * (count - 1)
+        return (input_shape[0][0], None if None in sizes else sum(sizes), last)
+
+    def get_config(self):
+        """Return the arguments."""
+        own = {"anchors": self.anchors, "strides": self.strides, "form": self.form}
+        return {**super().get_config(), **own}

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 INK, QUIET = "#1b1f24", "#8a939e"
 
@@ -180,9 +180,59 @@ def overlay(image, labels, colours, shown, void=False):
     return out
 
 
+def boxes(image, corners, colours, words=None):
+    """Draw boxes into an image, and over each what it is.
+
+    Args:
+        image: (H, W, 1 or 3) from 0 to 1.
+        corners: (n, 4) x1, y1, x2, y2, pixels; the last ones are drawn on top.
+        colours: (n, 3) from 0 to 1.
+        words: n texts, or None.
+
+    Returns:
+        (H, W, 3) float32.
+    """
+    picture = Image.fromarray((rgb(image) * 255).round().astype(np.uint8))
+    pen, side = ImageDraw.Draw(picture), min(picture.size)
+    line, font = max(1, round(side / 240)), ImageFont.load_default(max(9, side / 32))
+    for i, (box, colour) in enumerate(zip(corners, colours, strict=True)):
+        ink = tuple(int(round(255 * value)) for value in colour)
+        x1, y1, x2, y2 = (float(value) for value in box)
+        pen.rectangle((x1, y1, max(x1, x2 - 1), max(y1, y2 - 1)), outline=ink, width=line)
+        if words and words[i]:
+            left, top, right, bottom = font.getbbox(words[i])
+            y = max(0.0, y1 - bottom - line)
+            pen.rectangle((x1, y, x1 + right + 2 * line, y + bottom + line), fill=ink)
+            pen.text((x1 + line, y), words[i], fill="white", font=font)
+    return np.asarray(picture, np.float32) / 255
+
+
+def precision_recall(curves, classes):
+    """Draw the precision at each recall, a line for each class.
+
+    Args:
+        curves: for each class (recall (n,), precision (n,)), or None where there is nothing.
+        classes: their names.
+    """
+    figure = Figure(figsize=(5.0, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    for name, curve, colour in zip(classes, curves, palette(len(classes)), strict=True):
+        if curve is not None:
+            axes.plot(*curve, color=colour, label=f"{name}  {np.mean(curve[1]):.3f}")
+    axes.set_xlim(0, 1.005)
+    axes.set_ylim(0, 1.02)
+    axes.set_xlabel("recall")
+    axes.set_ylabel("precision")
+    axes.grid(alpha=0.25)
+    if len(classes) <= 20:
+        axes.legend(frameon=False, title="average precision at IoU 0.5")
+    return figure
+
+
 def save_image(path, image):
-    """Write an image (H, W, 3) from 0 to 1 as a file of 8 bits a channel."""
-    Image.fromarray((image * np.float32(255) + np.float32(0.5)).astype(np.uint8)).save(path)
+    """Write an image (H, W, 3) from 0 to 1 as PNG of 8 bits a channel; path may be a stream."""
+    picture = Image.fromarray((image * np.float32(255) + np.float32(0.5)).astype(np.uint8))
+    picture.save(path, "PNG")
 
 
 def save_mask(path, labels, colours, shown):

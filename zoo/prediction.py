@@ -7,7 +7,7 @@ import json
 
 from zoo import inference, tasks
 
-PICTURES = (".png", "_overlay.png")  # files that are for people's eyes alone
+PICTURES = (".png", "_overlay.png", "_boxes.png")  # files that are for people's eyes alone
 
 
 def predict(files, read, complain, *, model, record, batch_size):

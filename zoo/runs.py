@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo import layers, saving
+from zoo import inference, layers, saving
 
 
 class Run:
@@ -182,6 +182,38 @@ class Recorder(keras.callbacks.Callback):
 def student(model):
     """Return the model that learns: what a distiller teaches, or the model itself."""
     return getattr(model, "student", model)
+
+
+class Scored(keras.callbacks.Callback):
+    """Adds the task's scores of the validation split to what is logged of each epoch.
+
+    For scores that no metric adds up batch by batch, such as average precision.
+
+    Args:
+        task: the task record.
+        info: what the task's functions need to know.
+        arrays: the validation split, `datasets.pipeline.Arrays`.
+        size: examples a step.
+    """
+
+    def __init__(self, task, info, arrays, size):
+        super().__init__()
+        self.task, self.info, self.arrays, self.size = task, info, arrays, size
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Predict the split and score it."""
+        x, y = self.arrays.take()
+        outputs = inference.predict(student(self.model), x, self.size)
+        scores = self.task.score(y, outputs, self.info)[0]
+        logs.update({f"val_{k}": v for k, v in scores.items() if isinstance(v, float)})
+
+
+def scored(task, record, splits, size):
+    """Return `Scored` in a list, if the task picks its best epoch by what no metric tells."""
+    metrics = ["loss", *(metric.name for metric in task.metrics(record["info"]))]
+    if task.best[0].removeprefix("val_") in metrics:
+        return []
+    return [Scored(task, record["info"], splits["validation"], size)]
 
 
 class CosineCycles(keras.optimizers.schedules.LearningRateSchedule):

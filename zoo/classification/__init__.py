@@ -1,3 +1,4 @@
 """Networks that say what a whole image shows."""
 
+from zoo.classification.darknet import Darknet
 from zoo.classification.vgg import VGG

@@ -50,6 +50,8 @@ class Task:
         present: (example, pieces, outputs, info) to a row of a table, a dictionary, and functions
             that write a file when given its path, a dictionary by the ending of the name. The
             outputs come from an iterator, one for each piece.
+        built: (model, options) to what the model decides and `info` keeps from then on, such as
+            the grid of a detector.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Task:
     plot: Callable
     preview: Callable
     present: Callable
+    built: Callable = lambda model, options: {}
 
 
 def get(name):
