@@ -89,6 +89,14 @@ def parse(arguments):
     add("members", metavar="MEMBER", nargs="+", help=MEMBER)
     add("--recipe", choices=("greedy", "uniform"), default="greedy")
     common(add)
+    add = command("fuse", run_fuse, "fuse the boxes of detectors; makes no model")
+    add("members", metavar="MEMBER", nargs="+", help=MEMBER)
+    methods = dict(choices=("wbf", "nms", "soft_nms"), default="wbf")
+    add("--method", **methods, help="weighted boxes fusion, or suppression (wbf)")
+    add("--iou", type=float, default=0.55, metavar="R", help="above which boxes are one (0.55)")
+    add("--skip", type=float, default=0.01, metavar="P", help="leave out less sure boxes (0.01)")
+    add("--weights", type=float, nargs="+", metavar="W", help="one a member (equal)")
+    common(add)
     add = command("distill", run_distill, "let an ensemble teach a student; more goes to train.py")
     add("members", metavar="TEACHER", nargs=1, help=MEMBER)
     add("--model", required=True, metavar="NAME", help="of the student")
@@ -205,6 +213,30 @@ def run_soup(args):
     logits = work.predict(model, "test")
     extra = results.baselines(work)
     return told(run, results.finish(work, args, run, model, logits, extra=extra))
+
+
+def run_fuse(args):
+    """Fuse what detectors find in the test split, and write a report; no model is made."""
+    terminal.import_keras()
+    from datasets import prepared
+    from ensembles import fusion, members
+    from zoo import tasks
+
+    opened = members.open(args.members)
+    fusion.check(opened, args.weights)
+    cut, source = members.cut(opened), args.data or members.source(opened)
+    data = []
+    for member in opened:
+        task, options = tasks.get(member.record["task"]), member.record["task_options"]
+        data.append(prepared.prepare(source, task, tasks.fingerprint(), options=options, **cut))
+        if data[-1].info["classes"] != member.record["info"]["classes"]:
+            names = (", ".join(info["classes"]) for info in (member.record["info"], data[-1].info))
+            raise ValueError(
+                "{} knows the classes {}, the data have {}".format(member.name, *names)
+            )
+    folder, text = fusion.fuse(opened, data, args, cut)
+    print(f"\n{text}\n\nRun folder: {folder}  (report.html shows it with pictures)")
+    return 0
 
 
 def run_distill(args):

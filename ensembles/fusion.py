@@ -1,0 +1,117 @@
+"""Detectors combined: each finds its boxes, and those that agree become one.
+
+Detectors share no rows that could be averaged, so there is no joined model: their images may be of
+different sizes, their grids of different forms. What is compared and fused are boxes, in shares of
+the square into which each detector fits its images.
+"""
+
+import time
+
+import numpy as np
+
+from ensembles import boxes, report
+from zoo import inference, runs, saving
+from zoo.tasks import image_detection
+
+METHODS = ("wbf", "nms", "soft_nms")
+SCORES = ("map50", "map", "map75", "ar100")
+SIGMA = 0.5  # of soft suppression, as in its paper
+
+
+def fuse(members, data, args, cut):
+    """Let detectors find boxes in a test split, fuse these, score all, and write a run folder.
+
+    Args:
+        members: list of `ensembles.members.Member`, as `check` wants them.
+        data: for each its data, as `datasets.prepared.prepare` returns them.
+        args: settings of the command: out, method, iou, skip, weights, batch_size, command_line.
+        cut: how the data are split: fold, validate, skip_bad.
+
+    Returns:
+        (run folder, text of the table).
+    """
+    began, found, rows = time.time(), [], []
+    for member, own in zip(members, data, strict=True):
+        split = own.splits["test"]
+        said, seconds = detections(member, split, args.batch_size)
+        found.append(said)
+        facts = dict(parameters=member.parameters, milliseconds=1000 * seconds / len(split))
+        rows.append(row(member.name, "member", member, split, said, **facts))
+    settings = dict(method=args.method, iou=args.iou, skip=args.skip, weights=args.weights)
+    fused = [combine(each, **settings) for each in zip(*found, strict=True)]
+    rows.append(row(args.method, "ensemble", members[-1], split, fused))
+    about, info = own.about, members[-1].record["info"]
+    record = {
+        "model": "fuse",
+        "found": settings,
+        "task": image_detection.TASK.name,
+        "info": {"classes": info["classes"]},
+        "data": about,
+        "settings": {**cut, "command": args.command_line},
+        "members": [member.manifest() for member in members],
+        **runs.environment(),
+    }
+    run = runs.Run.created(args.out, f"fuse-{about['name']}", record, began)
+    facts = {
+        "data": f"{about['name']} ({about['fingerprint']}), {len(split):,} test images",
+        "command": args.command_line,
+        **{key: str(value) for key, value in settings.items()},
+    }
+    x, y = split.take()
+    size = info["grid"]["size"][0]
+    drawn = image_detection.pictures(x, y, [scaled(one, size) for one in fused], info)
+    report.write(run.folder, f"fuse: {about['name']}", rows, facts=facts, figures=drawn)
+    run.note(status="finished", rows=rows, scores={"test": rows[-1]["scores"]})
+    return run.folder, report.table(rows)
+
+
+def check(members, weights):
+    """Raise a `ValueError` unless members are detectors of the same classes in the same order."""
+    for member in members:
+        if (kind := member.record.get("task")) != image_detection.TASK.name:
+            what = f"its task is {kind}" if kind else "it has no record of its task"
+            raise ValueError(f"{member.name}: {what}. Fuse detectors")
+        classes = [one.record["info"]["classes"] for one in (members[0], member)]
+        if classes[0] != classes[1]:
+            names = " and ".join(", ".join(each) for each in classes)
+            raise ValueError(
+                f"{members[0].name} and {member.name} cannot be fused: their classes are {names}. "
+                "Train them on data of the same classes, in the same order"
+            )
+    if weights and len(weights) != len(members):
+        raise ValueError(f"{len(weights)} weights do not fit {len(members)} members: give one each")
+
+
+def detections(member, split, batch_size):
+    """Return what a detector finds, for each image (m, 6) in shares, and the seconds it took."""
+    model, info, found = saving.load(member.path), member.record["info"], []
+    size, seconds = info["grid"]["size"][0], 0.0
+    for start in range(0, len(split), batch_size):
+        x, _ = split.take(slice(start, start + batch_size))
+        began = time.perf_counter()
+        outputs = inference.predict(model, x, batch_size)
+        found += image_detection.detected(outputs, info, image_detection.SCORED)
+        seconds += time.perf_counter() - began
+    return [scaled(one, 1 / size) for one in found], seconds
+
+
+def scaled(rows, factor):
+    """Return detections (m, 6) with their corners times a factor."""
+    return np.concatenate([rows[:, :4] * np.float32(factor), rows[:, 4:]], axis=1)
+
+
+def combine(found, *, method, iou, skip, weights):
+    """Return the fused rows (k, 6) of what several detectors found in one image."""
+    settings = dict(weights=weights, iou=iou, skip=skip)
+    if method == "wbf":
+        return boxes.weighted_boxes_fusion(found, **settings)
+    return boxes.suppressed(found, sigma=SIGMA if method == "soft_nms" else 0.0, **settings)
+
+
+def row(name, kind, member, split, found, **facts):
+    """Return the report's row of what was found in a split, in shares of the member's square."""
+    info = member.record["info"]
+    size, (_, y) = info["grid"]["size"][0], split.take()
+    scores, _ = image_detection.judge(y, [scaled(one, size) for one in found], info)
+    plain = {key: scores.get(key) for key in SCORES}
+    return {"name": name, "kind": kind, "scores": plain, **facts}
