@@ -81,6 +81,29 @@ def speed_unet():
     return f"{head}\n\n{where} Channels are those of the first stage; images a step: {batches}."
 
 
+def yolo():
+    """Return the table of images per second of tiny YOLOv3: a row a width and kind."""
+    path = RESULTS / "benchmark_yolo.json"
+    if not path.exists():
+        return ""
+    record = json.loads(path.read_text())
+    settings = record["settings"]
+    names = list(dict.fromkeys(name for one in settings for name in one["images_per_second"]))
+    rows = []
+    for one in settings:
+        for kind in contest.KINDS:
+            found = [one["images_per_second"].get(name, {}).get(kind) for name in names]
+            found.append(one["ratios"].get(kind))
+            cells = ["" if value is None else f"{value:.2f}" for value in found]
+            rows.append((f"width {one['width']}, {kind}", *cells))
+    head = table(("images per second", *names, "best of ours / torch"), rows)
+    batches = ", ".join(
+        dict.fromkeys(f"{x['batch_size']} images of {x['size']}²" for x in settings)
+    )
+    where = f"`{record['command']}` on {record['machine']}."
+    return f"{head}\n\n{where} Tiny YOLOv3 of 80 classes, {batches} a step."
+
+
 def models():
     """Return the table of models."""
     rows = [
@@ -225,6 +248,7 @@ PARTS = {
     "results": results,
     "ensembles": ensembles,
     "speed": speed,
+    "yolo": yolo,
     "stacking": stacking,
 }
 

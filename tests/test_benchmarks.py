@@ -5,13 +5,14 @@ import types
 import numpy as np
 import pytest
 
-from benchmarks import contest, pointnet, stacking, tables, unet
+from benchmarks import contest, pointnet, stacking, tables, unet, yolo
 
 CLOUDS = (4, 32, 0.125)  # clouds, points, width
 IMAGES = (2, 32, 0.0625)  # images, height and width, width
+ALL = [(pointnet, CLOUDS), (unet, IMAGES), (yolo, IMAGES)]
 
 
-@pytest.mark.parametrize(("benchmark", "size"), [(pointnet, CLOUDS), (unet, IMAGES)])
+@pytest.mark.parametrize(("benchmark", "size"), ALL)
 def test_our_steps_run_and_are_timed(benchmark, size, monkeypatch):
     monkeypatch.setattr(contest, "STEPS", {})
     parameters, kinds = contest.start(benchmark.build, "ours", size)
@@ -118,7 +119,7 @@ def test_exported_unet_predicts_and_does_not_train():
     assert np.ptp(logits) > 0
 
 
-@pytest.mark.parametrize(("benchmark", "size"), [(pointnet, CLOUDS), (unet, IMAGES)])
+@pytest.mark.parametrize(("benchmark", "size"), ALL)
 def test_who_cannot_run_here_is_left_out(benchmark, size, capsys):
     assert contest.compare(benchmark.build, ["nobody"], size, rounds=1, seconds=0.01) == {}
     assert "nobody does not run here: none of ours" in capsys.readouterr().err
@@ -184,6 +185,32 @@ def test_record_of_unet_becomes_a_table(tmp_path, monkeypatch, capsys):
         "| best of ours / torch | 1.00 | 1.00 | 1.00 | 1.00 |",
         "| onnx / torch |  | 1.50 |  | 1.50 |",
     ]
+
+
+def test_record_of_yolo_becomes_a_table(tmp_path, monkeypatch, capsys):
+    ours = {"training": [2.0, 4.0], "inference": [6.0, 6.0]}
+    rounds = {"ours": ours, "torch": {"training": [2.0, 2.0], "inference": [12.0, 12.0]}}
+    monkeypatch.setattr(contest, "compare", lambda *_: rounds)
+    yolo.main(["--size", "64", "--batch", "3", "--out", str(tmp_path / "benchmark_yolo.json")])
+    assert "training: 1.50 x" in capsys.readouterr().out
+    record = json.loads((tmp_path / "benchmark_yolo.json").read_text())
+    assert record["command"].startswith("python -m benchmarks.yolo --size 64 --batch 3")
+    assert [one["width"] for one in record["settings"]] == [0.5, 1.0]
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    lines = tables.yolo().splitlines()
+    assert lines[0] == "| images per second | ours | torch | best of ours / torch |"
+    assert lines[2:6] == [
+        "| width 0.5, training | 3.00 | 2.00 | 1.50 |",
+        "| width 0.5, inference | 6.00 | 12.00 | 0.50 |",
+        "| width 1.0, training | 3.00 | 2.00 | 1.50 |",
+        "| width 1.0, inference | 6.00 | 12.00 | 0.50 |",
+    ]
+    assert "3 images of 64² a step" in lines[-1]
+
+
+def test_table_of_yolo_is_empty_without_a_record(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    assert tables.yolo() == ""
 
 
 def test_speed_holds_the_tables_whose_records_there_are(tmp_path, monkeypatch):

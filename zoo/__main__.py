@@ -4,6 +4,7 @@ python -m zoo list
 python -m zoo show pointnet
 python -m zoo predict runs/pointnet-lidar_objects-1 my_scans/
 python -m zoo export runs/pointnet-lidar_objects-1 --format onnx --out pointnet.onnx
+python -m zoo export runs/yolov3-bccd-1 --format onnx --out yolov3.onnx --boxes
 python -m zoo card runs/pointnet-lidar_objects-1 --name pointnet_lidar_objects
 
 Nothing heavy is imported before the command line has been understood.
@@ -68,6 +69,8 @@ def parse(arguments):
     add("model", metavar="MODEL", help=trained)
     add("--format", choices=formats.FORMATS, required=True)
     add("--out", metavar="FILE", required=True, type=pathlib.Path, help="must not exist yet")
+    text = "let a detector end in boxes, of scores above this (0.25), in pixels of its input"
+    add("--boxes", nargs="?", const=0.25, type=chance, metavar="SCORE", help=text)
     add = command("card", run_card, "make a finished run a preset of the zoo")
     add("folder", metavar="RUN", help="the run folder")
     add("--name", required=True, help="of the preset: <model>_<data>")
@@ -88,6 +91,13 @@ def count(least):
 
     convert.__name__ = "int"
     return convert
+
+
+def chance(text):
+    """Convert to a number from 0 to 1."""
+    if not 0 <= float(text) <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 1")
+    return float(text)
 
 
 def run_list(args):
@@ -125,7 +135,7 @@ def run_predict(args):
     path = presets.locate(args.model)
     folder = vacant(args.out)
     terminal.import_keras()
-    from zoo import inference, prediction, saving, tasks
+    from zoo import inference, prediction, saving, tasks, video
 
     record = saving.record(path)
     if not {"task", "task_options", "info"} <= record.keys():
@@ -137,13 +147,16 @@ def run_predict(args):
         bad.append(message)
         complain(message)
 
-    files = []
-    for name in args.files:
+    files, videos = [], []
+    for name in map(pathlib.Path, args.files):
         try:
-            files += expand([pathlib.Path(name)])
+            if name.suffix.lower() in video.EXTENSIONS and record["task"].startswith("image"):
+                videos.append(name)
+            else:
+                files += expand([name])
         except BadInput as error:
             note(str(error))
-    if not files:
+    if not files and not videos:
         return 2
     model = saving.load(path)
     if args.tta:
@@ -160,10 +173,32 @@ def run_predict(args):
     if rows:
         prediction.save_tables(rows, folder)
         print(describe.rows_table(rows))
-        print(f"\n{len(rows)} of {len(rows) + len(bad)} files predicted; see {folder}/")
-    else:
+    done = len(rows) + watch(videos, folder, note, settings)
+    if done:
+        print(f"\n{done} of {done + len(bad)} files predicted; see {folder}/")
+    elif not any(folder.iterdir()):
         folder.rmdir()
     return 2 if bad else 0
+
+
+def watch(videos, folder, note, settings):
+    """Predict videos, with a count of frames on a terminal; return how many could be."""
+    from zoo import prediction, video
+
+    taken, done = set(), 0
+    for path in videos:
+        target, frames = prediction.free(folder, path, ".mp4", taken), 0
+        try:
+            for _ in video.predict(path, target, **settings):
+                frames += 1
+                if sys.stderr.isatty():
+                    print(f"\r{path}: {frames} frames ", end="", file=sys.stderr)
+        except ValueError as error:
+            note(str(error))
+            continue
+        print(f"{path}: {frames} frames, drawn into {target}")
+        done += 1
+    return done
 
 
 def vacant(out):
@@ -200,13 +235,17 @@ def readers(task):
 
 
 def run_export(args):
-    """Export a model and say by how much its outputs differ."""
+    """Export a model, that ends in boxes if wished, and say by how much its outputs differ."""
     path = presets.locate(args.model)
     formats.check(args.out, args.format)
     terminal.import_keras()
-    from zoo import export, saving
+    from zoo import detector, export, saving
 
-    difference = export.export(saving.load(path), args.out, args.format)
+    model = saving.load(path)
+    if args.boxes is not None:
+        info = saving.record(path).get("info", {})
+        model = detector.with_boxes(model, info, args.boxes)
+    difference = export.export(model, args.out, args.format)
     equal = (
         f"differ from those of Keras by {difference:.2g} at most"
         if difference

@@ -1,0 +1,106 @@
+"""Tiny YOLOv3 beside a plain PyTorch one of the same layers, with the same loss.
+
+    pip install ".[torch-bench]"
+    python -m benchmarks.yolo --rounds 5 --out benchmarks/results/benchmark_yolo.json
+
+A step is what a user's program does: forward, YOLOv3's loss with the complete IoU, backward and
+Adam, or prediction of raw rows, with the batch in memory. Truth is padded, as train.py pads it.
+"""
+
+import argparse
+import pathlib
+
+import numpy as np
+
+from benchmarks import contest
+from zoo import terminal
+
+CLASSES = 80
+BOXES, PLACES = 8, 100  # of an image, about as many as COCO has; padded to train.py's `max_boxes`
+WIDTHS = (0.5, 1.0)
+CONTESTANTS = ("ours", "ours, jit", "torch", "torch.compile")
+PAIRS = {kind: (kind, ("ours", "ours, jit"), ("torch",)) for kind in contest.KINDS}
+
+
+def main(arguments=None):
+    """Run the command."""
+    parser = argparse.ArgumentParser("benchmarks.yolo", description=__doc__.split("\n")[0])
+    add = parser.add_argument
+    add("--width", type=float, help="factor on the channel counts (0.5 and 1.0 in turn)")
+    add("--size", type=int, default=416, help="height and width of the images (416)")
+    add("--batch-size", type=int, default=8, help="images a step (8)")
+    add("--rounds", type=int, default=5, help="measurements of each contestant (5)")
+    add("--seconds", type=float, default=2.0, help="of a measurement, at least (2.0)")
+    add("--out", type=pathlib.Path, metavar="FILE.json", help="where the record is written")
+    args = parser.parse_args(arguments)
+    size, batch, settings = args.size, args.batch_size, []
+    for width in WIDTHS if args.width is None else (args.width,):
+        task = (batch, size, width)
+        rounds = contest.compare(build, CONTESTANTS, task, args.rounds, args.seconds)
+        speeds = contest.medians(rounds)
+        ratios = contest.ratios(speeds, PAIRS)
+        print(f"Width {width}, {batch} images of {size} x {size} a step")
+        print(contest.table("images", speeds, ratios), end="\n\n", flush=True)
+        setting = {"width": width, "size": size, "batch_size": batch}
+        settings.append(
+            {**setting, "images_per_second": speeds, "ratios": ratios, "rounds": rounds}
+        )
+    if args.out:
+        contest.write(args.out, "benchmarks.yolo", arguments, {"settings": settings})
+
+
+def build(name, images, size, width):
+    """Build a contestant, on `images` images of size x size; see `contest.compare`."""
+    if name not in CONTESTANTS:
+        raise ValueError(f"none of {', '.join(CONTESTANTS)}")
+    x, y = examples(images, size)
+    if name.startswith("torch"):
+        from benchmarks import torch_yolo
+
+        return torch_yolo.steps(x, y, CLASSES, width, compiled="compile" in name)
+    terminal.import_keras()
+    return ours(x, y, width, jit="jit" in name)
+
+
+def examples(images, size):
+    """Return images (B, S, S, 3) of noise and boxes of all sizes (B, M, 7), float32."""
+    rng = np.random.default_rng(0)
+    x = rng.uniform(size=(images, size, size, 3)).astype(np.float32)
+    sides = size * 2 ** rng.uniform(-5, -0.5, size=(images, BOXES, 2))
+    corner = rng.uniform(size=sides.shape) * (size - sides)
+    y = np.zeros((images, PLACES, 7), np.float32)
+    y[..., 4] = -1
+    y[:, :BOXES, :4] = np.concatenate([corner, corner + sides], axis=-1)
+    y[:, :BOXES, 4] = rng.integers(CLASSES, size=(images, BOXES))
+    y[:, :BOXES, 5] = sides.prod(axis=-1)
+    return x, y
+
+
+def ours(x, y, width, jit):
+    """Make the zoo's detector; see `torch_yolo.steps`."""
+    import keras
+
+    from zoo import box_losses, boxes
+
+    model = create(x.shape[1], width)
+    loss = box_losses.YOLOv3Loss(boxes.grid(model), ciou=True)
+    model.compile(keras.optimizers.Adam(0.001), loss, jit_compile=jit)
+    parameters = sum(int(np.prod(one.shape)) for one in model.trainable_variables)
+    return parameters, {
+        "training": lambda: model.train_on_batch(x, y),
+        "inference": lambda: model.predict_on_batch(x),
+    }
+
+
+def create(size, width):
+    """Build the model that train.py builds for images of COCO's classes."""
+    import keras
+
+    import zoo
+
+    keras.utils.set_random_seed(0)
+    return zoo.create("yolov3_tiny", (size, size, 3), CLASSES, width=width)
+
+
+if __name__ == "__main__":
+    main()
