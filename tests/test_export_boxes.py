@@ -293,7 +293,8 @@ def test_the_command_says_it(capsys):
     with pytest.raises(SystemExit):
         main(["export", "--help"])
     text = " ".join(capsys.readouterr().out.split())
-    assert "let a detector end in boxes, of scores above this (0.25)" in text
+    assert "let a detector end in boxes of scores above this (0.25)" in text
+    assert "100 rows an image of x1, y1, x2, y2 in pixels of its input, score, class" in text
     assert image_detection.SHOWN == 0.25
 
 
