@@ -1,4 +1,4 @@
-"""What the benchmarks share: contestants measured in turn, their medians, ratios and record.
+"""What the benchmarks share: contestants and their steps, measured in turn; medians and record.
 
 Each contestant lives in a process of its own, because the thread pools of two frameworks in one
 disturb each other. They are asked in turn, one at a time, so what else the machine does hits all
@@ -7,6 +7,7 @@ alike; the idle ones sleep.
 
 import concurrent.futures
 import contextlib
+import math
 import multiprocessing
 import os
 import shlex
@@ -17,6 +18,50 @@ import time
 from zoo import terminal
 
 KINDS = ("training", "inference")
+
+
+def keras_steps(model, x, y):
+    """Return how many parameters of a compiled model are trained, and one step of each kind."""
+    parameters = sum(math.prod(one.shape) for one in model.trainable_variables)
+    return parameters, {
+        "training": lambda: model.train_on_batch(x, y),
+        "inference": lambda: model.predict_on_batch(x),
+    }
+
+
+def torch_steps(net, loss, x, y, compiled=False):
+    """Return how many parameters a PyTorch network of images has, and one step of each kind.
+
+    Args:
+        net: a module from images (B, C, H, W) to outputs; they get the channels last in memory.
+        loss: function from outputs and y to a scalar.
+        x: images (B, H, W, C), float32.
+        y: truth, an array.
+        compiled: whether torch.compile builds the network.
+    """
+    import torch
+
+    torch.set_num_threads(os.cpu_count())
+    net = net.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.001, fused=True)
+    x = torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+    y, run = torch.from_numpy(y), torch.compile(net) if compiled else net
+
+    def training():
+        net.train()
+        optimizer.zero_grad(set_to_none=True)
+        value = loss(run(x), y)
+        value.backward()
+        optimizer.step()
+        return value.item()
+
+    def inference():
+        net.eval()
+        with torch.inference_mode():
+            return run(x).numpy()
+
+    parameters = sum(one.numel() for one in net.parameters())
+    return parameters, {"training": training, "inference": inference}
 
 
 @contextlib.contextmanager
@@ -95,6 +140,26 @@ def measure(kind, seconds):
         step()
         count += 1
     return count / passed
+
+
+def on_images(build, names, pairs, task, args):
+    """Measure contestants on images of one size and print the table; return the record.
+
+    Args:
+        build: as of `compare`.
+        names: as of `compare`.
+        pairs: as of `ratios`.
+        task: images a step, their height and width, and the factor on the channel counts.
+        args: settings of the command: rounds and seconds, as of `compare`.
+    """
+    batch, size, width = task
+    rounds = compare(build, names, task, args.rounds, args.seconds)
+    speeds = medians(rounds)
+    found = ratios(speeds, pairs)
+    print(f"Width {width}, {batch} images of {size} x {size} a step")
+    print(table("images", speeds, found), end="\n\n", flush=True)
+    setting = {"width": width, "size": size, "batch_size": batch}
+    return {**setting, "images_per_second": speeds, "ratios": found, "rounds": rounds}
 
 
 def medians(rounds):

@@ -4,11 +4,13 @@ Layers and parameters are those of ours.
 """
 
 import itertools
-import os
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
+
+from benchmarks import contest
 
 DEPTH = 4
 
@@ -49,37 +51,10 @@ class UNet(nn.Module):
 
 
 def steps(x, y, width, compiled=False):
-    """Make the network and what is timed.
-
-    Args:
-        x: images (B, H, W, 1), float32.
-        y: masks (B, H, W), integers 0 or 1.
-        width: factor on the channel counts.
-        compiled: whether torch.compile builds it.
-
-    Returns:
-        The number of parameters, and the functions that take one step by their kind.
-    """
+    """Make the network, and what is timed: see `contest.torch_steps`; masks y (B, H, W), 0 or 1."""
     torch.manual_seed(0)
-    torch.set_num_threads(os.cpu_count())
-    net = UNet(width).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.Adam(net.parameters(), lr=0.001, fused=True)
-    x = torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
-    y = torch.from_numpy(y).float()
-    run = torch.compile(net) if compiled else net
 
-    def training():
-        net.train()
-        optimizer.zero_grad(set_to_none=True)
-        loss = functional.binary_cross_entropy_with_logits(run(x)[:, 0], y)
-        loss.backward()
-        optimizer.step()
-        return loss.item()
+    def loss(logits, y):
+        return functional.binary_cross_entropy_with_logits(logits[:, 0], y)
 
-    def inference():
-        net.eval()
-        with torch.inference_mode():
-            return run(x).numpy()
-
-    parameters = sum(one.numel() for one in net.parameters())
-    return parameters, {"training": training, "inference": inference}
+    return contest.torch_steps(UNet(width), loss, x, y.astype(np.float32), compiled)

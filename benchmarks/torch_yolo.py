@@ -5,12 +5,13 @@ same padded truth (B, M, 7), see `zoo.box_losses`.
 """
 
 import math
-import os
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
+
+from benchmarks import contest
 
 ANCHORS = (  # pixels, of the map of stride 32 and of that of 16
     ((81, 82), (135, 169), (344, 319)),
@@ -166,39 +167,7 @@ class Loss:
 
 
 def steps(x, y, classes, width, compiled=False):
-    """Make the network and what is timed.
-
-    Args:
-        x: images (B, S, S, 3), float32.
-        y: boxes (B, M, 7), float32, see `zoo.box_losses`.
-        classes: how many.
-        width: factor on the channel counts.
-        compiled: whether torch.compile builds network and loss.
-
-    Returns:
-        The number of parameters, and the functions that take one step by their kind.
-    """
+    """Make the network, and what is timed: see `contest.torch_steps`; boxes y (B, M, 7)."""
     torch.manual_seed(0)
-    torch.set_num_threads(os.cpu_count())
-    net = YOLOv3Tiny(classes, width).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.Adam(net.parameters(), lr=0.001, fused=True)
-    loss_of = Loss(x.shape[1])
-    x = torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
-    y = torch.from_numpy(y)
-    run, judge = (torch.compile(net), torch.compile(loss_of)) if compiled else (net, loss_of)
-
-    def training():
-        net.train()
-        optimizer.zero_grad(set_to_none=True)
-        loss = judge(run(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss.item()
-
-    def inference():
-        net.eval()
-        with torch.inference_mode():
-            return run(x).numpy()
-
-    parameters = sum(one.numel() for one in net.parameters())
-    return parameters, {"training": training, "inference": inference}
+    loss = torch.compile(Loss(x.shape[1])) if compiled else Loss(x.shape[1])
+    return contest.torch_steps(YOLOv3Tiny(classes, width), loss, x, y, compiled)

@@ -40,20 +40,12 @@ def main(arguments=None):
     add("--seconds", type=float, default=0.5, help="of a measurement, at least (0.5)")
     add("--out", type=pathlib.Path, metavar="FILE.json", help="where the record is written")
     args = parser.parse_args(arguments)
-    settings = []
-    for width, size, batch in SETTINGS:
-        if args.width not in (None, width) or args.size not in (None, size):
-            continue
-        task = (batch, size, width)
-        rounds = contest.compare(build, CONTESTANTS, task, args.rounds, args.seconds)
-        speeds = contest.medians(rounds)
-        ratios = contest.ratios(speeds, PAIRS)
-        print(f"Width {width}, {batch} images of {size} x {size} a step")
-        print(contest.table("images", speeds, ratios), end="\n\n", flush=True)
-        setting = {"width": width, "size": size, "batch_size": batch}
-        settings.append(
-            {**setting, "images_per_second": speeds, "ratios": ratios, "rounds": rounds}
-        )
+    tasks = [
+        (batch, size, width)
+        for width, size, batch in SETTINGS
+        if args.width in (None, width) and args.size in (None, size)
+    ]
+    settings = [contest.on_images(build, CONTESTANTS, PAIRS, task, args) for task in tasks]
     if args.out:
         contest.write(args.out, "benchmarks.unet", arguments, {"settings": settings})
 
@@ -74,17 +66,14 @@ def build(name, images, size, width):
 
 
 def ours(x, y, width, jit):
-    """Make the zoo's U-Net; see `torch_unet.steps`."""
+    """Make the zoo's U-Net; see `contest.keras_steps`."""
     import keras
 
     from zoo import losses
 
     model = create(width)
     model.compile(keras.optimizers.Adam(0.001), losses.BinaryCrossEntropy(), jit_compile=jit)
-    return model.count_params(), {
-        "training": lambda: model.train_on_batch(x, y),
-        "inference": lambda: model.predict_on_batch(x),
-    }
+    return contest.keras_steps(model, x, y)
 
 
 def exported(x, width):

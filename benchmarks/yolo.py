@@ -33,18 +33,9 @@ def main(arguments=None):
     add("--seconds", type=float, default=2.0, help="of a measurement, at least (2.0)")
     add("--out", type=pathlib.Path, metavar="FILE.json", help="where the record is written")
     args = parser.parse_args(arguments)
-    size, batch, settings = args.size, args.batch_size, []
-    for width in WIDTHS if args.width is None else (args.width,):
-        task = (batch, size, width)
-        rounds = contest.compare(build, CONTESTANTS, task, args.rounds, args.seconds)
-        speeds = contest.medians(rounds)
-        ratios = contest.ratios(speeds, PAIRS)
-        print(f"Width {width}, {batch} images of {size} x {size} a step")
-        print(contest.table("images", speeds, ratios), end="\n\n", flush=True)
-        setting = {"width": width, "size": size, "batch_size": batch}
-        settings.append(
-            {**setting, "images_per_second": speeds, "ratios": ratios, "rounds": rounds}
-        )
+    widths = WIDTHS if args.width is None else (args.width,)
+    tasks = [(args.batch_size, args.size, width) for width in widths]
+    settings = [contest.on_images(build, CONTESTANTS, PAIRS, task, args) for task in tasks]
     if args.out:
         contest.write(args.out, "benchmarks.yolo", arguments, {"settings": settings})
 
@@ -77,7 +68,7 @@ def examples(images, size):
 
 
 def ours(x, y, width, jit):
-    """Make the zoo's detector; see `torch_yolo.steps`."""
+    """Make the zoo's detector; see `contest.keras_steps`."""
     import keras
 
     from zoo import box_losses, boxes
@@ -85,11 +76,7 @@ def ours(x, y, width, jit):
     model = create(x.shape[1], width)
     loss = box_losses.YOLOv3Loss(boxes.grid(model), ciou=True)
     model.compile(keras.optimizers.Adam(0.001), loss, jit_compile=jit)
-    parameters = sum(int(np.prod(one.shape)) for one in model.trainable_variables)
-    return parameters, {
-        "training": lambda: model.train_on_batch(x, y),
-        "inference": lambda: model.predict_on_batch(x),
-    }
+    return contest.keras_steps(model, x, y)
 
 
 def create(size, width):

@@ -11,9 +11,8 @@ import numpy as np
 
 from ensembles import boxes, report
 from zoo import inference, runs, saving
-from zoo.tasks import image_detection
+from zoo.tasks import detections, image_detection
 
-METHODS = ("wbf", "nms", "soft_nms")
 SCORES = ("map50", "map", "map75", "ar100")
 SIGMA = 0.5  # of soft suppression, as in its paper
 
@@ -33,14 +32,14 @@ def fuse(members, data, args, cut):
     began, found, rows = time.time(), [], []
     for member, own in zip(members, data, strict=True):
         split = own.splits["test"]
-        said, seconds = detections(member, split, args.batch_size)
+        said, y, milliseconds = detected(member, split, args.batch_size)
         found.append(said)
-        facts = dict(parameters=member.parameters, milliseconds=1000 * seconds / len(split))
-        rows.append(row(member.name, "member", member, split, said, **facts))
+        facts = dict(parameters=member.parameters, milliseconds=milliseconds)
+        rows.append(row(member.name, "member", member, y, said, **facts))
     settings = dict(method=args.method, iou=args.iou, skip=args.skip, weights=args.weights)
     fused = [combine(each, **settings) for each in zip(*found, strict=True)]
-    rows.append(row(args.method, "ensemble", members[-1], split, fused))
-    about, info = own.about, members[-1].record["info"]
+    rows.append(row(args.method, "ensemble", member, y, fused))
+    about, info = own.about, member.record["info"]
     record = {
         "model": "fuse",
         "found": settings,
@@ -57,9 +56,8 @@ def fuse(members, data, args, cut):
         "command": args.command_line,
         **{key: str(value) for key, value in settings.items()},
     }
-    x, y = split.take()
-    size = info["grid"]["size"][0]
-    drawn = image_detection.pictures(x, y, [scaled(one, size) for one in fused], info)
+    x, size = split.take()[0], info["grid"]["size"][0]
+    drawn = detections.pictures(x, y, [scaled(one, size) for one in fused], info)
     report.write(run.folder, f"fuse: {about['name']}", rows, facts=facts, figures=drawn)
     run.note(status="finished", rows=rows, scores={"test": rows[-1]["scores"]})
     return run.folder, report.table(rows)
@@ -82,17 +80,25 @@ def check(members, weights):
         raise ValueError(f"{len(weights)} weights do not fit {len(members)} members: give one each")
 
 
-def detections(member, split, batch_size):
-    """Return what a detector finds, for each image (m, 6) in shares, and the seconds it took."""
-    model, info, found = saving.load(member.path), member.record["info"], []
-    size, seconds = info["grid"]["size"][0], 0.0
+def detected(member, split, batch_size):
+    """Let a detector find the boxes of a split.
+
+    Returns:
+        What it finds, for each image (m, 6), in shares; the truth (n, M, 7) in pixels of its
+        input; and the milliseconds that it takes for an image, the median of the steps.
+    """
+    model, info = saving.load(member.path), member.record["info"]
+    found, truth, times = [], [], []
     for start in range(0, len(split), batch_size):
-        x, _ = split.take(slice(start, start + batch_size))
+        x, y = split.take(slice(start, start + batch_size))
         began = time.perf_counter()
         outputs = inference.predict(model, x, batch_size)
-        found += image_detection.detected(outputs, info, image_detection.SCORED)
-        seconds += time.perf_counter() - began
-    return [scaled(one, 1 / size) for one in found], seconds
+        found += detections.detected(outputs, info, detections.SCORED)
+        times.append(time.perf_counter() - began)
+        truth.append(y)
+    found = [scaled(one, 1 / info["grid"]["size"][0]) for one in found]
+    milliseconds = 1000 * float(np.median(times)) / min(batch_size, len(split))
+    return found, np.concatenate(truth), milliseconds
 
 
 def scaled(rows, factor):
@@ -108,10 +114,10 @@ def combine(found, *, method, iou, skip, weights):
     return boxes.suppressed(found, sigma=SIGMA if method == "soft_nms" else 0.0, **settings)
 
 
-def row(name, kind, member, split, found, **facts):
-    """Return the report's row of what was found in a split, in shares of the member's square."""
+def row(name, kind, member, y, found, **facts):
+    """Return the report's row of what was found, in shares of the member's square, of boxes y."""
     info = member.record["info"]
-    size, (_, y) = info["grid"]["size"][0], split.take()
-    scores, _ = image_detection.judge(y, [scaled(one, size) for one in found], info)
+    size = info["grid"]["size"][0]
+    scores, _ = detections.judge(y, [scaled(one, size) for one in found], info)
     plain = {key: scores.get(key) for key in SCORES}
     return {"name": name, "kind": kind, "scores": plain, **facts}

@@ -104,10 +104,9 @@ def test_letterbox_and_back():
     assert square.shape == (SIZE, SIZE, 3) and (left, top) == (0, 16)
     assert square[:16].max() == square[:16].min() == 0.5
     np.testing.assert_allclose(factor, SIZE / 60)
-    from zoo.tasks.image_detection import unboxed
-
     rows = np.float32([[*(np.array([40, 10, 50, 20]) * factor + [left, top] * 2), 0.9, 1]])
-    np.testing.assert_allclose(unboxed(rows, (30, 60), SIZE)[0], [40, 10, 50, 20, 0.9, 1], 1e-5)
+    [found] = boxes.unboxed(rows, image.shape, SIZE)
+    np.testing.assert_allclose(found, [40, 10, 50, 20, 0.9, 1], rtol=1e-5)
 
 
 def test_more_boxes_than_there_is_room_for_leave_the_smallest_out():

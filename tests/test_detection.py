@@ -6,13 +6,14 @@ import pathlib
 
 import numpy as np
 import pytest
-from conftest import CLASSES
+from conftest import CLASSES, toy
 from test_fusion import folder
 
 import train
 import zoo
-from zoo import darknet_weights, saving
+from zoo import boxes, darknet_weights, saving, suppression
 from zoo.__main__ import main as zoo_command
+from zoo.tasks import detections
 
 SMALL = ["--set", "image_size=64", "--set", "max_boxes=8", "--set", "width=0.25"]
 
@@ -135,3 +136,22 @@ def test_a_run_goes_on_where_it_was_stopped(data, tmp_path, monkeypatch, capsys)
             histories.append([float(row["val_loss"]) for row in csv.DictReader(file)])
     np.testing.assert_allclose(*histories, rtol=1e-4)
     assert saving.record(stopped / "model.keras")["info"]["grid"]["strides"] == [32, 16]
+
+
+def test_boxes_of_many_images_are_those_of_each_and_compiled_once():
+    batch = toy("image_detection")
+    info, noise = batch.info, np.random.default_rng(0)
+    raw = np.tile(batch.truth(certainty=4.0), (3, 1, 1))[: detections.BATCH + 3]
+    raw += noise.normal(size=raw.shape).astype(np.float32)
+    found = detections.detected(raw, info, 0.1)
+    rows = suppression.suppress(*boxes.scored(raw, info["grid"]), score=0.1, **info["suppression"])
+    for one, other in zip(found, suppression.found(rows), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+    assert len({len(one) for one in found}) > 1
+    kept = detections.compiled.cache_info().misses
+    [last] = detections.detected(raw[-1:], info, 0.1)
+    assert detections.compiled.cache_info().misses == kept
+    np.testing.assert_allclose(last, found[-1], atol=1e-4)
+    fewer = detections.detected(raw[..., :-2], info, 0.1)  # of two classes
+    assert {*np.concatenate(fewer)[:, 5]} == {0, 1}
+    assert detections.detected(raw[:0], info, 0.1) == []

@@ -3,15 +3,10 @@
 import keras
 import numpy as np
 import pytest
+from test_darknet import values
 
 import zoo
 from zoo import boxes, registry
-
-
-def values(model):
-    """Return the weights of a model by their paths."""
-    paths = [weight.path for weight in model.weights]
-    return dict(zip(paths, model.get_weights(), strict=True))
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from test_darknet import values
 
 import zoo
 from zoo import boxes, registry
@@ -11,12 +12,6 @@ from zoo.layers import Grid
 
 COCO = [10, 13, 16, 30, 33, 23, 30, 61, 62, 45, 59, 119, 116, 90, 156, 198, 373, 326]
 TINY = [10, 14, 23, 27, 37, 58, 81, 82, 135, 169, 344, 319]
-
-
-def values(model):
-    """Return the weights of a model by their paths."""
-    paths = [weight.path for weight in model.weights]
-    return dict(zip(paths, model.get_weights(), strict=True))
 
 
 @pytest.fixture(autouse=True)

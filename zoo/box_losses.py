@@ -36,26 +36,28 @@ class GridLoss(keras.losses.Loss):
 
     def call(self, truth, raw):
         """Return the loss of each image, (B,) float32."""
-        truth, raw = ops.cast(truth, "float32"), ops.cast(raw, "float32")
+        truth = ops.cast(truth, "float32")
+        place, objects, classes = boxes.parts(raw)
         corners = truth[..., CORNERS]
         sound = (truth[..., LABEL] >= 0) & (boxes.area(corners) > 0)
         kept = sound & (truth[..., IGNORED] == 0)  # (B, M)
-        found = boxes.decode(raw, self.grid)[0]  # (B, A, 4)
-        overlap = boxes.iou(found[:, :, None], corners[:, None])  # (B, A, M)
-        overlap = ops.stop_gradient(ops.where(sound[:, None], overlap, 0.0))
-        rows = ops.stop_gradient(self.assign(corners, overlap))  # (B, M)
-        answers = (rows[:, None] == ops.arange(raw.shape[1])[:, None]) & kept[:, None]  # (B, A, M)
-        said = ops.take_along_axis(raw, rows[..., None], axis=1)  # (B, M, 5 + C)
-        drawn = ops.take_along_axis(found, rows[..., None], axis=1)
+        drawn = boxes.corners(place, self.grid)  # (B, A, 4)
+        found = ops.stop_gradient(drawn)
+        rows = self.assign(corners, found)  # (B, M)
+        answers = rows[:, None] == ops.arange(found.shape[1])[:, None]  # (B, A, M)
+        there = ops.where(sound[..., None], corners, 0.0)  # what is no box overlaps nothing
+        objects = self.objects(objects, answers & kept[:, None], found, there)
+        place, drawn, classes = (
+            ops.take_along_axis(part, rows[..., None], axis=1) for part in (place, drawn, classes)
+        )
         if self.ciou:
             wrong = 1 - bounding_boxes.compute_ciou(drawn, corners, "xyxy")
         else:
-            wrong = self.squares(said, corners, rows)
-        share = self.smoothing / (raw.shape[-1] - 5)
+            wrong = self.squares(place, corners, rows)
+        count = classes.shape[-1]
         labels = ops.cast(ops.maximum(truth[..., LABEL], 0), "int32")
-        wanted = ops.one_hot(labels, raw.shape[-1] - 5) * (1 - self.smoothing) + share
-        wrong = self.coordinates(corners) * wrong + self.classes(said[..., boxes.CLASSES], wanted)
-        objects = self.objects(raw[..., boxes.OBJECT], answers, overlap)
+        wanted = ops.one_hot(labels, count) * (1 - self.smoothing) + self.smoothing / count
+        wrong = self.coordinates(corners) * wrong + self.classes(classes, wanted)
         return ops.sum(ops.where(kept, wrong, 0.0), axis=1) + ops.sum(objects, axis=1)
 
     def cells(self, corners, strides):
@@ -76,7 +78,7 @@ class YOLOv3Loss(GridLoss):
 
     IGNORE = 0.5
 
-    def assign(self, corners, overlap):
+    def assign(self, corners, found):
         """Return which row answers for each box, (B, M) integers."""
         anchors, strides, starts, steps, orders = [], [], [], [], []
         start = 0
@@ -119,9 +121,10 @@ class YOLOv3Loss(GridLoss):
         """Return binary cross-entropy, the sum over classes, (B, M)."""
         return ops.sum(ops.binary_crossentropy(wanted, said, from_logits=True), axis=-1)
 
-    def objects(self, said, answers, overlap):
+    def objects(self, said, answers, found, corners):
         """Return binary cross-entropy of each row, (B, A)."""
         wanted = ops.any(answers, axis=-1)
+        overlap = boxes.iou(found[:, :, None], corners[:, None])  # (B, A, M)
         counts = wanted | (ops.max(overlap, axis=-1) <= self.IGNORE)
         wanted = ops.cast(wanted, "float32")
         error = ops.binary_crossentropy(wanted, said, from_logits=True)
@@ -138,13 +141,14 @@ class YOLOLoss(GridLoss):
 
     COORDINATES, EMPTY = 5.0, 0.5
 
-    def assign(self, corners, overlap):
+    def assign(self, corners, found):
         """Return which row answers for each box, (B, M) integers."""
         count, stride = len(self.grid["anchors"][0]), self.grid["strides"][0]
         width = -(-self.grid["size"][1] // stride)
         row, column = self.cells(corners, np.array([stride], np.float32))
         first = ops.cast((row[..., 0] * width + column[..., 0]) * count, "int32")  # (B, M)
         rows = first[:, None] + ops.arange(count)[:, None]  # (B, a, M)
+        overlap = boxes.iou(found[:, :, None], corners[:, None])  # (B, A, M)
         best = ops.argmax(ops.take_along_axis(overlap, rows, axis=1), axis=1)
         return first + ops.cast(best, "int32")
 
@@ -167,8 +171,9 @@ class YOLOLoss(GridLoss):
         """Return the squares, the sum over classes, (B, M)."""
         return ops.sum(ops.square(said - wanted), axis=-1)
 
-    def objects(self, said, answers, overlap):
+    def objects(self, said, answers, found, corners):
         """Return the squared error of each row, (B, A): an object's should be its overlap."""
+        overlap = boxes.iou(found[:, :, None], corners[:, None])  # (B, A, M)
         mine = ops.max(ops.where(answers, overlap, 0.0), axis=-1)
         wanted = ops.any(answers, axis=-1)
         error = ops.square(said - mine)

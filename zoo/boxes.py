@@ -10,7 +10,7 @@ from keras import ops
 
 from zoo.layers import Grid
 
-BOX, OBJECT, CLASSES = slice(0, 4), 4, slice(5, None)  # of the last axis of raw outputs
+BOX, OBJECT = slice(0, 4), 4  # of the last axis of raw outputs; behind them the classes
 LARGEST = 10.0  # of the logarithm of a size, in anchors: its exponential is still finite
 
 
@@ -54,9 +54,6 @@ def places(grid):
 def decode(raw, grid):
     """Turn raw outputs into boxes and chances.
 
-    Redmon & Farhadi 2018, https://arxiv.org/abs/1804.02767, Fig. 2; for the form "yolo" Redmon et
-    al. 2016, https://arxiv.org/abs/1506.02640, Sec. 2, where sizes are predicted as square roots.
-
     Args:
         raw: (B, A, 5 + C).
         grid: what `grid` returns.
@@ -65,18 +62,38 @@ def decode(raw, grid):
         Boxes (B, A, 4) x1, y1, x2, y2 in pixels of the input, not clipped to it; chances of an
         object (B, A); chances of each class if there is one (B, A, C). Tensors.
     """
-    cells, strides, anchors = map(ops.convert_to_tensor, places(grid))
-    raw = ops.cast(raw, "float32")
+    place, objects, classes = parts(raw)
     if grid["form"] == "yolov3":
-        centers = (ops.sigmoid(raw[..., :2]) + cells) * strides
-        sizes = anchors * ops.exp(ops.minimum(raw[..., 2:4], LARGEST))
-        objects, classes = ops.sigmoid(raw[..., OBJECT]), ops.sigmoid(raw[..., CLASSES])
+        objects, classes = ops.sigmoid(objects), ops.sigmoid(classes)
     else:
-        centers = (raw[..., :2] + cells) * strides
-        sizes = anchors * ops.square(raw[..., 2:4])
-        objects, classes = ops.clip(raw[..., OBJECT], 0, 1), ops.clip(raw[..., CLASSES], 0, 1)
-    corners = ops.concatenate([centers - sizes / 2, centers + sizes / 2], axis=-1)
-    return corners, objects, classes
+        objects, classes = ops.clip(objects, 0, 1), ops.clip(classes, 0, 1)
+    return corners(place, grid), objects, classes
+
+
+def parts(raw):
+    """Part raw outputs (B, A, 5 + C), once: the gradient of each slice would be as large as they.
+
+    Returns:
+        What is raw of boxes (B, A, 4), objects (B, A) and classes (B, A, C), float32.
+    """
+    place, objects, classes = ops.split(ops.cast(raw, "float32"), [OBJECT, OBJECT + 1], -1)
+    return place, objects[..., 0], classes
+
+
+def corners(place, grid):
+    """Turn raw boxes (B, A, 4) into x1, y1, x2, y2 in pixels of the input.
+
+    Redmon & Farhadi 2018, https://arxiv.org/abs/1804.02767, Fig. 2; for the form "yolo" Redmon et
+    al. 2016, https://arxiv.org/abs/1506.02640, Sec. 2, where sizes are predicted as square roots.
+    """
+    cells, strides, anchors = map(ops.convert_to_tensor, places(grid))
+    centers, sizes = ops.split(place, 2, axis=-1)
+    if grid["form"] == "yolov3":
+        centers, sizes = ops.sigmoid(centers), ops.exp(ops.minimum(sizes, LARGEST))
+    else:
+        sizes = ops.square(sizes)
+    centers, halves = (centers + cells) * strides, anchors * sizes / 2
+    return ops.concatenate([centers - halves, centers + halves], axis=-1)
 
 
 def scored(raw, grid):
@@ -86,10 +103,10 @@ def scored(raw, grid):
         Boxes (B, A, 4) x1, y1, x2, y2 in pixels of the input; scores (B, A, C), the chance of an
         object times that of the class. Tensors, as `zoo.suppression.suppress` takes them.
     """
-    corners, objects, classes = decode(raw, grid)
+    found, objects, classes = decode(raw, grid)
     height, width = grid["size"]
-    corners = ops.clip(corners, 0.0, np.float32([width, height, width, height]))
-    return corners, objects[..., None] * classes
+    found = ops.clip(found, 0.0, np.float32([width, height, width, height]))
+    return found, objects[..., None] * classes
 
 
 def iou(one, other):
@@ -102,4 +119,5 @@ def iou(one, other):
 
 def area(boxes):
     """Return the areas (...) of boxes (..., 4) in corners; 0 for negative sizes."""
-    return ops.prod(ops.maximum(boxes[..., 2:] - boxes[..., :2], 0), axis=-1)
+    sides = ops.maximum(boxes[..., 2:] - boxes[..., :2], 0)
+    return sides[..., 0] * sides[..., 1]

@@ -6,6 +6,7 @@ every transposed convolution and every LSTM; `readers` are custom objects that l
 refuse what Keras 3 would load and compute differently, without a word.
 """
 
+import functools
 import inspect
 
 import keras
@@ -22,8 +23,6 @@ DROPPED = {
 }
 # Of convolutions that have two kernels, with arguments for each.
 MEANINGLESS = ("kernel_initializer", "kernel_regularizer", "kernel_constraint")
-
-
 # What Keras 2 clipped 0.2 x + 0.5 to, and Keras 3 clips x / 6 + 0.5 to.
 CHANGED = "hard_sigmoid"
 
@@ -33,6 +32,7 @@ def readers():
     return {name: reader(layer) for name, layer in known().items()}
 
 
+@functools.cache
 def known():
     """Return Keras' layers, {name: class}."""
     classes = [value for value in vars(keras.layers).values() if inspect.isclass(value)]

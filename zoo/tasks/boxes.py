@@ -12,8 +12,19 @@ VISIBLE = 0.2  # share of a box that must be left for it to count
 SMALLEST = 2.0  # pixels of a side that must be left
 
 
+def fitted(shape, size):
+    """Tell how an image of a shape (H, W, ...) lies in a square, its proportions unchanged.
+
+    Returns:
+        The factor of its size; its (height, width) there; and its (left, top), pixels.
+    """
+    factor = size / max(shape[:2])
+    height, width = (max(1, round(side * factor)) for side in shape[:2])
+    return factor, (height, width), ((size - width) // 2, (size - height) // 2)
+
+
 def letterbox(image, size):
-    """Fit an image into a square without changing its proportions, gray where it does not reach.
+    """Fit an image into a square, gray where it does not reach: see `fitted`.
 
     Args:
         image: (H, W, C) from 0 to 1.
@@ -22,13 +33,19 @@ def letterbox(image, size):
     Returns:
         (S, S, C) float32; the factor of its size; and its (left, top), pixels.
     """
-    height, width = image.shape[:2]
-    factor = size / max(height, width)
-    h, w = (max(1, round(side * factor)) for side in (height, width))
-    top, left = (size - h) // 2, (size - w) // 2
+    factor, (height, width), (left, top) = fitted(image.shape, size)
     out = np.full((size, size, image.shape[-1]), GRAY, np.float32)
-    out[top : top + h, left : left + w] = np.clip(images.resize(image, h, w), 0.0, 1.0)
+    image = np.clip(images.resize(image, height, width), 0.0, 1.0)
+    out[top : top + height, left : left + width] = image
     return out, factor, (left, top)
+
+
+def unboxed(rows, shape, size):
+    """Return detections (m, 6) in pixels of an image of a shape, not of the square of a size."""
+    (height, width), (factor, _, corner) = shape[:2], fitted(shape, size)
+    corners = (rows[:, :4] - np.float32([*corner, *corner])) / factor
+    corners = np.clip(corners, 0, np.float32([width, height, width, height]))
+    return np.concatenate([corners, rows[:, 4:]], axis=1)
 
 
 def padded(rows, count):
@@ -97,28 +114,25 @@ def augment(options):
         A function (x, y, entropy) to (x, y), of images (B, S, S, C) from 0 to 1 and boxes
         (B, M, 7); or None.
     """
-    flip = (
-        []
-        if options["flip"] == "none"
-        else [layers.RandomFlip(options["flip"], bounding_box_format="xyxy")]
-    )
+    mode = options["flip"]
+    flips = [] if mode == "none" else [layers.RandomFlip(mode, bounding_box_format="xyxy")]
     changes = images.photometric(options)
-    moved = any(options[key] for key in ("scale", "shift", "mosaic", "mixup"))
+    rearranges = any(options[key] for key in ("scale", "shift", "mosaic", "mixup"))
 
     def apply(x, y, entropy):
         rng = np.random.default_rng(entropy)
-        for i, layer in enumerate([*flip, *changes]):
+        for i, layer in enumerate([*flips, *changes]):
             reseed(layer, (*entropy, i))
         x, kind = np.asarray(x, np.float32), x.dtype
-        for layer in flip:
+        for layer in flips:
             x, y = flipped(layer, x, y)
-        if moved:
+        if rearranges:
             x, y = rearranged(x, y, rng, options)
         for layer in changes:
             x = layer(x, training=True)
         return np.clip(ops.convert_to_numpy(x), 0.0, 1.0).astype(kind), y
 
-    return apply if flip or changes or moved else None
+    return apply if flips or changes or rearranges else None
 
 
 def flipped(layer, x, y):
@@ -179,10 +193,9 @@ def warp(x, scales, offsets):
     zeros, factor = np.zeros(len(x)), 1 / scales
     start = (0.5 - offsets) * factor[:, None] - 0.5  # of the centers of pixels
     columns = [factor, zeros, start[:, 0], zeros, factor, start[:, 1], zeros, zeros]
-    moved = ops.image.affine_transform(
-        x, np.stack(columns, axis=1).astype(np.float32), fill_mode="constant", fill_value=GRAY
-    )
-    return ops.convert_to_numpy(moved)
+    columns = np.stack(columns, axis=1).astype(np.float32)
+    x = ops.image.affine_transform(x, columns, fill_mode="constant", fill_value=GRAY)
+    return ops.convert_to_numpy(x)
 
 
 def moved(rows, factor, offset, region):

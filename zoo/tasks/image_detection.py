@@ -4,14 +4,13 @@ import json
 
 import numpy as np
 
-from zoo import box_losses, boxes, plots, precision, suppression
+from zoo import box_losses, boxes, plots
 from zoo.box_losses import AREA, CORNERS, CROWD, DIFFICULT, IGNORED, LABEL
 from zoo.tasks import images
-from zoo.tasks.boxes import anchors, augment, letterbox, padded, real
+from zoo.tasks.boxes import anchors, augment, fitted, letterbox, padded, unboxed
+from zoo.tasks.detections import SHOWN, detected, drawn, plot, preview, score
 from zoo.tasks.task import Task
 
-SHOWN = 0.25  # chance from which a box is drawn and told
-SCORED = 0.005  # chance from which a box counts for precision and recall, as in Darknet's program
 KINDS = 6, 9  # numbers of anchors of the detectors that have any: two and three maps of three
 
 
@@ -40,8 +39,8 @@ def measure(examples, options):
         sizes = []
         for example in examples:
             height, width = example["image"].shape[:2]
+            factor, _, _ = fitted((height, width), options["image_size"])
             bbox = np.asarray(example["objects"]["bbox"], np.float64).reshape(-1, 4)
-            factor = options["image_size"] / max(height, width)
             sizes.append((bbox[:, 2:] - bbox[:, :2])[:, ::-1] * (width, height) * factor)
         sizes = np.concatenate(sizes)
         sizes = sizes[(sizes > 0).all(axis=1)]
@@ -92,16 +91,6 @@ def loss(info, options):
     )
 
 
-def detected(outputs, info, score, batch=16):
-    """Turn raw outputs (n, A, 5 + C) into boxes: for each image (m, 6), see `zoo.suppression`."""
-    found = []
-    for start in range(0, len(outputs), batch):
-        several = boxes.scored(outputs[start : start + batch], info["grid"])
-        rows = suppression.suppress(*several, score=score, **info["suppression"])
-        found += suppression.found(rows)
-    return found
-
-
 def decode(outputs, info):
     """Turn raw outputs into boxes: corners in pixels of the model's input, chances, classes."""
     return [
@@ -110,102 +99,11 @@ def decode(outputs, info):
     ]
 
 
-def judged(y, found):
-    """Return truth (n, M, 7) and detections as `zoo.precision.average_precision` takes them."""
-    truth = []
-    for rows in map(real, y):
-        here = boxes.area(rows[:, CORNERS])
-        truth.append(
-            {
-                "boxes": rows[:, CORNERS],
-                "labels": rows[:, LABEL].astype(int),
-                "area": rows[:, AREA],
-                "ignore": rows[:, IGNORED] > 0,
-                "crowd": rows[:, IGNORED] == CROWD,
-                "scale": float(np.median(rows[:, AREA] / here)) if len(rows) else 1.0,
-            }
-        )
-    return truth, found
-
-
-def score(y, outputs, info):
-    """Score raw outputs (n, A, 5 + C) against boxes (n, M, 7) by COCO's average precision."""
-    return judge(y, detected(outputs, info, SCORED), info)
-
-
-def judge(y, found, info):
-    """Score detections, for each image (m, 6), against boxes (n, M, 7): numbers and a report."""
-    names = info["classes"]
-    found = precision.average_precision(*judged(y, found), len(names))
-    scores = {key: value for key, value in found.items() if isinstance(value, float)}
-    scores["classes"] = {names[k]: each for k, each in found["classes"].items()}
-    lines = [f"{'':>16} {'AP@0.5':>9} {'AP':>9} {'support':>9}", ""]
-    occurring = {name: each for name, each in scores["classes"].items() if each["support"]}
-    for name, each in occurring.items():
-        lines.append(f"{name:>16} {each['ap50']:9.3f} {each['ap']:9.3f} {each['support']:9}")
-    total = sum(each["support"] for each in occurring.values())
-    if occurring:
-        lines += ["", f"{'mean':>16} {found['map50']:9.3f} {found['map']:9.3f} {total:9}", ""]
-    return scores, "\n".join(lines)
-
-
-def plot(x, y, outputs, info):
-    """Draw what was found: see `pictures`."""
-    return pictures(x, y, detected(outputs, info, SCORED), info)
-
-
-def pictures(x, y, found, info):
-    """Draw precision over recall, and images with truth and detections, from worst to best."""
-    curves = precision.average_precision(*judged(y, found), len(info["classes"]))["curves"]
-    curves = [curves.get(k) for k in range(len(info["classes"]))]
-    quality = [agreement(real(rows), seen) for rows, seen in zip(y, found, strict=True)]
-    order, panels = np.argsort(quality, kind="stable"), []
-    for i in order[np.linspace(0, len(x) - 1, min(5, len(x))).round().astype(int)]:
-        truth, seen = real(y[i]), found[i][found[i][:, 4] >= SHOWN]
-        panels.append((drawn(x[i], truth[:, CORNERS], truth[:, LABEL], info), "truth", plots.INK))
-        title = f"{len(seen)} found of {len(truth)}"
-        panels.append((drawn(x[i], seen[:, :4], seen[:, 5], info), title, plots.INK))
-    return {
-        "precision_recall": plots.precision_recall(curves, info["classes"]),
-        "examples": plots.images(panels, legend(info), columns=2, size=4.0),
-    }
-
-
-def agreement(truth, seen):
-    """Return the mean, over true boxes (n, 7), of the best overlap of a detection (m, 6)."""
-    seen = seen[seen[:, 4] >= SHOWN]
-    if not len(truth) or not len(seen):
-        return float(len(truth) == len(seen))
-    overlap = boxes.iou(truth[:, None, CORNERS], seen[:, :4])
-    overlap = np.where(truth[:, None, LABEL] == seen[:, 5], overlap, 0.0)
-    return float(overlap.max(axis=1).mean() * min(1.0, len(truth) / len(seen)))
-
-
-def drawn(image, corners, labels, info, words=None):
-    """Return an image (H, W, 3) with boxes (n, 4) in the colours of their classes."""
-    colours = plots.palette(len(info["classes"]))[np.asarray(labels, int)]
-    return plots.boxes(np.asarray(image, np.float32), corners, colours, words)
-
-
-def preview(x, y, info):
-    """Draw images as training sees them, with their boxes."""
-    panels = []
-    for image, rows in zip(x[:12], map(real, y[:12]), strict=True):
-        panels.append((drawn(image, rows[:, CORNERS], rows[:, LABEL], info), "", plots.INK))
-    return plots.images(panels, legend(info), columns=4)
-
-
-def legend(info):
-    """Return pairs of the names and colours of the classes."""
-    return list(zip(info["classes"], plots.palette(len(info["classes"])), strict=True))
-
-
 def present(example, pieces, outputs, info):
     """Return the table's row of one image (how many of each class), its picture and COCO's JSON."""
     image, size = example["image"], info["grid"]["size"][0]
     height, width = image.shape[:2]
-    rows = detected(np.stack([*outputs]), info, SHOWN)[0]
-    rows = unboxed(rows, (height, width), size)
+    rows = unboxed(detected(np.stack([*outputs]), info, SHOWN)[0], image.shape, size)
     labels, names = rows[:, 5].astype(int), info["classes"]
     row = {"height": height, "width": width, "objects": len(rows)}
     row |= {name: int(np.sum(labels == k)) for k, name in enumerate(names)}
@@ -231,17 +129,6 @@ def present(example, pieces, outputs, info):
         path.write_text(json.dumps(found, indent=1) + "\n")
 
     return row, {"_boxes.png": picture, "_boxes.json": results}
-
-
-def unboxed(rows, shape, size):
-    """Return detections (m, 6) in pixels of an image of a shape, not of the square of a size."""
-    height, width = shape
-    factor = size / max(height, width)
-    h, w = (max(1, round(side * factor)) for side in shape)
-    corner = np.float32([(size - w) // 2, (size - h) // 2] * 2)
-    corners = (rows[:, :4] - corner) / factor
-    corners = np.clip(corners, 0, np.float32([width, height, width, height]))
-    return np.concatenate([corners, rows[:, 4:]], axis=1)
 
 
 TASK = Task(

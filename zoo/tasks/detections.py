@@ -1,0 +1,147 @@
+"""Detections: found in a detector's raw outputs, judged beside the truth, and drawn.
+
+They are rows (m, 6) of an image, as `zoo.suppression` makes them: corners, score, class.
+"""
+
+import functools
+import json
+
+import keras
+import numpy as np
+
+from zoo import boxes, plots, precision, suppression
+from zoo.box_losses import AREA, CORNERS, CROWD, IGNORED, LABEL
+from zoo.tasks.boxes import real
+
+SHOWN = 0.25  # chance from which a box is drawn and told
+SCORED = 0.005  # chance from which a box counts for precision and recall, as in Darknet's program
+BATCH = 16  # images whose detections are found at once
+
+
+def detected(outputs, info, score):
+    """Turn raw outputs (n, A, 5 + C) into detections above a score: for each image (m, 6)."""
+    settings = {**info["suppression"], "score": score}
+    finder = compiled(json.dumps([outputs.shape[1:], info["grid"], settings]))
+    batch, found = min(BATCH, len(outputs)) or 1, []
+    for start in range(0, len(outputs), batch):
+        # The last batch is filled up: another shape would be compiled anew.
+        rows = np.minimum(np.arange(start, start + batch), len(outputs) - 1)
+        found += suppression.found(finder.predict_on_batch(outputs[rows]))
+    return found[: len(outputs)]
+
+
+@functools.lru_cache(maxsize=8)
+def compiled(key):
+    """Return the `Finder` of a key, JSON of the outputs' shape, the grid and the settings."""
+    _, grid, settings = json.loads(key)
+    finder = Finder(grid, settings, dtype="float32")
+    # PyTorch's compiler takes longer than the work that it would save.
+    finder.compile(jit_compile=keras.config.backend() != "torch")
+    return finder
+
+
+class Finder(keras.Model):
+    """Turns raw outputs (B, A, 5 + C) into rows (B, 100, 6); a model, so that Keras compiles it.
+
+    Args:
+        grid: what `zoo.boxes.grid` returns.
+        settings: those of `zoo.suppression.suppress`, which says what the rows are.
+    """
+
+    def __init__(self, grid, settings, **kwargs):
+        super().__init__(**kwargs)
+        self.grid, self.settings = grid, settings
+
+    def call(self, raw):
+        """Return the rows, float32."""
+        return suppression.suppress(*boxes.scored(raw, self.grid), **self.settings)
+
+
+def score(y, outputs, info):
+    """Score raw outputs (n, A, 5 + C) against boxes (n, M, 7) by COCO's average precision."""
+    return judge(y, detected(outputs, info, SCORED), info)
+
+
+def judge(y, found, info):
+    """Score detections, for each image (m, 6), against boxes (n, M, 7): numbers and a report."""
+    names = info["classes"]
+    found = precision.average_precision(truths(y), found, len(names))
+    scores = {key: value for key, value in found.items() if isinstance(value, float)}
+    scores["classes"] = {names[k]: each for k, each in found["classes"].items()}
+    lines = [f"{'':>16} {'AP@0.5':>9} {'AP':>9} {'support':>9}", ""]
+    occurring = {name: each for name, each in scores["classes"].items() if each["support"]}
+    for name, each in occurring.items():
+        lines.append(f"{name:>16} {each['ap50']:9.3f} {each['ap']:9.3f} {each['support']:9}")
+    total = sum(each["support"] for each in occurring.values())
+    if occurring:
+        lines += ["", f"{'mean':>16} {found['map50']:9.3f} {found['map']:9.3f} {total:9}", ""]
+    return scores, "\n".join(lines)
+
+
+def truths(y):
+    """Return boxes (n, M, 7) as `zoo.precision.average_precision` takes them."""
+    found = []
+    for rows in map(real, y):
+        here = boxes.area(rows[:, CORNERS])
+        found.append(
+            {
+                "boxes": rows[:, CORNERS],
+                "labels": rows[:, LABEL].astype(int),
+                "area": rows[:, AREA],
+                "ignore": rows[:, IGNORED] > 0,
+                "crowd": rows[:, IGNORED] == CROWD,
+                "scale": float(np.median(rows[:, AREA] / here)) if len(rows) else 1.0,
+            }
+        )
+    return found
+
+
+def plot(x, y, outputs, info):
+    """Draw what was found: see `pictures`."""
+    return pictures(x, y, detected(outputs, info, SCORED), info)
+
+
+def pictures(x, y, found, info):
+    """Draw precision over recall, and images with truth and detections, from worst to best."""
+    curves = precision.average_precision(truths(y), found, len(info["classes"]))["curves"]
+    curves = [curves.get(k) for k in range(len(info["classes"]))]
+    quality = [agreement(real(rows), seen) for rows, seen in zip(y, found, strict=True)]
+    order, panels = np.argsort(quality, kind="stable"), []
+    for i in order[np.linspace(0, len(x) - 1, min(5, len(x))).round().astype(int)]:
+        truth, seen = real(y[i]), found[i][found[i][:, 4] >= SHOWN]
+        panels.append((drawn(x[i], truth[:, CORNERS], truth[:, LABEL], info), "truth", plots.INK))
+        title = f"{len(seen)} found of {len(truth)}"
+        panels.append((drawn(x[i], seen[:, :4], seen[:, 5], info), title, plots.INK))
+    return {
+        "precision_recall": plots.precision_recall(curves, info["classes"]),
+        "examples": plots.images(panels, legend(info), columns=2, size=4.0),
+    }
+
+
+def agreement(truth, seen):
+    """Return the mean, over true boxes (n, 7), of the best overlap of a detection (m, 6)."""
+    seen = seen[seen[:, 4] >= SHOWN]
+    if not len(truth) or not len(seen):
+        return float(len(truth) == len(seen))
+    overlap = boxes.iou(truth[:, None, CORNERS], seen[:, :4])
+    overlap = np.where(truth[:, None, LABEL] == seen[:, 5], overlap, 0.0)
+    return float(overlap.max(axis=1).mean() * min(1.0, len(truth) / len(seen)))
+
+
+def drawn(image, corners, labels, info, words=None):
+    """Return an image (H, W, 3) with boxes (n, 4) in the colours of their classes."""
+    colours = plots.palette(len(info["classes"]))[np.asarray(labels, int)]
+    return plots.boxes(np.asarray(image, np.float32), corners, colours, words)
+
+
+def preview(x, y, info):
+    """Draw images as training sees them, with their boxes."""
+    panels = []
+    for image, rows in zip(x[:12], map(real, y[:12]), strict=True):
+        panels.append((drawn(image, rows[:, CORNERS], rows[:, LABEL], info), "", plots.INK))
+    return plots.images(panels, legend(info), columns=4)
+
+
+def legend(info):
+    """Return pairs of the names and colours of the classes."""
+    return list(zip(info["classes"], plots.palette(len(info["classes"])), strict=True))
