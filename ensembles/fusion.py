@@ -23,26 +23,30 @@ def fuse(members, data, args, cut):
     Args:
         members: list of `ensembles.members.Member`, as `check` wants them.
         data: for each its data, as `datasets.prepared.prepare` returns them.
-        args: settings of the command: out, method, iou, skip, weights, batch_size, command_line.
+        args: settings of the command: out, method, iou, skip, weights, fit, batch_size,
+            command_line.
         cut: how the data are split: fold, validate, skip_bad.
 
     Returns:
         (run folder, text of the table).
     """
     began, found, rows = time.time(), [], []
+    settings = dict(method=args.method, iou=args.iou, skip=args.skip, weights=args.weights)
+    if args.fit:
+        settings |= fitted(members, data, settings, args.batch_size)
     for member, own in zip(members, data, strict=True):
         split = own.splits["test"]
         said, y, milliseconds = detected(member, split, args.batch_size)
         found.append(said)
         facts = dict(parameters=member.parameters, milliseconds=milliseconds)
         rows.append(row(member.name, "member", member, y, said, **facts))
-    settings = dict(method=args.method, iou=args.iou, skip=args.skip, weights=args.weights)
     fused = [combine(each, **settings) for each in zip(*found, strict=True)]
     rows.append(row(args.method, "ensemble", member, y, fused))
     about, info = own.about, member.record["info"]
     record = {
         "model": "fuse",
         "found": settings,
+        **({"fitted": "validation"} if args.fit else {}),
         "task": image_detection.TASK.name,
         "info": {"classes": info["classes"]},
         "data": about,
@@ -61,6 +65,38 @@ def fuse(members, data, args, cut):
     report.write(run.folder, f"fuse: {about['name']}", rows, facts=facts, figures=drawn)
     run.note(status="finished", rows=rows, scores={"test": rows[-1]["scores"]})
     return run.folder, report.table(rows)
+
+
+def fitted(members, data, settings, batch_size):
+    """Find the weights and the IoU of the highest mAP on the validation split.
+
+    One after the other each weight is doubled and halved and the IoU moved by 0.05, and whatever
+    is best is kept, until nothing improves: few numbers, so little is fitted to little.
+
+    Returns:
+        {"weights": one a member, "iou": a number}.
+    """
+    split = [own.splits["validation"] for own in data]
+    found = [detected(one, own, batch_size)[:2] for one, own in zip(members, split, strict=True)]
+    said, y = [rows for rows, _ in found], found[-1][1]
+
+    def score(iou, weights):
+        tried = {**settings, "iou": iou, "weights": weights}
+        fused = [combine(each, **tried) for each in zip(*said, strict=True)]
+        return row("", "", members[-1], y, fused)["scores"]["map"]
+
+    kept = settings["iou"], settings["weights"] or [1.0] * len(members)
+    best, before = score(*kept), None
+    while kept != before:
+        before, (iou, weights) = kept, kept
+        tries = [(round(iou + step, 2), weights) for step in (-0.05, 0.05)]
+        for i, weight in enumerate(weights):
+            for factor in (0.5, 2.0):
+                tries.append((iou, [*weights[:i], weight * factor, *weights[i + 1 :]]))
+        for one in tries:
+            if 0 < one[0] < 1 and (value := score(*one)) > best + 1e-4:
+                best, kept = value, one
+    return {"iou": kept[0], "weights": kept[1]}
 
 
 def check(members, weights):

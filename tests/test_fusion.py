@@ -85,6 +85,18 @@ def test_two_of_other_forms_and_sizes_are_fused_and_reported(trained, tmp_path, 
         assert (place / name).stat().st_size > 1000
 
 
+def test_weights_are_found_on_validation_and_favour_the_better(trained, tmp_path, capsys):
+    data, files = trained
+    words = ["--data", str(data), "--out", str(tmp_path), "--fit"]
+    assert fuse(*files, *words) == 0
+    record, _ = result(capsys.readouterr().out)
+    found = record["found"]
+    assert record["fitted"] == "validation" and 0 < found["iou"] < 1
+    assert found["weights"][0] > found["weights"][1], "tiny YOLOv3 has learnt far more"
+    rows = {row["name"]: row["scores"]["map"] for row in record["rows"]}
+    assert rows["wbf"] > rows["yolo"]
+
+
 @pytest.mark.parametrize("method", ["wbf", "nms", "soft_nms"])
 def test_a_detector_fused_with_itself_is_no_better_and_no_worse(trained, tmp_path, capsys, method):
     data, (file, _) = trained
