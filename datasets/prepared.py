@@ -20,7 +20,7 @@ class Prepared:
     """A data set that is ready for training.
 
     Attributes:
-        splits: `datasets.pipeline.Arrays` by split: "train", "validation", "test".
+        splits: `datasets.splits.Arrays` by split: "train", "validation", "test".
         options: of the task: its defaults, what the data suggest, what was asked for.
         info: "classes", and the constants that were measured.
         about: what a record says of the data: source, name, fingerprint, sizes, skipped, and what
@@ -76,6 +76,7 @@ def prepare(
             skip_bad=skip_bad,
             fold=fold,
             validate=validate,
+            series=task.series and (lambda constants: task.series(constants, options)),
         )
     except BadInput:
         raise

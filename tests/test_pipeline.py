@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from datasets import pipeline, prepared
+from datasets import pipeline, prepared, splits
 from datasets.source import BadInput, Examples, Source
 
 
@@ -190,7 +190,7 @@ def test_data_without_a_training_split_lend_nothing_twice(brought):
 def test_a_bootstrap_draws_as_many_examples_with_replacement():
     source, _ = make({"train": names("a", 1000), "test": names("b", 9)})
     train = prepare(source)[0]["train"]
-    one, same, other = (pipeline.bootstrap(train, seed) for seed in (5, 5, 6))
+    one, same, other = (splits.bootstrap(train, seed) for seed in (5, 5, 6))
     assert len(one) == len(train) and set(one.rows) <= set(train.rows)
     np.testing.assert_array_equal(one.rows, same.rows)
     assert not np.array_equal(one.rows, other.rows)

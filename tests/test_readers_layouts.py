@@ -35,7 +35,8 @@ def refused(path, kind, *words):
 def test_what_has_no_layout_is_told_which_there_are(kind, tmp_path):
     put(tmp_path / "notes.md")
     words = {"pointcloud": ["label_2", "clouds as", ".laz"], "image": ["images as", ".jpeg"]}
-    own = "(COCO)" if kind == "image_detection" else "x_train"
+    words |= {"forecasting": ["series as", ".parquet"], "sequence": ["X_TRAIN.ts", ".ts"]}
+    own = {"image_detection": "(COCO)", "forecasting": "data.npz"}.get(kind, "x_train")
     refused(tmp_path, kind, tmp_path, own, *words[kind.partition("_")[0]])
     refused(tmp_path / "nowhere", kind, "nowhere", "no such file or folder")
     refused(tmp_path, "weather", "weather", kind)

@@ -15,6 +15,9 @@ from datasets.readers import (
     kitti,
     scans,
     semantic_kitti,
+    sequences,
+    series,
+    ucr,
     voc,
     yolo_labels,
 )
@@ -23,6 +26,8 @@ from datasets.source import BadInput, Source
 FILES = {
     "pointcloud": f"clouds as {' '.join(clouds.EXTENSIONS)}",
     "image": f"images as {' '.join(images.EXTENSIONS)}",
+    "forecasting": f"series as {' '.join(series.EXTENSIONS)}",
+    "sequence": f"series as .ts .npz {' '.join(sequences.EXTENSIONS)}",
 }  # by the first word of the kind
 
 
@@ -118,6 +123,29 @@ LAYOUTS = {
             yolo_labels.read,
         ),
     ),
+    "forecasting": (
+        Layout(
+            "data.csv              a row a step: dates, and a column a variable\n"
+            "  1.csv                 and others with the same columns, a series each, with or "
+            "without train/, val/ and test/\n"
+            "  data.npz              arrays values (T, C) or (n, T, C), columns (C,), times (T,)",
+            series.match,
+            series.read,
+        ),
+    ),
+    "sequence_classification": (
+        Layout(
+            "X_TRAIN.ts            and X_TEST.ts (UCR, UEA)",
+            ucr.match,
+            ucr.read,
+        ),
+        array_layout("sequence_classification", "(n, T, F)", "(n,)"),
+        Layout(
+            "train/walking/1.csv   class folders, with or without train/, val/ and test/",
+            sequences.match,
+            sequences.read,
+        ),
+    ),
 }
 
 
@@ -145,3 +173,9 @@ def read(path: pathlib.Path, kind: str) -> Source:
         f"it has none of the layouts that {kind} reads",
         f"Use one of these, {FILES[kind.partition('_')[0]]}:\n{drawings}",
     )
+
+
+def suited(path: pathlib.Path, kinds) -> str:
+    """Return the first of some kinds that a layout of which fits a path; the first if none does."""
+    fits = (kind for kind in kinds if any(layout.match(path) for layout in LAYOUTS.get(kind, ())))
+    return next(fits, kinds[0])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from datasets.readers import mask_classes
+from datasets.readers import mask_classes, sequences
 from datasets.readers.arrayfiles import read_npz
 from datasets.readers.clouds import metres
 from datasets.readers.files import safe_name
@@ -18,12 +18,12 @@ MAX_CLASSES = 65_536
 
 
 def match(path: pathlib.Path) -> bool:
-    """Tell whether a path is an .npz file that is not simply one labelled cloud."""
+    """Tell whether a path is an .npz file that is not simply one labelled cloud, or series."""
     if not path.is_file() or path.suffix.lower() != ".npz":
         return False
     try:
         with zipfile.ZipFile(path) as archive:
-            return not {"points.npy", "labels.npy"} & set(archive.namelist())
+            return not {"points.npy", "labels.npy", "values.npy"} & set(archive.namelist())
     except Exception:  # reading it says what is wrong
         return True
 
@@ -32,11 +32,12 @@ def read(path: pathlib.Path, kind: str) -> Source:
     """Read x_train, y_train and, where they are there, x_val, y_val, x_test, y_test.
 
     For point clouds x is (examples, N, 3), metres; for images (examples, H, W, C) with C = 1 or 3,
-    or (examples, H, W), uint8, uint16 or floats. y holds class indices: (examples,) for
-    classification; one for each point, (examples, N), or pixel, (examples, H, W), for segmentation,
-    where -1 is ignored. An array `classes` of strings names them; what the values of masks mean
-    without it, `datasets.readers.mask_classes` says. For the parts of objects, object_train,
-    object_val and object_test say what each cloud is, integers from 0.
+    or (examples, H, W), uint8, uint16 or floats; for series (examples, T, F) or (examples, T), with
+    NaN at the end of shorter ones. y holds class indices: (examples,) for classification; one for
+    each point, (examples, N), or pixel, (examples, H, W), for segmentation, where -1 is ignored. An
+    array `classes` of strings names them; what the values of masks mean without it,
+    `datasets.readers.mask_classes` says. For the parts of objects, object_train, object_val and
+    object_test say what each cloud is, integers from 0.
 
     Raises:
         BadInput: an array is missing, or has a wrong shape, type or value; names array and shape.
@@ -252,5 +253,12 @@ FORMS = {
     "image_classification": Form("image", "label", check_images, read_image, name_classes),
     "image_segmentation": Form(
         "image", "segmentation_mask", check_images, read_image, name_masks, dense=True
+    ),
+    "sequence_classification": Form(
+        "series",
+        "label",
+        sequences.check_arrays,
+        sequences.trimmed,
+        sequences.alike(name_classes),
     ),
 }

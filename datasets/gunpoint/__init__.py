@@ -1,0 +1,1 @@
+"""Motions of a hand with and without a gun: a tensorflow-datasets builder."""

@@ -1,0 +1,1 @@
+"""Yearly numbers of sunspots: a tensorflow-datasets builder."""
