@@ -44,6 +44,7 @@ def parse(arguments):
     add = parser.add_argument
     add("--model", metavar="NAME", help="what to train; --list shows the names")
     add("--data", metavar="SOURCE", help="name of a data set, or path of your own files")
+    add("--task", metavar="NAME", help="where a model has several and the data do not tell")
     add("--epochs", type=positive(int), metavar="N", help="passes over the training data")
     add("--batch-size", type=positive(int), metavar="B", help="examples a step")
     add("--learning-rate", type=positive(float), metavar="R", help="of Adam, decaying by a cosine")
@@ -81,7 +82,8 @@ def parse(arguments):
     if args["seed"] < 0:
         parser.error(f"argument --seed: {args['seed']} is negative")
     row = index.models()[args["model"]]
-    task = index.tasks()[row.task]
+    args["task"] = task_of(parser, row, args["task"], args["data"])
+    task = index.tasks()[args["task"]]
     args["data"] = args["data"] or task["dataset"]
     if not expand(args["data"]).exists() and not builders.known(args["data"]):
         near = unknown("data set", args["data"], [*builders.names()])
@@ -94,7 +96,8 @@ def parse(arguments):
     words, loss = args.pop("set"), args.pop("loss")
     chosen = assignments(parser, words + [f"loss={loss}"] * (loss is not None), row, task)
     if (loss := chosen.get("loss", task["losses"][0])) not in task["losses"]:
-        parser.error(f"argument --loss: {unknown(f'loss of {row.task}', loss, task['losses'])}")
+        kind = f"loss of {args['task']}"
+        parser.error(f"argument --loss: {unknown(kind, loss, task['losses'])}")
     own = row.options.keys() - task["options"].keys()
     args["options"] = {key: value for key, value in chosen.items() if key in own}
     args["task_options"] = {key: value for key, value in chosen.items() if key in task["options"]}
@@ -102,6 +105,23 @@ def parse(arguments):
         args[key] = value if args[key] is None else args[key]
     agree(parser, args)
     return {**args, "resume": None, "command": shlex.join(["python", "train.py", *arguments])}
+
+
+def task_of(parser, row, name, data):
+    """Return the task that is asked for, or the first of the model's that the data suit."""
+    if name is not None:
+        if name not in row.tasks:
+            parser.error(f"argument --task: {unknown(f'task of {row.name}', name, row.tasks)}")
+        return name
+    if len(row.tasks) > 1 and data is not None:
+        if expand(data).exists():
+            from datasets import readers
+
+            return readers.suited(expand(data), row.tasks)
+        for task in row.tasks:
+            if index.tasks()[task]["dataset"] == data:
+                return task
+    return row.tasks[0]
 
 
 def assignments(parser, words, row, task):
@@ -180,10 +200,12 @@ def listing():
     """Describe models with their options, and data sets."""
     lines = ["Models (--model), with their options and their task's (--set KEY=VALUE):"]
     for row in index.models().values():
-        known = {**row.options, **index.tasks()[row.task]["options"]}
-        pairs = ", ".join(f"{key}={value}" for key, value in known.items())
-        lines += [f"  {row.name}: {row.idea}", f"    {row.source}", f"    {pairs}"]
-        lines += [f"    --loss {' | '.join(index.tasks()[row.task]['losses'])}"]
+        lines += [f"  {row.name}: {row.idea}", f"    {row.source}"]
+        for name in row.tasks:
+            task = index.tasks()[name]
+            pairs = ", ".join(f"{k}={v}" for k, v in {**row.options, **task["options"]}.items())
+            lines += [f"    --task {name}"] * (len(row.tasks) > 1)
+            lines += [f"    {pairs}", f"    --loss {' | '.join(task['losses'])}"]
     lines += ["", f"Data (--data): {', '.join(builders.ours())}, a name of tensorflow-datasets,"]
     lines += ["  or a path: class folders, images and masks, boxes (VOC, COCO, YOLO), KITTI,"]
     lines += ["  labelled scans, an .npz; see datasets/readers"]
@@ -199,7 +221,8 @@ def train(settings):
 
     keras.utils.set_random_seed(settings["seed"])
     keras.config.set_dtype_policy(settings["precision"])
-    task = tasks.get(registry.get(settings["model"]).task)
+    row = registry.get(settings["model"])
+    task = tasks.get(settings.get("task") or row.tasks[0])
     splits, record = prepare(settings, task)
     model = build(settings, task, record)
     learner = taught(model, settings, task, record)
@@ -212,6 +235,8 @@ def train(settings):
     print(f"{model.name}: {parameters:,} parameters; {count:,} training examples; {run.folder}")
 
     size, epochs, seed = settings["batch_size"], settings["epochs"], settings["seed"]
+    if getattr(learner, "one_shot", False):
+        epochs = 1
     augment = task.augment(record["task_options"])
     batches = pipeline.Batches(splits["train"], size, training=True, augment=augment, seed=seed)
     learner.compile(
@@ -279,7 +304,7 @@ def rate(settings, steps):
 
 def prepare(settings, task):
     """Prepare the data; return their splits, and the record of what the run is made of."""
-    from datasets import pipeline, prepared
+    from datasets import prepared, splits
     from zoo import runs, tasks
 
     data = prepared.prepare(
@@ -294,23 +319,27 @@ def prepare(settings, task):
     )
     for message in data.about["skipped"]:
         print(f"skipped {message}")
+    told = [*data.info.get("notes", ()), *task.notes(data.splits["train"], data.info, data.options)]
+    for message in told:
+        print(message)
     record = {
         "model": settings["model"],
         "task": task.name,
         "task_options": data.options,
         "info": data.info,
         "data": data.about,
+        **({"notes": told} if told else {}),
         "seed": settings["seed"],
         "settings": settings,
         **runs.environment(),
     }
-    splits = data.splits
+    parts = data.splits
     if settings.get("bootstrap"):
-        splits = {**splits, "train": pipeline.bootstrap(splits["train"], settings["seed"])}
-        drawn, distinct = len(splits["train"]), len(set(splits["train"].rows.tolist()))
+        parts = {**parts, "train": splits.bootstrap(parts["train"], settings["seed"])}
+        drawn, distinct = len(parts["train"]), len(set(parts["train"].rows.tolist()))
         record["bootstrap"] = {"drawn": drawn, "distinct": distinct}
         print(f"Bootstrap: {distinct:,} distinct examples of {drawn:,}, some of them repeatedly")
-    return splits, record
+    return parts, record
 
 
 def begun(settings):
@@ -339,6 +368,7 @@ def build(settings, task, record):
             raise ValueError(f"it takes no {', '.join(foreign)}: leave that option away")
         model = build(**record["arguments"], **record["options"])
         record["info"] = {**record["info"], **task.built(model, record["task_options"])}
+        model = task.whole(model, record["info"], record["task_options"])
         if trained is not None:
             kept, fresh = transfer.transfer(trained, model)
         elif init:
@@ -388,6 +418,9 @@ def evaluate(run, recorder, splits, task, size):
         x, y = splits[split].take()
         outputs = inference.predict(model, x, size)
         scores[split], report = task.score(y, outputs, info)
+        if split == "validation" and (found := task.found(y, outputs, info)):
+            info["found"] = found
+            saving.save(model, path, {**saving.record(path), "info": info})
     figures = {"learning_curves": plots.learning_curves(recorder.history)}
     figures.update(task.plot(x, y, outputs, info))
     draw(run.folder, figures)

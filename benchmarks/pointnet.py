@@ -79,11 +79,7 @@ def ours(x, y, width, jit):
     model = zoo.create("pointnet", input_shape=x.shape[1:], num_classes=CLASSES, width=width)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(0.001), loss, jit_compile=jit)
-    parameters = sum(int(np.prod(one.shape)) for one in model.trainable_variables)
-    return parameters, {
-        "training": lambda: model.train_on_batch(x, y),
-        "inference": lambda: model.predict_on_batch(x),
-    }
+    return contest.keras_steps(model, x, y)
 
 
 def waiting(width, clouds, points, jit=True):
@@ -95,7 +91,7 @@ def waiting(width, clouds, points, jit=True):
     import keras
 
     import zoo
-    from datasets import pipeline
+    from datasets import pipeline, splits
     from zoo import tasks
 
     class Timed(pipeline.Batches):
@@ -113,7 +109,7 @@ def waiting(width, clouds, points, jit=True):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(clouds, points, 3)).astype(np.float32)
     y = rng.integers(10, size=clouds).astype(np.int32)
-    arrays = pipeline.Arrays(x, y, np.arange(clouds))
+    arrays = splits.Arrays(x, y, np.arange(clouds))
     size, augment = task.training["batch_size"], task.augment(task.options)
     batches = Timed(arrays, size, training=True, augment=augment)
     model = zoo.create("pointnet", input_shape=(points, 3), num_classes=10, width=width)

@@ -109,7 +109,7 @@ def models():
     rows = [
         (
             f"[`{row.name}`]({row.file})",
-            row.task.replace("_", " "),
+            ", ".join(row.tasks).replace("_", " "),
             f"{row.parameters:,}",
             row.source,
         )
@@ -161,9 +161,11 @@ def results():
 
 
 def numbers(scores):
-    """Return the names of the scores that are one number, of maps the usual three."""
+    """Return the names of the scores that are one number, of masks and boxes the usual three."""
     if "dice" in scores:
         return ["dice", "mean_iou", "accuracy"]
+    if "map50" in scores:
+        return ["map50", "map", "map75"]
     return [key for key, value in scores.items() if isinstance(value, float)]
 
 
@@ -194,9 +196,12 @@ def ensembles():
 
 
 def labels(run):
-    """Name members by what their commands have of their own, but for the seed."""
+    """Name members by what their commands have of their own, but for the seed if there is else."""
     words = [re.sub(r"--seed \S+", "", one["command"]).split() for one in run["members"]]
     shared = set(words[0]).intersection(*words[1:])
+    if all(set(each) == shared for each in words):
+        seeds = (re.search(r"--seed (\S+)", one["command"]) for one in run["members"])
+        return [f"seed {seed[1] if seed else 0}" for seed in seeds]
     return [" ".join(word for word in each if word not in shared) for each in words]
 
 
@@ -205,19 +210,22 @@ def ensemble_table(name, found):
     first = next(iter(next(iter(found.values())).values()))
     key = next(iter(first["scores"]))
     count = max(len(rows) for rows in found.values())
+    if first.get("nll") is not None:
+        also = {"nll": "log-loss", "ece": "calibration error"}
+    else:
+        also = {one: one for one in first["scores"] if one != key}
     rows = []
     for label, sets in found.items():
-        values = {
-            key: [row["scores"][key] for row in sets.values()],
-            "nll": [row["nll"] for row in sets.values()],
-            "ece": [row["ece"] for row in sets.values()],
-        }
-        cells = [f"{statistics.mean(each):.4f}" for each in values.values()]
+        values = [row["scores"][key] for row in sets.values()]
+        cells = [f"{statistics.mean(values):.4f}"]
         if len(sets) > 1:
-            cells[0] += f" ± {statistics.stdev(values[key]):.4f}"
+            cells[0] += f" ± {statistics.stdev(values):.4f}"
+        for known in also:
+            each = [row["scores"].get(known, row.get(known)) for row in sets.values()]
+            cells.append(f"{statistics.mean(each):.4f}")
         rows.append((label, *cells))
-    head = (f"{name}, {count} sets of members", f"test {key}", "log-loss", "calibration error")
-    return table(head, rows)
+    title = f"{name}, {count} sets of members" if count > 1 else name
+    return table((title, f"test {key}", *also.values()), rows)
 
 
 def stacking():

@@ -94,8 +94,9 @@ def parse(arguments):
     methods = dict(choices=("wbf", "nms", "soft_nms"), default="wbf")
     add("--method", **methods, help="weighted boxes fusion, or suppression (wbf)")
     add("--iou", type=float, default=0.55, metavar="R", help="above which boxes are one (0.55)")
-    add("--skip", type=float, default=0.01, metavar="P", help="leave out less sure boxes (0.01)")
+    add("--skip", type=float, default=0.0, metavar="P", help="leave out less sure boxes (0)")
     add("--weights", type=float, nargs="+", metavar="W", help="one a member (equal)")
+    add("--fit", action="store_true", help="find weights and IoU on the validation split")
     common(add)
     add = command("distill", run_distill, "let an ensemble teach a student; more goes to train.py")
     add("members", metavar="TEACHER", nargs=1, help=MEMBER)
@@ -195,7 +196,8 @@ def run_evaluate(args):
 
     warn(work)
     run = results.started(work, args, {"tta": args.tta}, False)
-    logits = work.apply(combine.mixture(work.shapes), "test")
+    of = "logits" if work.common.task.values else "probabilities"
+    logits = work.apply(combine.mixture(work.shapes, of=of), "test")
     print(f"\n{results.compared(work, args, run, logits)}\n\nRun folder: {run.folder}")
     return 0
 
@@ -234,6 +236,9 @@ def run_fuse(args):
             raise ValueError(
                 "{} knows the classes {}, the data have {}".format(member.name, *names)
             )
+    refusals, _ = members.leakage(opened, data[0].about, cut)
+    if args.fit and refusals and not args.allow_leakage:
+        raise ValueError(f"{'; '.join(refusals)}. Fuse without --fit, or insist: --allow-leakage")
     folder, text = fusion.fuse(opened, data, args, cut)
     print(f"\n{text}\n\nRun folder: {folder}  (report.html shows it with pictures)")
     return 0

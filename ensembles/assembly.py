@@ -79,6 +79,8 @@ class Assembly:
     @property
     def shapes(self):
         """Shapes of the members' logits, without the batch's axis, sizes of maps left open."""
+        if self.common.task.values:
+            return [self.members[0].output_shape] * len(self.members)
         count = len(self.members[0].output_shape) - 1
         return [(None,) * count + (self.common.units,)] * len(self.members)
 
@@ -95,15 +97,17 @@ class Assembly:
         return np.concatenate(found)
 
     def row(self, name, kind, logits, split="test", **facts):
-        """Score logits: return a row of the report, and the chances' calibration."""
+        """Score logits: return a row of the report, and the chances' calibration, if any."""
         y = self.labels(split)
         scores, _ = self.common.task.score(y, logits, self.common.info)
-        p = chances.probabilities(logits)
-        found = chances.calibration(p, y)
         first = self.common.task.best[0].removeprefix("val_")
         plain = {key: value for key, value in scores.items() if isinstance(value, float)}
         plain = {first: plain.pop(first), **plain}
-        numbers = {"nll": chances.negative_log_likelihood(p, y), "ece": found["error"]}
+        numbers, found = {"nll": None, "ece": None}, None
+        if not self.common.task.values:
+            p = chances.probabilities(logits)
+            found = chances.calibration(p, y)
+            numbers = {"nll": chances.negative_log_likelihood(p, y), "ece": found["error"]}
         row = {"name": name, "kind": kind, "scores": plain, **numbers}
         return {"parameters": None, "milliseconds": None, "weight": None, **row, **facts}, found
 

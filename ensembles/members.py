@@ -182,7 +182,7 @@ def fitted(model, common, member):
     """Return a model with what it needs in front and behind to fit the ensemble, if anything.
 
     An image is resized to the member's size, and its map of logits back; of a cloud's points, which
-    come in random order, the member gets the first ones.
+    come in random order, the member gets the first ones, of a series' steps the last.
     """
     own, units = member.input_shape, member.output_shape[-1]
     resized = tuple(own) != tuple(common.input_shape) and None not in own
@@ -192,7 +192,8 @@ def fitted(model, common, member):
     if resized and len(own) == 3:
         x = layers.Resizing(*own[:2], name="resize")(x)
     elif resized:
-        x = layers.Cropping1D((0, common.input_shape[0] - own[0]), name="first")(x)
+        rest = common.input_shape[0] - own[0]
+        x = layers.Cropping1D((rest, 0) if common.task.values else (0, rest), name="some")(x)
     y = model(x)
     if resized and len(own) == 3 and len(member.output_shape) == 3:
         y = layers.Resizing(*common.input_shape[:2], name="resize_back")(y)
@@ -227,7 +228,8 @@ def check(members, task=None):
     options, info = dict(task.options), {}
     if first:
         recorded = [one.record for one in members if set(RECORDED) <= one.record.keys()]
-        options, info = {**options, **first.record["task_options"]}, first.record["info"]
+        options = {**options, **first.record["task_options"]}
+        info = {key: value for key, value in first.record["info"].items() if key != "found"}
         for key in task.sizes:
             options[key] = max(record["task_options"].get(key, 0) for record in recorded)
     shape = shared_shape(members)
@@ -250,7 +252,7 @@ def alike(one, other, task):
     if x != y:
         what = "the order of their classes" if sorted(x) == sorted(y) else "their classes"
         differ(what, ", ".join(x), ", ".join(y), "Train them on data of the same classes")
-    for key in sorted(set(a["info"]) | set(b["info"])):
+    for key in sorted((set(a["info"]) | set(b["info"])) - {"found"}):
         if a["info"].get(key) != b["info"].get(key):
             known = a["info"].get(key), b["info"].get(key)
             differ(f"the scale of their inputs, {key},", *known, "Train them on the same data")
@@ -279,7 +281,10 @@ def shapes(one, other, task):
     k, units = one.output_shape[-1], {one.output_shape[-1], other.output_shape[-1]}
     if len(units) > 1 and units != {1, 2}:
         differ("they tell classes apart,", k, other.output_shape[-1], "Use the same classes")
-    if len(a) == 2 and len(one.output_shape) == 2 and a[0] != b[0] and None not in (a[0], b[0]):
+    if task.values and one.output_shape != other.output_shape:
+        differ("they forecast", one.output_shape, other.output_shape, "Train them with one horizon")
+    dense = len(a) == 2 and len(one.output_shape) == 2 and not task.values
+    if dense and a[0] != b[0] and None not in (a[0], b[0]):
         differ("they label points,", a[0], b[0], "Train them with as many points")
     if len(a) == 3 and len(one.output_shape) == 3 and margin(one) != margin(other):
         margins = margin(one), margin(other)
@@ -302,7 +307,9 @@ def shared_shape(members):
 def sized(options, shape, unknown):
     """Return the options that make inputs of a fixed shape; channels too if no record has them."""
     found = {"channels": shape[-1]} if unknown and "channels" in options else {}
-    if None not in shape and "points" in options:
+    if None not in shape and "window" in options:
+        found["window"] = shape[0]
+    elif None not in shape and "points" in options:
         found["points"] = shape[0]
     elif None not in shape and "tile_height" in options:
         found |= {"tile_height": shape[0], "tile_width": shape[1], "fixed_size": True}

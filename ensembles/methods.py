@@ -11,7 +11,7 @@ import pathlib
 import keras
 import numpy as np
 
-from ensembles import cache, calibration, chances, combine, selection, stacking
+from ensembles import cache, calibration, combine, errors, selection, stacking
 from ensembles import members as opened
 from ensembles import soup as soups
 from zoo import saving
@@ -19,18 +19,24 @@ from zoo.joined import Mixture
 
 
 def average(assembly, args):
-    """Take the mean of probabilities, or of logits, with the weights given."""
-    head = combine.mixture(assembly.shapes, args.weights, args.of)
-    return head, {"of": args.of, "weights": args.weights}, args.weights
+    """Take the mean of probabilities, or of logits or values, with the weights given."""
+    of = "logits" if assembly.common.task.values else args.of
+    head = combine.mixture(assembly.shapes, args.weights, of)
+    return head, {"of": of, "weights": args.weights}, args.weights
 
 
 def vote(assembly, args):
     """Let each member vote for its most probable class; ties go to the higher mean probability."""
+    of_classes(assembly, "vote")
     return combine.mixture(assembly.shapes, of="votes"), {}, None
 
 
 def weights(assembly, args):
     """Search the weights of the mean on the validation split."""
+    if assembly.common.task.values:
+        found = errors.search(products(assembly))
+        facts = {"metric": "mse", "weights": found.tolist()}
+        return combine.mixture(assembly.shapes, found, "logits"), facts, found
     found = selection.search(
         assembly.outputs("validation"),
         assembly.labels("validation"),
@@ -42,6 +48,11 @@ def weights(assembly, args):
 
 def select(assembly, args):
     """Choose members greedily, with replacement, on the validation split."""
+    if assembly.common.task.values:
+        found, history = errors.select(products(assembly), args.rounds)
+        facts = {"metric": "mse", "rounds": args.rounds, "weights": found.tolist()}
+        head = combine.mixture(assembly.shapes, found, "logits")
+        return head, {**facts, "history": history}, found
     found, history = selection.select(
         assembly.outputs("validation"),
         assembly.labels("validation"),
@@ -52,6 +63,17 @@ def select(assembly, args):
     return combine.mixture(assembly.shapes, found), {**facts, "history": history}, found
 
 
+def products(assembly):
+    """Return the mean products of the members' errors on the validation split."""
+    return errors.products(assembly.outputs("validation"), assembly.labels("validation"))
+
+
+def of_classes(assembly, method):
+    """Raise a `ValueError` if members return values, which have no probability."""
+    if assembly.common.task.values:
+        raise ValueError(f"{method} is for classes, and these members return values. Take average")
+
+
 def stack(assembly, args):
     """Train a meta-learner on what the members say of the validation split."""
     return stacked(assembly.outputs("validation"), assembly.labels("validation"), assembly, args)
@@ -60,12 +82,12 @@ def stack(assembly, args):
 def stacked(outputs, y, assembly, args, data=None):
     """Train a meta-learner on given outputs (list of (n, ..., K)) and labels (n, ...)."""
     maps = len(assembly.shapes[0]) == 3
+    data = (data or assembly.data.splits["validation"]) if args.passthrough else None
     meta = args.meta or ("conv" if maps else "linear")
     build = outside(meta) if ":" in meta else meta
     keras.utils.set_random_seed(args.seed)
     shapes = assembly.shapes[: len(outputs)]
     head = stacking.meta_learner(build, shapes, assembly.common, args.passthrough)
-    data = (data or assembly.data.splits["validation"]) if args.passthrough else None
     history = stacking.fit(
         head,
         combine.taker(outputs, y, data),
@@ -100,6 +122,7 @@ def outside(word):
 
 def calibrate(assembly, args):
     """Divide the logits by the temperature that makes the validation split the most likely."""
+    of_classes(assembly, "calibrate")
     found = calibration.temperature(
         assembly.outputs("validation")[0], assembly.labels("validation")
     )
@@ -125,14 +148,17 @@ def soup(assembly, args):
     if args.recipe == "uniform":
         model.set_weights(soups.uniform(weights, names=names))
         return model, {"recipe": "uniform"}
-    score = metric(assembly, "score")
-    y = assembly.labels("validation")
+    y, (best, mode) = assembly.labels("validation"), assembly.common.task.best
+
+    def score(outputs):
+        found = assembly.common.task.score(y, outputs, assembly.common.info)[0]
+        return found[best.removeprefix("val_")] * (1 if mode == "max" else -1)
 
     def evaluate(some):
         model.set_weights(some)
-        return score(y, chances.probabilities(assembly.predict(model, "validation")))
+        return score(assembly.predict(model, "validation"))
 
-    alone = [score(y, chances.probabilities(one)) for one in assembly.outputs("validation")]
+    alone = [score(one) for one in assembly.outputs("validation")]
     found, chosen, history = soups.greedy(weights, alone, evaluate, names=names)
     model.set_weights(found)
     chosen = [names[i] for i in chosen]

@@ -23,7 +23,9 @@ from zoo import describe, plots
 
 COLOURS = {"member": plots.QUIET, "ensemble": "#1f5fae", "student": "#b3541e"}
 WORDS = {"nll": "NLL", "ece": "ECE", "iou": "IoU", "milliseconds": "time (ms)"}
-BEST = "best of its column: highest score; lowest NLL, ECE and time per example"
+WORDS |= {"mse": "MSE", "mae": "MAE", "mase": "MASE", "r2": "R²"}
+ERRORS = ("mse", "mae", "mase")  # scores of which lower is better
+BEST = "best of its column: highest score; lowest error, NLL, ECE and time per example"
 CAPTIONS = {
     "scores": "The {first} of each row, the best on top.",
     "agreement": "How far each pair of members agrees.",
@@ -41,9 +43,9 @@ def write(folder, title, rows, *, facts=None, agreement=None, figures=None):
         folder: where to; made if it is not there.
         title: of the report.
         rows: list of dictionaries, members first: name, kind ("member", "ensemble" or "student"),
-            scores (dictionary of floats, higher is better, the same keys in every row; the first
-            is the one that is drawn), nll, ece, parameters, milliseconds per example, weight;
-            what a row does not have is None or left out.
+            scores (dictionary of floats, higher is better but for ERRORS, the same keys in every
+            row; the first is the one that is drawn), nll, ece, parameters, milliseconds per
+            example, weight; what a row does not have is None or left out.
         facts: dictionary of texts on how the numbers came about; their lines are kept. One whose
             name begins with "warning" stands at the head of the page.
         agreement: (M, M) array, how far each pair of the M members agrees, in their order.
@@ -84,7 +86,7 @@ def put(path, content):
 
 def columns(rows):
     """Return the columns of numbers, scores first."""
-    found = [column(rows, key, ".4f", 1) for key in rows[0]["scores"]]
+    found = [column(rows, key, ".4f", -1 if key in ERRORS else 1) for key in rows[0]["scores"]]
     rest = [("nll", ".4f", -1), ("ece", ".4f", -1), ("parameters", ",", 0)]
     rest += [("milliseconds", ",.2f", -1), ("weight", ".3f", 0)]
     return found + [column(rows, *how) for how in rest]
@@ -134,13 +136,14 @@ def summary(rows):
         return f"No row has a {first['title']}."
     top = first["ranked"][0]
     best = next((i for i in first["ranked"] if rows[i]["kind"] == "member"), top)
-    text = f"Highest {first['title']}: {rows[top]['name']}, {first['texts'][top]}"
+    most, beyond = ("Lowest", "below") if first["key"] in ERRORS else ("Highest", "above")
+    text = f"{most} {first['title']}: {rows[top]['name']}, {first['texts'][top]}"
     if top != best:
-        gain = first["values"][top] - first["values"][best]
+        gain = abs(first["values"][top] - first["values"][best])
         member = f"{rows[best]['name']} ({first['texts'][best]})"
-        return f"{text}, which is {gain:.4f} above the best member, {member}."
+        return f"{text}, which is {gain:.4f} {beyond} the best member, {member}."
     alone = all(row["kind"] == "member" for row in rows) or rows[top]["kind"] != "member"
-    return f"{text}." if alone else f"{text}, a member; no combination is above it."
+    return f"{text}." if alone else f"{text}, a member; no combination is {beyond} it."
 
 
 def table(rows):
@@ -205,7 +208,7 @@ def scores_figure(rows):
             axes.plot(dots, places, "o", color=colour, markersize=7, label=kind, zorder=3)
         if dots and kind == "member" and len(dots) < len(ranked):
             style = dict(color=colour, linewidth=1, linestyle="--", label="best member")
-            axes.axvline(max(dots), **style)
+            axes.axvline(min(dots) if first["key"] in ERRORS else max(dots), **style)
     for place, i in enumerate(ranked):
         settings = dict(textcoords="offset points", va="center", fontsize=8, color=plots.INK)
         settings["bbox"] = dict(facecolor="white", edgecolor="none", pad=1)

@@ -54,6 +54,10 @@ def finish(assembly, args, run, model, logits, weights=None, extra=(), figures=N
     path = run.folder / "model.keras"
     manifest = with_digests(run.record["members"], model)
     run.record["members"] = manifest
+    if (task := assembly.common.task).values:
+        y, said = assembly.labels("validation"), assembly.predict(model, "validation")
+        info = run.record["info"]
+        run.record["info"] = {**info, "found": task.found(y, said, info)}
     saving.save(model, path, run.record)
     facts = dict(parameters=model.count_params(), milliseconds=assembly.milliseconds(model))
     row, after = assembly.row(args.command, "ensemble", logits, **facts)
@@ -67,7 +71,8 @@ def finish(assembly, args, run, model, logits, weights=None, extra=(), figures=N
         {"sha256": sha, "members": manifest, "found": run.record["found"], "test": row},
     )
     text = written(assembly, args, run, rows, figures)
-    scores = {"test": {**row["scores"], "nll": row["nll"], "ece": row["ece"]}}
+    chance = {key: row[key] for key in ("nll", "ece") if row[key] is not None}
+    scores = {"test": {**row["scores"], **chance}}
     run.note(status="finished", scores=scores, rows=rows, sha256=sha)
     return text
 
@@ -95,7 +100,9 @@ def written(assembly, args, run, rows, figures):
         },
         **{f"warning {i}": text for i, text in enumerate(assembly.warnings, 1)},
     }
-    agreement = chances.agreement(assembly.outputs("test"), assembly.labels("test"))
+    agreement = None
+    if not common.task.values:
+        agreement = chances.agreement(assembly.outputs("test"), assembly.labels("test"))
     title = f"{args.command}: {about['name']}"
     report.write(run.folder, title, rows, facts=facts, agreement=agreement, figures=figures)
     return report.table(rows)
@@ -103,6 +110,9 @@ def written(assembly, args, run, rows, figures):
 
 def pictures(assembly, logits, after):
     """Draw examples, the reliability of the best member and of the ensemble, and the doubt."""
+    if assembly.common.task.values:
+        x, y = assembly.data.splits["test"].take()
+        return assembly.common.task.plot(x, y, logits, assembly.common.info)
     x, _ = assembly.data.splits["test"].take(slice(0, EXAMPLES))
     y, said = assembly.labels("test"), assembly.outputs("test")
     likely = [chances.negative_log_likelihood(chances.probabilities(one), y) for one in said]
@@ -159,7 +169,8 @@ def baselines(assembly):
     rows = []
     if len(assembly.members) == 1:
         return rows
-    for name, of in (("average", "probabilities"), ("vote", "votes")):
+    ways = (("average", "probabilities"), ("vote", "votes"))
+    for name, of in (("average", "logits"),) if assembly.common.task.values else ways:
         logits = assembly.apply(combine.mixture(assembly.shapes, of=of), "test")
         count = sum(member.parameters for member in assembly.members)
         rows.append(assembly.row(name, "ensemble", logits, parameters=count)[0])

@@ -54,7 +54,30 @@ def conv(logits, passed, units, kernel_size):
     return convolution(units, 1, name="logits")(x)
 
 
-HEADS = {"linear": linear, "dense": dense, "conv": conv}
+def by_step(values, passed, units, kernel_size):
+    """Weigh members' values (B, H, K) by weights of each step ahead: it starts as their mean."""
+    x = ops.stack(values, axis=-1)  # (B, H, K, M)
+    horizon, count = x.shape[1], x.shape[-1]
+    equal = keras.initializers.Constant(1 / count)
+    layer = layers.EinsumDense(
+        "bhkm,hm->bhk", (horizon, units), bias_axes="h", kernel_initializer=equal, name="weights"
+    )
+    return layer(x)
+
+
+def across_steps(values, passed, units, kernel_size):
+    """Make each step ahead of all steps that members say, alike for all K: starts as the mean."""
+    count, horizon = len(values), values[0].shape[1]
+    x = layers.Permute((2, 1), name="values_first")(ops.concatenate(values, axis=1))
+    layer = layers.Dense(horizon, name="weights")
+    y = layer(x)  # (B, K, H)
+    mean = np.tile(np.eye(horizon, dtype=np.float32) / count, (count, 1))
+    layer.set_weights([mean, np.zeros(horizon, np.float32)])
+    return layers.Permute((2, 1), name="steps_first")(y)
+
+
+HEADS = {"linear": linear, "dense": dense, "conv": conv}  # of logits
+FORECASTS = {"linear": by_step, "dense": across_steps}  # of values
 
 
 def together(tensors, passed):
@@ -81,9 +104,12 @@ def meta_learner(build, shapes, common, passthrough=False):
         ValueError: if there is no such head, or it does not fit these shapes.
     """
     if isinstance(build, str):
-        if build not in HEADS:
-            raise ValueError(f"unknown meta-learner {build!r}: there are {', '.join(HEADS)}")
-        build = HEADS[build]
+        known = FORECASTS if common.task.values else HEADS
+        if build not in known:
+            raise ValueError(f"unknown meta-learner {build!r}: there are {', '.join(known)}")
+        if passthrough and common.task.values:
+            raise ValueError("forecasts are stacked by themselves: leave --passthrough away")
+        build = known[build]
     kernel = 1 if common.task.name.startswith("pointcloud") else 3  # points have no neighbours
     made = combine.head(
         lambda logits, passed: build(logits, passed, common.units, kernel),

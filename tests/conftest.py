@@ -63,6 +63,19 @@ def pattern(mask, rng):
     return (colours[mask] + noise).astype(np.uint8)
 
 
+def wave(rng):
+    """Return an example of a series: a wave, and the same wave later."""
+    steps = np.arange(80)[:, None] - [0, 3] + rng.integers(24)
+    return {"values": np.sin(steps * np.pi / 6) + rng.normal(0, 0.05, (80, 2))}
+
+
+def motion(rng):
+    """Return an example of a series whose frequency tells its label."""
+    label = int(rng.integers(len(CLASSES)))
+    steps = np.arange(24)[:, None] * [1.0, 0.5] * (label + 0.5) / 2 + rng.uniform(0, 6, 2)
+    return {"series": np.sin(steps).astype(np.float32), "label": label}
+
+
 # A new task adds its line here: an example like a reader's, and options that make it small.
 EXAMPLES = {
     "pointcloud_classification": (cloud, {"points": 64}),
@@ -70,6 +83,8 @@ EXAMPLES = {
     "image_classification": (picture, {"image_size": 32}),
     "image_segmentation": (patches, {"tile_height": 32, "tile_width": 32}),
     "image_detection": (things, {"image_size": 64, "max_boxes": 4}),
+    "forecasting": (wave, {"window": 24, "horizon": 4, "jitter": 0.05}),
+    "sequence_classification": (motion, {}),
 }
 
 # What a model would add to what is known of the data.
@@ -106,6 +121,8 @@ class Toy:
         """Return outputs that say the truth (void counts as class 0)."""
         if "grid" in self.info:
             return rows(self.y, self.info["grid"], certainty)
+        if self.task.values:
+            return self.y
         truth = np.eye(len(CLASSES), dtype=np.float32)[np.maximum(self.y, 0)]
         return certainty * (2 * truth - 1)
 
@@ -128,6 +145,7 @@ def rows(y, grid, certainty):
 
 def toy(task_name, count=8, **changes):
     """Make the toy batch of a task."""
+    from datasets import windows
     from zoo import tasks
 
     task, (make, small) = tasks.get(task_name), EXAMPLES[task_name]
@@ -138,6 +156,9 @@ def toy(task_name, count=8, **changes):
     info = {"classes": CLASSES, **measured}
     pieces = [task.cut(example, options)[0] for example in examples]
     pairs = [task.prepare(piece, info, options) for piece in pieces]
+    if task.series:
+        spec = {key: task.series(info, options)[key] for key in ("window", "horizon", "targets")}
+        pairs = [[part[0] for part in windows.views(steps, **spec)] for steps, _ in pairs]
     x, y = (np.stack(arrays) for arrays in zip(*pairs, strict=True))
     return Toy(task, options, info, examples, x, y)
 

@@ -70,7 +70,7 @@ def test_arrows(path):
     if kind == "task":
         allowed = {"zoo", "zoo.metrics", "zoo.losses", "zoo.layers", "zoo.plots", "zoo.index"}
         allowed |= {"zoo.registry", "zoo.boxes", "zoo.box_losses", "zoo.precision"}
-        allowed |= {"zoo.suppression"}
+        allowed |= {"zoo.suppression", "zoo.differencing"}
         assert {name for name in found if not name.startswith("zoo.tasks")} <= allowed
     if kind == "model" and path.name != "__init__.py":
         folder = f"zoo.{path.parent.name}"

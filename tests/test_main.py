@@ -26,8 +26,8 @@ def runs(tmp_path_factory):
     """Return run folders of small untrained models, by task."""
     folders = {}
     for name in ("pointnet", "pointnet_segmentation"):
-        folder = folders[index.models()[name].task] = tmp_path_factory.mktemp(name)
-        record = {"model": name, "task": index.models()[name].task, **COMMON}
+        folder = folders[index.models()[name].tasks[0]] = tmp_path_factory.mktemp(name)
+        record = {"model": name, "task": index.models()[name].tasks[0], **COMMON}
         keras.utils.set_random_seed(0)
         saving.save(zoo.create(name, (64, 3), 2, width=0.125), folder / "model.keras", record)
     return folders

@@ -18,7 +18,7 @@ __all__ = ["create", "load", "names"]
 
 def names(task=None):
     """Return the names of all models, or of those for one task, sorted."""
-    return [row.name for row in index.models().values() if task in (None, row.task)]
+    return [row.name for row in index.models().values() if task is None or task in row.tasks]
 
 
 def create(name, *arguments, **options):

@@ -63,6 +63,8 @@ def parse(arguments):
     add("files", metavar="FILE", nargs="+", help="files, or folders of them")
     add("--out", metavar="DIR", help="a new folder (predictions-1, -2, ...)")
     add("--tta", action="store_true", help="average over flips or turns; 2 to 8 times slower")
+    text = "of a forecast; more than the model says at once are forecast from forecasts"
+    add("--steps", type=count(1), metavar="N", help=text)
     add("--batch-size", type=count(1), default=16, metavar="B", help="pieces a step (16)")
     add("--pictures", type=count(0), default=100, metavar="N", help="draw at most so many (100)")
     add = command("export", run_export, "write a trained model for other programs")
@@ -165,6 +167,10 @@ def run_predict(args):
     if args.tta:
         task = tasks.get(record["task"])
         model = inference.with_views(model, task, {**task.options, **record["task_options"]})
+    if args.steps:
+        if not tasks.get(record["task"]).values:
+            raise ValueError(f"--steps is for forecasts, and this model is for {record['task']}")
+        model = inference.Recursive(model, args.steps)
     settings = dict(model=model, record=record, batch_size=args.batch_size)
     results = prediction.predict(files, read, note, **settings)
     folder.mkdir(parents=True, exist_ok=True)
@@ -221,7 +227,7 @@ def vacant(out):
 
 def readers(task):
     """Return how files for a task are found (paths to paths) and read (path to example)."""
-    from datasets.readers import clouds, images
+    from datasets.readers import clouds, images, series, ucr
 
     def cloud(path):
         found = clouds.read_cloud(path)
@@ -230,6 +236,8 @@ def readers(task):
     kinds = {
         "pointcloud": (clouds.find_clouds, cloud),
         "image": (images.find_images, images.read_example),
+        "forecasting": (series.find_series, series.read_example),
+        "sequence": (ucr.find, ucr.read_example),
     }
     kind = task.partition("_")[0]
     if kind not in kinds:

@@ -16,14 +16,14 @@ def listing(task=None):
     return [
         {
             "name": row.name,
-            "task": row.task,
+            "tasks": list(row.tasks),
             "parameters": row.parameters,
             "paper": row.source,
             "idea": row.idea,
             "presets": made.get(row.name, []),
         }
         for row in index.models().values()
-        if task in (None, row.task)
+        if task is None or task in row.tasks
     ]
 
 
@@ -32,9 +32,9 @@ def listed(rows):
     name = max(len(row["name"]) for row in rows)
     count = max(len(f"{row['parameters']:,}") for row in rows)
     lines = []
-    for task in sorted({row["task"] for row in rows}):
+    for task in sorted({task for row in rows for task in row["tasks"]}):
         lines += ["", task] if lines else [task]
-        for row in [row for row in rows if row["task"] == task]:
+        for row in [row for row in rows if task in row["tasks"]]:
             paper = row["paper"].split(", http")[0]
             line = f"  {row['name']:{name}}  {row['parameters']:>{count},}  {paper}"
             lines.append(line if len(line) <= COLUMNS else f"{line[: COLUMNS - 3]}...")
@@ -45,14 +45,18 @@ def listed(rows):
 def model_page(name, model):
     """Describe a registered model: idea, paper, options, and the layers of its published form."""
     row = index.models()[name]
-    of_task = {k: v for k, v in index.tasks()[row.task]["options"].items() if k not in row.options}
+    of_tasks = [
+        (f"of {task}", assignments({k: v for k, v in options.items() if k not in row.options}))
+        for task in row.tasks
+        for options in [index.tasks()[task]["options"]]
+    ]
     presets = listing()[[*index.models()].index(name)]["presets"]
     pairs = [
         ("idea", row.idea),
         ("paper", row.source),
-        ("task", row.task),
+        ("task", ", ".join(row.tasks)),
         ("options", assignments(row.options) or "none"),
-        ("of its task", assignments(of_task)),
+        *of_tasks,
         ("file", row.file),
         ("presets", ", ".join(presets) or "none yet"),
     ]

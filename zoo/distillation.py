@@ -83,6 +83,8 @@ def objection(theirs, record, task):
         return "it has no record of its task and classes. Give a model that the zoo has trained"
     if theirs["task"] != task.name:
         return f"it was trained for {theirs['task']}, not for {task.name}. Give one for this task"
+    if task.values:
+        return "it says values, and teachers say how probable classes are. Train without a teacher"
     a, b = theirs["info"], record["info"]
     if a["classes"] != b["classes"]:
         known, given = ", ".join(a["classes"]), ", ".join(b["classes"])

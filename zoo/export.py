@@ -28,7 +28,8 @@ def export(model, path, format):
     are exported in two halves as well, see `parts`, since random images show hardly any.
 
     Args:
-        model: a `keras.Model`; one of mixed precision is exported in float32.
+        model: a `keras.Model`; one of mixed precision is exported in float32, and one of recurrent
+            layers without the kernels of cuDNN, which no other program has.
         path: what to write: a `.onnx` or `.tflite` file, or a folder for "saved_model".
         format: "onnx", "saved_model" or "litert".
 
@@ -44,7 +45,7 @@ def export(model, path, format):
     check(path, format)
     if keras.backend.backend() != "tensorflow":
         raise ValueError(f"{path}: export works on TensorFlow. Set KERAS_BACKEND=tensorflow")
-    model = in_float32(model)
+    model = portable(model)
     differences = []
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
         for i, (part, tries, factors) in enumerate(parts(model, differences)):
@@ -113,15 +114,19 @@ def scaled(outputs, factors):
     return [[one * factor for one in each] for each, factor in zip(outputs, factors, strict=True)]
 
 
-def in_float32(model):
-    """Return the model if it computes in float32, else a twin that does, with its weights."""
+def portable(model):
+    """Return the model if it computes in float32 and never by cuDNN, else a twin that does so."""
     text = plain = json.dumps(keras.saving.serialize_keras_object(model))
     for policy in ("mixed_bfloat16", "mixed_float16"):
         plain = plain.replace(f'"{policy}"', '"float32"')
-    if plain == text:
+    recurrent = [layer for layer in model._flatten_layers() if hasattr(layer, "use_cudnn")]
+    if plain == text and not recurrent:
         return model
     twin = keras.saving.deserialize_keras_object(json.loads(plain))
     twin.set_weights(model.get_weights())
+    for layer in twin._flatten_layers():
+        if hasattr(layer, "use_cudnn"):  # it is no part of a layer's configuration
+            layer.use_cudnn = False
     return twin
 
 

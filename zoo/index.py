@@ -18,7 +18,7 @@ class Row:
     """What can be known of a model without building it; `options` maps each name to its default."""
 
     name: str
-    task: str
+    tasks: tuple
     idea: str
     source: str
     parameters: int
@@ -70,7 +70,7 @@ def _rows(path):
                 options = dict(zip(names, map(_literal, node.args.kw_defaults), strict=True))
                 yield Row(
                     name=options.pop("name"),
-                    task=_literal(mark.args[0]),
+                    tasks=tuple(map(_literal, mark.args)),
                     idea=idea,
                     source=source,
                     parameters=_keywords(mark)["parameters"],

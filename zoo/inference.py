@@ -101,6 +101,39 @@ def with_views(model, task, options):
     return Averaged(model, views)
 
 
+class Recursive:
+    """A forecaster that goes on from what it said, until it has said so many steps.
+
+    `predict` and `stream` take it for a model.
+
+    Args:
+        model: a `keras.Model` from (B, W, F) to (B, H, K); beyond H steps K must be F.
+        steps: how many.
+
+    Raises:
+        ValueError: if that is more than the model says at once, and it needs more than it says.
+    """
+
+    def __init__(self, model, steps):
+        (_, _, features), (_, horizon, values) = model.inputs[0].shape, model.outputs[0].shape
+        if steps > horizon and values < features:
+            raise ValueError(
+                f"{steps} steps are more than the {horizon} that the model says at once, and it "
+                f"says {values} of the {features} values that it needs to go on: ask for fewer "
+                "steps, or train it with --set inputs=targets"
+            )
+        self.model, self.steps = model, steps
+
+    def predict_on_batch(self, x):
+        """Return what it says of a batch, (B, steps, K) float32."""
+        said, window = [], x.shape[1]
+        while sum(part.shape[1] for part in said) < self.steps:
+            said.append(np.asarray(self.model.predict_on_batch(x)))
+            if said[-1].shape[-1] == x.shape[-1]:
+                x = np.concatenate([x, said[-1]], axis=1)[:, -window:]
+        return np.concatenate(said, axis=1)[:, : self.steps]
+
+
 def _shapes(x):
     return [array.shape for array in keras.tree.flatten(x)]
 

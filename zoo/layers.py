@@ -6,6 +6,10 @@ from keras import ops
 
 register = keras.saving.register_keras_serializable("zoo")
 
+# Fills up series behind their ends: far from values of any usual scale, and exact in float16,
+# bfloat16 and int16 too, where others would be rounded and be padding no more.
+PADDING = -32768.0
+
 
 def reseed(layer, entropy):
     """Set the state of every random generator in a layer or model from a tuple of integers."""
@@ -108,6 +112,22 @@ class CropLike(keras.layers.Layer):
     def get_config(self):
         """Return the arguments."""
         return {**super().get_config(), "offset": self.offset}
+
+
+@register
+class StepReshape(keras.layers.Reshape):
+    """Reshapes what is said of each step: (B, T, n) to (B, T, ..., K), and (B, n) to (B, ..., K).
+
+    Which steps are padding is handed on in the shape of a loss, (B, T, ...), so that Keras leaves
+    them out; its own layer forgets it.
+    """
+
+    def compute_mask(self, inputs, previous_mask):
+        """Repeat a mask (B, T) to (B, T, ...)."""
+        if previous_mask is not None:
+            for size in self.target_shape[1:-1]:
+                previous_mask = ops.repeat(previous_mask[..., None], size, axis=-1)
+        return previous_mask
 
 
 @register

@@ -21,7 +21,7 @@ class Model:
 
     Attributes:
         name: what `--model` and `zoo.create` call it.
-        task: the name of the task whose data, loss and pictures it uses.
+        tasks: the names of the tasks whose data, loss and pictures it can use, the usual first.
         builder: the function that returns the `keras.Model`.
         paper: the arguments of the published configuration.
         parameters: its exact number of trainable parameters.
@@ -29,18 +29,18 @@ class Model:
     """
 
     name: str
-    task: str
+    tasks: tuple
     builder: Callable
     paper: Mapping
     parameters: int
     test: Mapping
 
 
-def register(task, *, paper, parameters, test):
+def register(*tasks, paper, parameters, test):
     """Enter a builder into the zoo. Every argument is a literal: `zoo.index` reads it unimported.
 
     Args:
-        task: name of the task, a file of `zoo/tasks`.
+        tasks: names of the tasks that it is for, files of `zoo/tasks`; the usual one first.
         paper: arguments of the published configuration, sizes of the data included.
         parameters: the exact number of trainable parameters of that configuration.
         test: keyword arguments of a small instance; the test adds what the data decides.
@@ -54,7 +54,7 @@ def register(task, *, paper, parameters, test):
         if name in MODELS:
             other = inspect.getmodule(MODELS[name].builder).__name__
             raise ValueError(f"{name!r} is registered by {other} already: choose another name")
-        MODELS[name] = Model(name, task, builder, paper, parameters, test)
+        MODELS[name] = Model(name, tasks, builder, paper, parameters, test)
         return builder
 
     return enter

@@ -192,7 +192,7 @@ class Scored(keras.callbacks.Callback):
     Args:
         task: the task record.
         info: what the task's functions need to know.
-        arrays: the validation split, `datasets.pipeline.Arrays`.
+        arrays: the validation split, `datasets.splits.Arrays`.
         size: examples a step.
     """
 

@@ -52,6 +52,14 @@ class Task:
             outputs come from an iterator, one for each piece.
         built: (model, options) to what the model decides and `info` keeps from then on, such as
             the grid of a detector.
+        whole: (model, info, options) to what is trained and saved: the model, or one around it
+            that changes what it takes and what it says.
+        series: (info, options) to the arguments of `datasets.windows.split`, where a piece is a
+            series and the examples are windows of it; or None.
+        notes: (training `Arrays`, info, options) to sentences that are told before training.
+        found: (y, outputs, info) of the validation split to what a trained model's `info` keeps of
+            its errors, under the name "found".
+        values: whether outputs are values, not logits of classes.
     """
 
     name: str
@@ -78,6 +86,11 @@ class Task:
     preview: Callable
     present: Callable
     built: Callable = lambda model, options: {}
+    whole: Callable = lambda model, info, options: model
+    series: Callable | None = None
+    notes: Callable = lambda arrays, info, options: []
+    found: Callable = lambda y, outputs, info: {}
+    values: bool = False
 
 
 def get(name):

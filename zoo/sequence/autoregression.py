@@ -1,0 +1,108 @@
+"""Autoregression: the next value is a weighted sum of the last ones, found by least squares.
+
+Box & Jenkins 1970, "Time Series Analysis: Forecasting and Control", Sec. 3.2 (AR(p) with an
+intercept); several steps at once as in Zeng, Chen, Zhang & Xu, AAAI 2023,
+https://arxiv.org/abs/2205.13504, Sec. 4.
+Departures: each step of the horizon has weights of its own, so that errors do not add up; the same
+for all values of a step, since a weight each would be as many times as hard to learn.
+"""
+
+import keras
+import numpy as np
+from keras import layers
+
+from zoo.registry import register
+
+COEFFICIENTS = "coefficients"  # name of the layer that has all weights
+
+
+@register(
+    "forecasting",
+    paper=dict(input_shape=(12, 1), output_shape=(1, 1)),
+    parameters=13,
+    test=dict(),
+)
+def Autoregression(input_shape, output_shape, *, order=0, name="autoregression"):
+    """Build the linear model x_t = c + a_1 x_{t-1} + ... + a_p x_{t-p}.
+
+    Args:
+        input_shape: (T, F), T steps of F values each.
+        output_shape: (H, K), H steps ahead of the first K values.
+        order: p, the number of last steps that count; 0 for all.
+        name: name of the model.
+
+    Returns:
+        A `LeastSquares` from series (B, T, F) to float32 values (B, H, K). Its layer
+        "coefficients" has the kernel (p, H), a_p first, and the bias (H,).
+
+    Raises:
+        ValueError: if a series has fewer steps than the order, or fewer values than are asked for.
+    """
+    (steps, features), (horizon, values) = input_shape, output_shape
+    order = order or steps
+    if steps is None or order is None or order > steps:
+        raise ValueError(f"order {order} needs as many steps, and series have {steps}")
+    if values > features:
+        raise ValueError(f"{values} values cannot be forecast from {features}")
+    series = keras.Input(input_shape, name="series")
+    x = layers.Permute((2, 1), name="values_first")(series[:, -order:, :values])  # (B, K, p)
+    x = layers.Dense(horizon, dtype="float32", name=COEFFICIENTS)(x)
+    x = layers.Permute((2, 1), dtype="float32", name="steps_first")(x)  # (B, H, K)
+    return LeastSquares(series, x, name=name)
+
+
+@keras.saving.register_keras_serializable("zoo")
+class LeastSquares(keras.Model):
+    """A functional model, linear in its weights, for which `fit` solves in one pass.
+
+    It may be of differences, see `zoo.differencing`; the squares are then those of differences.
+    """
+
+    one_shot = True  # more epochs would find the same
+
+    def fit(self, x, y=None, *, validation_data=None, callbacks=(), **options):
+        """Solve for the weights that have the least squared error on all examples.
+
+        Args:
+            x: series (n, T, F); or batches, of which `whole()`, if there is one, yields all.
+            y: what follows (n, H, K), if x are series.
+            validation_data: what `evaluate` takes: batches, or a pair of arrays.
+            callbacks: they see one epoch.
+            options: of `keras.Model.fit`, without effect.
+
+        Returns:
+            A `keras.callbacks.History` of one epoch.
+        """
+        history = keras.callbacks.History()
+        called = keras.callbacks.CallbackList([*callbacks, history], model=self, epochs=1)
+        self.stop_training = False
+        called.on_train_begin()
+        called.on_epoch_begin(0)
+        self.solve([(x, y)] if y is not None else getattr(x, "whole", lambda: x)())
+        quiet = dict(verbose=0, return_dict=True)
+        logs = self.evaluate(x, y, **quiet)
+        if validation_data is not None:
+            pair = validation_data if isinstance(validation_data, tuple) else (validation_data,)
+            logs |= {f"val_{k}": value for k, value in self.evaluate(*pair, **quiet).items()}
+        called.on_epoch_end(0, logs)
+        called.on_train_end(logs)
+        return history
+
+    def solve(self, batches):
+        """Set the weights that have the least squared error on batches of (x, y)."""
+        layer = next(one for one in self._flatten_layers() if one.name == COEFFICIENTS)
+        order, horizon = layer.kernel.shape
+        gram, moment = np.zeros((order + 1, order + 1)), np.zeros((order + 1, horizon))
+        for x, y in batches:
+            for one in self.layers:
+                if hasattr(one, "undo"):  # it adds up differences
+                    differences = one.stages(x)[-1]
+                    y, x = one.undo(y, x), differences - one.origin(differences)
+            values = y.shape[-1]
+            lags = np.asarray(x, np.float64)[:, -order:, :values].swapaxes(1, 2)  # (B, K, p)
+            lags = np.concatenate([lags, np.ones((*lags.shape[:2], 1))], axis=-1)
+            lags = lags.reshape(-1, order + 1)
+            gram += lags.T @ lags
+            moment += lags.T @ np.asarray(y, np.float64).swapaxes(1, 2).reshape(-1, horizon)
+        found = np.linalg.lstsq(gram, moment, rcond=None)[0].astype(np.float32)
+        layer.set_weights([found[:-1], found[-1]])

@@ -1,0 +1,167 @@
+"""Figures of forecasts. Each function returns Matplotlib Figures; nothing is shown."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from zoo.plots import INK, QUIET
+
+TRUTH, FORECAST = INK, "#1f77b4"
+PANELS = 6  # targets that are drawn at most
+SHOWN = 600  # steps of the test part that are drawn at most
+LAGS = 40
+
+
+def panels(count, width=9.0, height=2.4):
+    """Return a figure and the axes of as many panels below each other."""
+    figure = Figure(figsize=(width, height * count + 0.3), layout="constrained")
+    return figure, [figure.add_subplot(count, 1, i) for i in range(1, count + 1)]
+
+
+def drawn(truth, forecast, info):
+    """Draw all that a test part tells.
+
+    Args:
+        truth: (n, H, K) in the units of the targets, of windows one step apart.
+        forecast: likewise.
+        info: with "columns" and "targets".
+    """
+    names = info["columns"][: info["targets"]]
+    error = truth - forecast
+    found = {
+        "examples": beside(truth, forecast, names),
+        "residuals": residuals(error, names),
+        "autocorrelation": autocorrelation(error, names),
+    }
+    if truth.shape[1] > 1:
+        found["error_by_step"] = by_step(error, info)
+    return found
+
+
+def beside(truth, forecast, names):
+    """Draw what came, and forecasts that begin where the one before ends."""
+    horizon, count = truth.shape[1], min(len(names), PANELS)
+    last = min(len(truth), max(SHOWN - horizon, 1))
+    figure, axes = panels(count)
+    for k, axis in enumerate(axes):
+        came = np.concatenate([truth[:last, 0, k], truth[last - 1, 1:, k]])
+        axis.plot(came, color=TRUTH, linewidth=1.0, label="what came")
+        if horizon == 1:
+            axis.plot(forecast[:last, 0, k], color=FORECAST, linewidth=1.2, label="forecast")
+        else:
+            for start in range(0, last, horizon):
+                steps = np.arange(start, start + horizon)
+                label = f"forecasts of {horizon} steps" if not start else None
+                axis.plot(steps, forecast[start, :, k], color=FORECAST, linewidth=1.4, label=label)
+                axis.plot(start, forecast[start, 0, k], color=FORECAST, marker="o", markersize=3)
+        axis.set_title(names[k], color=INK, loc="left", fontsize=10)
+        axis.grid(alpha=0.25)
+        axis.margins(x=0.01)
+    axes[0].legend(frameon=False, ncols=2, loc="upper right", bbox_to_anchor=(1.0, 1.16))
+    axes[-1].set_xlabel("step of the test part")
+    return figure
+
+
+def by_step(error, info):
+    """Draw the mean absolute error of each step ahead, in deviations, the targets' mean in bold."""
+    names = info["columns"][: info["targets"]]
+    each = np.abs(error).mean(axis=0) / np.array(info["deviation"][: len(names)])  # (H, K)
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    axes, steps = figure.add_subplot(), np.arange(1, len(each) + 1)
+    if len(names) > 1:
+        for k, name in enumerate(names[:10]):
+            axes.plot(steps, each[:, k], linewidth=1.0, alpha=0.7, label=name)
+    mean = each.mean(axis=1)
+    label = "mean" if len(names) > 1 else names[0]
+    axes.plot(steps, mean, color=INK, linewidth=2.2, label=label)
+    axes.set_xlabel("steps ahead")
+    axes.set_ylabel("mean absolute error, deviations")
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False, ncols=2, fontsize=8)
+    return figure
+
+
+def residuals(error, names):
+    """Draw the density of the residuals, beside the normal one of the same mean and deviation."""
+    count = min(len(names), PANELS)
+    columns = min(3, count)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(4.4 * columns, 3.0 * rows), layout="constrained")
+    for k in range(count):
+        axes, values = figure.add_subplot(rows, columns, k + 1), error[..., k].ravel()
+        low, high = np.quantile(values, [0.001, 0.999])
+        axes.hist(values, bins=60, range=(low, high), density=True, color=FORECAST, alpha=0.55)
+        x, deviation = np.linspace(low, high, 300), max(values.std(), 1e-12)
+        bell = (
+            np.exp(-(((x - values.mean()) / deviation) ** 2) / 2) / deviation / np.sqrt(2 * np.pi)
+        )
+        axes.plot(x, bell, color=INK, linewidth=1.2, label="normal")
+        axes.axvline(0, color=QUIET, linewidth=0.8)
+        title = f"{names[k]}: mean {values.mean():.3g}, deviation {values.std():.3g}"
+        axes.set_title(title, color=INK, fontsize=9)
+        axes.set_yticks([])
+        axes.legend(frameon=False, fontsize=8)
+    figure.supxlabel("residual: what came less the forecast", fontsize=9)
+    return figure
+
+
+def autocorrelation(error, names):
+    """Draw how residuals one step ahead go with earlier ones; what is in the band may be chance."""
+    count = min(len(names), PANELS)
+    columns = min(3, count)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(4.4 * columns, 2.8 * rows), layout="constrained")
+    for k in range(count):
+        axes, values = figure.add_subplot(rows, columns, k + 1), error[:, 0, k]
+        values = values - values.mean()
+        lags = np.arange(1, min(LAGS, len(values) - 1) + 1)
+        power = max(float(values @ values), 1e-12)
+        found = [float(values[lag:] @ values[:-lag]) / power for lag in lags]
+        axes.vlines(lags, 0, found, color=FORECAST, linewidth=2.0)
+        chance = 1.96 / np.sqrt(max(len(values), 1))
+        axes.axhspan(-chance, chance, color=QUIET, alpha=0.25, linewidth=0)
+        axes.axhline(0, color=INK, linewidth=0.8)
+        axes.set_title(names[k], color=INK, fontsize=9)
+        axes.set_ylim(min(-0.3, *found) - 0.05, max(0.3, *found) + 0.05)
+        axes.grid(alpha=0.25)
+    figure.supxlabel("lag, steps", fontsize=9)
+    figure.supylabel("autocorrelation", fontsize=9)
+    return figure
+
+
+def windows(x, y, info):
+    """Draw windows (n, W, F) and what follows them, (n, H, K), in deviations."""
+    count, columns = len(x), min(3, len(x))
+    rows = -(-count // columns)
+    figure = Figure(figsize=(3.6 * columns, 1.8 * rows), layout="constrained")
+    for i in range(count):
+        axes = figure.add_subplot(rows, columns, i + 1)
+        for k in range(min(info["targets"], PANELS)):
+            known, steps = x[i][:, k], np.arange(len(x[i]), len(x[i]) + len(y[i]))
+            (line,) = axes.plot(known, linewidth=0.9, alpha=0.8)
+            marker = "." if len(y[i]) < 12 else None
+            axes.plot(steps, y[i][:, k], color=line.get_color(), linewidth=1.6, marker=marker)
+        axes.axvline(len(x[i]) - 0.5, color=QUIET, linewidth=0.8, linestyle="--")
+        axes.tick_params(labelsize=7)
+        axes.grid(alpha=0.25)
+    return figure
+
+
+def ahead(known, forecast, low, high, names):
+    """Draw a series (T, K), its forecast (H, K), and between (H, K) and (H, K) the interval."""
+    count = min(len(names), PANELS)
+    figure, axes = panels(count, height=2.8)
+    steps = np.arange(len(known), len(known) + len(forecast))
+    for k, axis in enumerate(axes):
+        axis.plot(known[:, k], color=TRUTH, linewidth=1.0, label="known")
+        if low is not None:
+            band = dict(color=FORECAST, alpha=0.2, linewidth=0, label="interval of 90 %")
+            axis.fill_between(steps, low[:, k], high[:, k], **band)
+        marker = "." if len(steps) < 12 else None
+        axis.plot(steps, forecast[:, k], color=FORECAST, marker=marker, label="forecast")
+        axis.set_title(names[k], color=INK, loc="left", fontsize=10)
+        axis.grid(alpha=0.25)
+        axis.margins(x=0.01)
+    axes[0].legend(frameon=False, ncols=3, loc="upper right", bbox_to_anchor=(1.0, 1.16))
+    axes[-1].set_xlabel("step")
+    return figure

@@ -1,0 +1,112 @@
+"""What the tasks on series share: columns chosen, gaps filled, scales."""
+
+import numpy as np
+
+FILLS = ("forward", "interpolate", "zero", "none")
+PLAIN = 1e-8  # a column that varies less is left at its size
+
+
+def selected(example, options):
+    """Choose columns, those to be forecast first, and fill gaps.
+
+    Returns:
+        {"values": (T, F) float64, "columns": names, "targets": how many of them are forecast,
+        "times": (T,) int64 nanoseconds since 1970 or None, "notes": sentences}.
+
+    Raises:
+        ValueError: if there is no such column.
+    """
+    values, count = np.asarray(example["values"], np.float64), example["values"].shape[1]
+    default = ["value"] if count == 1 else [str(i) for i in range(count)]
+    names = [str(name) for name in example.get("columns", default)]
+    times, names, values = timed(example, names, values, options["time"])
+    wanted = [word.strip() for word in options["target"].split(",") if word.strip()] or names
+    if unknown := [name for name in wanted if name not in names]:
+        raise ValueError(f"there is no column {', '.join(unknown)} to forecast: there are {names}")
+    if options["inputs"] not in ("all", "targets"):
+        raise ValueError(f"inputs are {options['inputs']!r}: give all or targets")
+    others = [name for name in names if name not in wanted] if options["inputs"] == "all" else []
+    values = values[:, [names.index(name) for name in wanted + others]]
+    notes, lost = [], int(np.isnan(values).sum())
+    if lost:
+        notes.append(f"{lost:,} of {values.size:,} values are missing, filled by {options['fill']}")
+    if times is not None and len(times) > 1:
+        steps = np.diff(times)
+        odd = np.flatnonzero(steps != np.median(steps))
+        # Months and years have no length of their own.
+        if len(odd) and np.median(steps) < 27 * 86400e9:
+            usual, first = np.median(steps) / 1e9, steps[odd[0]] / 1e9
+            notes.append(
+                f"{len(odd):,} of {len(steps):,} steps are not {usual:g} s long, the first after "
+                f"step {odd[0]}, {first:g} s: sampling is taken for regular all the same"
+            )
+    return {
+        "values": filled(values, options["fill"]),
+        "columns": wanted + others,
+        "targets": len(wanted),
+        "times": times,
+        "notes": notes,
+    }
+
+
+def timed(example, names, values, name):
+    """Return the times of the steps, (T,) or None, and the columns and values that are left."""
+    unnamed = ["time"] if "times" in example else []
+    dates = [str(one) for one in example.get("time_columns", unnamed)]
+    if name and name in names:
+        place = names.index(name)
+        return None, names[:place] + names[place + 1 :], np.delete(values, place, axis=1)
+    if name and name not in dates:
+        raise ValueError(f"there is no column {name} with times: there are {dates + names}")
+    if not dates:
+        return None, names, values
+    return example["times"][:, dates.index(name) if name else 0], names, values
+
+
+def scales(values):
+    """Return mean and standard deviation of each column of values (n, F), two lists."""
+    deviation = values.std(axis=0)
+    return values.mean(axis=0).tolist(), np.where(deviation > PLAIN, deviation, 1.0).tolist()
+
+
+def filled(values, rule):
+    """Return values (T, F) without gaps.
+
+    Args:
+        values: float, NaN where one is missing.
+        rule: "forward", the last known value, and before any the first; "interpolate", on a line
+            between neighbours, which looks ahead; "zero"; or "none", if there must be no gap.
+
+    Raises:
+        ValueError: if a value is missing and must not, or a column holds none.
+    """
+    if rule not in FILLS:
+        raise ValueError(f"fill is {rule!r}: give one of {', '.join(FILLS)}")
+    values = np.asarray(values, np.float64)
+    gaps = np.isnan(values)
+    if not gaps.any():
+        return values
+    if gaps.all(axis=0).any():
+        raise ValueError(f"column {int(gaps.all(axis=0).argmax())} holds no value at all")
+    if rule == "none":
+        step, column = np.argwhere(gaps)[0]
+        raise ValueError(
+            f"{int(gaps.sum())} values are missing, the first at step {step} of column {column}: "
+            "fill them, --set fill=forward"
+        )
+    if rule == "zero":
+        return np.where(gaps, 0.0, values)
+    values, steps = values.copy(), np.arange(len(values))
+    for column, lost in zip(values.T, gaps.T, strict=True):
+        known = np.flatnonzero(~lost)
+        if rule == "interpolate":
+            column[lost] = np.interp(steps[lost], known, column[known])
+        else:
+            before = np.searchsorted(known, steps[lost], side="right") - 1
+            column[lost] = column[known[np.maximum(before, 0)]]
+    return values
+
+
+def identity(shape, options):
+    """Return the series as it is, the only view."""
+    return [(lambda x: x, lambda outputs: outputs)]
