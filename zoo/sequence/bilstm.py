@@ -1,9 +1,9 @@
 """BiLSTM: two LSTMs, one from either end, so that each step is seen with its past and its future.
 
 Schuster & Paliwal, IEEE Transactions on Signal Processing 1997, https://doi.org/10.1109/78.650093.
-Fig. 3, with the LSTM as Graves & Schmidhuber 2005, https://doi.org/10.1016/j.neunet.2005.06.042,
-Sec. 2; the second layer sees both directions of the first, as in Graves, Mohamed & Hinton 2013,
-https://arxiv.org/abs/1303.5778, Sec. 3.
+Fig. 3, with the LSTM as in Graves & Schmidhuber 2005,
+https://doi.org/10.1016/j.neunet.2005.06.042; the second layer sees both directions of the first, as
+in Graves, Mohamed & Hinton 2013, https://arxiv.org/abs/1303.5778, Sec. 2.
 Departures: the layer is that of the zoo's `lstm`; the sizes are those of a small forecaster, two
 layers of 16 units each way on one value a step.
 """

@@ -24,7 +24,7 @@ def Elman(
     input_shape,
     output_shape,
     *,
-    units=32,  # as the zoo's LSTM, to compare; the paper's tasks need 20 to 150
+    units=32,  # as the zoo's LSTM, to compare; the paper has up to 150
     layers=1,
     dropout=0.0,
     recurrent_dropout=0.0,

@@ -2,7 +2,7 @@
 
 Hochreiter & Schmidhuber, Neural Computation 1997, https://doi.org/10.1162/neco.1997.9.8.1735.
 Fig. 1, with the forget gate of Gers, Schmidhuber & Cummins 2000,
-https://doi.org/10.1162/089976600300015015, Eqs. 3.1 to 3.4: i, f, o = σ(W x_t + U h_{t-1} + b),
+https://doi.org/10.1162/089976600300015015: i, f, o = σ(W x_t + U h_{t-1} + b),
 c_t = f c_{t-1} + i tanh(W x_t + U h_{t-1} + b), h_t = o tanh(c_t).
 Departures: one cell in a block; tanh in place of scaled logistic functions; the gradient flows
 through all weights and steps, where the papers cut it off at the gates.
@@ -25,7 +25,7 @@ def LSTM(
     input_shape,
     output_shape,
     *,
-    units=32,
+    units=32,  # the papers' tasks need fewer, people's own series often as many
     layers=1,
     dropout=0.0,
     recurrent_dropout=0.0,
@@ -39,7 +39,7 @@ def LSTM(
     Args:
         input_shape: (T, F), T steps of F values each; T may be None.
         output_shape: (H, K), H steps ahead of K values, or (K,), logits of K classes.
-        units: of each layer and direction; the papers' tasks need up to 32.
+        units: of each layer and direction.
         layers: how many in the stack.
         dropout: rate between two layers; none follows the last, as in `torch.nn.LSTM`.
         recurrent_dropout: rate of the state's way to the next step, the same units at all steps.

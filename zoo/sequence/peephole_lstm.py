@@ -1,7 +1,7 @@
 """Peephole LSTM: the gates see the memory itself, also while the output gate is shut.
 
 Gers & Schmidhuber, "Recurrent Nets that Time and Count", IJCNN 2000,
-https://doi.org/10.1109/IJCNN.2000.861302. Sec. 3; also Gers, Schraudolph & Schmidhuber, JMLR 2002,
+https://doi.org/10.1109/IJCNN.2000.861302. Also Gers, Schraudolph & Schmidhuber, JMLR 2002,
 https://www.jmlr.org/papers/v3/gers02a.html. Equations as in Graves 2013,
 https://arxiv.org/abs/1308.0850, Eqs. 7 to 11: i, f = σ(W x_t + U h_{t-1} + p c_{t-1} + b),
 c_t = f c_{t-1} + i tanh(W x_t + U h_{t-1} + b), o = σ(W x_t + U h_{t-1} + p c_t + b),
