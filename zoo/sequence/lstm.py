@@ -25,7 +25,7 @@ def LSTM(
     input_shape,
     output_shape,
     *,
-    units=32,  # the papers' tasks need fewer, people's own series often as many
+    units=32,  # a usual size; the papers' toy tasks need a handful
     layers=1,
     dropout=0.0,
     recurrent_dropout=0.0,
