@@ -231,9 +231,12 @@ def parquet_frame(path):
     try:
         import pyarrow.parquet
 
-        table = pyarrow.parquet.read_table(io.BytesIO(raw), page_checksum_verification=True)
+        # without threads: a process whose memory is scarce can abort when it ends with them
+        table = pyarrow.parquet.read_table(
+            io.BytesIO(raw), page_checksum_verification=True, use_threads=False, pre_buffer=False
+        )
         table.validate(full=True)
-        frame = table.to_pandas()
+        frame = table.to_pandas(use_threads=False)
         if isinstance(frame.index, pd.DatetimeIndex) or any(frame.index.names):
             frame = frame.reset_index()
     except MemoryError as error:
