@@ -29,23 +29,28 @@ def keras_steps(model, x, y):
     }
 
 
-def torch_steps(net, loss, x, y, compiled=False):
-    """Return how many parameters a PyTorch network of images has, and one step of each kind.
+def torch_steps(net, loss, x, y, compiled=False, threads=None):
+    """Return how many parameters of a PyTorch network are trained, and one step of each kind.
 
     Args:
-        net: a module from images (B, C, H, W) to outputs; they get the channels last in memory.
+        net: a module from images (B, C, H, W), or anything else (B, ...), to outputs; images get
+            the channels last in memory.
         loss: function from outputs and y to a scalar.
-        x: images (B, H, W, C), float32.
+        x: images (B, H, W, C), or anything else, float32.
         y: truth, an array.
         compiled: whether torch.compile builds the network.
+        threads: how many it may use; all cores' unless given.
     """
     import torch
 
-    torch.set_num_threads(os.cpu_count())
-    net = net.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.Adam(net.parameters(), lr=0.001, fused=True)
-    x = torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
-    y, run = torch.from_numpy(y), torch.compile(net) if compiled else net
+    torch.set_num_threads(threads or os.cpu_count())
+    x, y = torch.from_numpy(x), torch.from_numpy(y)
+    if x.ndim == 4:
+        net = net.to(memory_format=torch.channels_last)
+        x = x.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+    trained = [one for one in net.parameters() if one.requires_grad]
+    optimizer = torch.optim.Adam(trained, lr=0.001, fused=True)
+    run = torch.compile(net) if compiled else net
 
     def training():
         net.train()
@@ -60,7 +65,7 @@ def torch_steps(net, loss, x, y, compiled=False):
         with torch.inference_mode():
             return run(x).numpy()
 
-    parameters = sum(one.numel() for one in net.parameters())
+    parameters = sum(one.numel() for one in trained)
     return parameters, {"training": training, "inference": inference}
 
 

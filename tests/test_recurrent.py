@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo import saving
-from zoo.layers import PADDING
+from zoo import export, recurrence, saving
+from zoo.layers import PADDING, Dropout
 from zoo.sequence.jordan import JordanCell
 from zoo.sequence.peephole_lstm import PeepholeLSTMCell
 
@@ -304,3 +304,106 @@ def test_what_it_refuses(name):
         zoo.create(name, (7, 3), (1, 1), steps="first")
     with pytest.raises(ValueError, match="1 layer or more, not 0"):
         zoo.create(name, (7, 3), (1, 1), layers=0)
+
+
+# Keras' layers where there is no GPU: the zoo's own program for the LSTM
+
+
+def gradients(layer, weights, x, states, jit):
+    """Return outputs, and what a weighted sum of them says of inputs, states and weights."""
+    import tensorflow as tf
+
+    @tf.function(jit_compile=jit)
+    def run(x, *states):
+        with tf.GradientTape() as tape:
+            tape.watch([x, *states])
+            found = layer(x, initial_state=list(states))
+            score = tf.reduce_sum(found * weights)
+        of = [x, *states, *(weight.value for weight in layer.trainable_weights)]
+        return [found, *tape.gradient(score, of)]
+
+    return [np.asarray(one) for one in run(*map(tf.constant, (x, *states)))]
+
+
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_our_lstm_and_its_gradient_are_those_of_keras(backwards, jit):
+    options = dict(return_sequences=True, go_backwards=backwards)
+    ours = recurrence.LSTM(5, **options)
+    theirs = keras.layers.LSTM(5, use_cudnn=False, **options)
+    x, states, weights = draw(4, 7, 3), (draw(4, 5), draw(4, 5, seed=1)), draw(4, 7, 5)
+    for layer in (ours, theirs):
+        layer.build(x.shape)
+    theirs.set_weights([draw(*weight.shape) for weight in theirs.weights])
+    ours.set_weights(theirs.get_weights())
+    found = gradients(ours, weights, x, states, jit)
+    assert len(found) == 7
+    for one, expected in zip(found, gradients(theirs, weights, x, states, False), strict=True):
+        assert np.ptp(expected) > 0.1
+        close(one, expected)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(return_state=True),
+        dict(stateful=True),
+        dict(activation="relu"),
+        dict(recurrent_activation="hard_sigmoid"),
+        dict(use_bias=False),
+        dict(unroll=True),
+    ],
+)
+def test_our_lstm_leaves_the_unusual_to_keras(options):
+    x = draw(4, 7, 3)
+    found = []
+    for layer in (recurrence.LSTM(5, **options), keras.layers.LSTM(5, **options)):
+        layer.build(x.shape)
+        layer.set_weights([draw(*weight.shape) for weight in layer.weights])
+        found.append([np.asarray(one) for one in keras.tree.flatten([layer(x), layer(x)])])
+    for ours, theirs in zip(*found, strict=True):
+        close(ours, theirs)
+
+
+def test_cudnn_is_left_out_where_there_is_no_gpu(monkeypatch):
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda: ["cpu:0"])
+    assert recurrence.cudnn() is False
+    assert recurrence.LSTM(5).supports_jit and recurrence.GRU(5).supports_jit
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda: ["gpu:0", "cpu:0"])
+    assert recurrence.cudnn() == "auto"
+    assert recurrence.LSTM(5).use_cudnn == recurrence.GRU(5).use_cudnn == "auto"
+
+
+@pytest.mark.parametrize("name", ["bilstm", "gru", "lstm"])
+def test_its_exported_twin_is_of_keras_layers_without_cudnn(name, monkeypatch):
+    monkeypatch.setattr(recurrence, "cudnn", lambda: "auto")
+    model = build(name, layers=2)
+    twin = export.portable(model)
+
+    def kinds(model):
+        layers = [one for one in model._flatten_layers() if hasattr(one, "use_cudnn")]
+        return {(type(one).__module__.split(".")[0], one.use_cudnn) for one in layers}
+
+    assert kinds(model) == {("zoo", "auto")} and kinds(twin) == {("keras", False)}
+    close(outputs(twin, draw(4, 7, 3)), outputs(model, draw(4, 7, 3)))
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_dropout_zeroes_a_share_and_keeps_the_mean(jit):
+    import tensorflow as tf
+
+    def start():
+        layer = Dropout(0.25, seed=3)
+        layer.build(x.shape)
+        return layer, tf.function(lambda x: layer(x, training=True), jit_compile=jit)
+
+    x = np.ones((64, 50, 8), np.float32)
+    layer, run = start()
+    first, second = run(x).numpy(), run(x).numpy()
+    assert set(np.unique(first)) == {np.float32(0), np.float32(1 / 0.75)}
+    assert (first == 0).mean() == pytest.approx(0.25, abs=0.01)
+    assert (first == second).mean() == pytest.approx(0.25**2 + 0.75**2, abs=0.01)
+    np.testing.assert_array_equal(layer(x), x)
+    np.testing.assert_array_equal(start()[1](x), first)
+    rows = Dropout(0.5, noise_shape=(None, 1, 8), seed=3)(x, training=True)
+    assert (np.ptp(np.asarray(rows), axis=1) == 0).all() and np.ptp(np.asarray(rows)) == 2

@@ -5,7 +5,7 @@ import math
 import keras
 from keras import layers
 
-from zoo.layers import PADDING, RowNormalization, StepReshape
+from zoo.layers import PADDING, Dropout, RowNormalization, StepReshape
 
 # Keras' default of 0.99 leaves the statistics of a short training half way to their start.
 MOMENTUM = 0.9
@@ -85,7 +85,7 @@ def recurrent(x, make, depth, *, top=None, dropout=0.0, bidirectional=False, ste
         raise ValueError(f"a recurrent network has 1 layer or more, not {depth}")
     for i in range(1, depth + 1):
         if i > 1:
-            x = layers.Dropout(dropout, name=f"layer_{i - 1}_dropout")(x)
+            x = Dropout(dropout, name=f"layer_{i - 1}_dropout")(x)
         chosen = top if top and i == depth else make
         layer = chosen(return_sequences=i < depth or steps != "last", name=f"layer_{i}")
         if bidirectional:

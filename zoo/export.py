@@ -17,6 +17,13 @@ from zoo import detector, terminal
 from zoo.formats import FORMATS, check
 
 TOLERANCE = 1e-4  # of the largest output, or of 1 if all are smaller
+STOCK = {  # of a serialized model, what makes it one that all programs compute
+    '"mixed_bfloat16"': '"float32"',
+    '"mixed_float16"': '"float32"',
+    '"module": "zoo.recurrence"': '"module": "keras.layers"',
+    '"registered_name": "zoo>LSTM"': '"registered_name": null',
+    '"registered_name": "zoo>GRU"': '"registered_name": null',
+}
 SIZES = ((2, 64), (3, 96))  # (batch, every other free dimension) of the inputs that are tried
 
 
@@ -115,10 +122,13 @@ def scaled(outputs, factors):
 
 
 def portable(model):
-    """Return the model if it computes in float32 and never by cuDNN, else a twin that does so."""
+    """Return the model if it computes in float32 and without recurrence, else a twin.
+
+    That computes in float32 and has Keras' own recurrent layers, never by cuDNN.
+    """
     text = plain = json.dumps(keras.saving.serialize_keras_object(model))
-    for policy in ("mixed_bfloat16", "mixed_float16"):
-        plain = plain.replace(f'"{policy}"', '"float32"')
+    for ours, theirs in STOCK.items():
+        plain = plain.replace(ours, theirs)
     recurrent = [layer for layer in model._flatten_layers() if hasattr(layer, "use_cudnn")]
     if plain == text and not recurrent:
         return model

@@ -83,6 +83,24 @@ class RowNormalization(keras.layers.BatchNormalization):
 
 
 @register
+class Dropout(keras.layers.Dropout):
+    """Keras' layer with another generator on TensorFlow: by XLA its own takes twenty times as long.
+
+    What TensorFlow chooses for XLA on a CPU draws a number in 0.2 µs, its Philox in 0.01 µs.
+    """
+
+    def call(self, inputs, training=False):
+        """Return the inputs; in training some zero and the others larger, the mean kept."""
+        if not training or not self.rate or keras.backend.backend() != "tensorflow":
+            return super().call(inputs, training)
+        import tensorflow as tf
+
+        seed = tf.cast(self.seed_generator.next() % (2**31 - 1), tf.int32)
+        options = dict(noise_shape=self.noise_shape, rng_alg="philox")
+        return tf.nn.experimental.stateless_dropout(inputs, self.rate, seed, **options)
+
+
+@register
 class CropLike(keras.layers.Layer):
     """Crops maps (B, H, W, C) to the height and width of others: called on [maps, others].
 

@@ -10,6 +10,7 @@ layers of 16 units each way on one value a step.
 
 import keras
 
+from zoo import recurrence
 from zoo.blocks import answer, recurrent, series
 from zoo.registry import register
 
@@ -57,7 +58,7 @@ def BiLSTM(
     """
 
     def layer(**options):
-        return keras.layers.LSTM(units, recurrent_dropout=recurrent_dropout, **options)
+        return recurrence.LSTM(units, recurrent_dropout=recurrent_dropout, **options)
 
     inputs, x = series(input_shape, masked)
     x = recurrent(x, layer, layers, dropout=dropout, bidirectional=True, steps=steps)

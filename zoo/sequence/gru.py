@@ -10,6 +10,7 @@ path on a GPU.
 
 import keras
 
+from zoo import recurrence
 from zoo.blocks import answer, recurrent, series
 from zoo.registry import register
 
@@ -58,7 +59,7 @@ def GRU(
     """
 
     def layer(**options):
-        return keras.layers.GRU(units, recurrent_dropout=recurrent_dropout, **options)
+        return recurrence.GRU(units, recurrent_dropout=recurrent_dropout, **options)
 
     inputs, x = series(input_shape, masked)
     x = recurrent(x, layer, layers, dropout=dropout, bidirectional=bidirectional, steps=steps)

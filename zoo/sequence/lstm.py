@@ -10,6 +10,7 @@ through all weights and steps, where the papers cut it off at the gates.
 
 import keras
 
+from zoo import recurrence
 from zoo.blocks import answer, recurrent, series
 from zoo.registry import register
 
@@ -58,7 +59,7 @@ def LSTM(
     """
 
     def layer(**options):
-        return keras.layers.LSTM(units, recurrent_dropout=recurrent_dropout, **options)
+        return recurrence.LSTM(units, recurrent_dropout=recurrent_dropout, **options)
 
     inputs, x = series(input_shape, masked)
     x = recurrent(x, layer, layers, dropout=dropout, bidirectional=bidirectional, steps=steps)

@@ -1,0 +1,105 @@
+"""BiLSTM beside PyTorch's LSTM of the same size, and beside Keras' own layers.
+
+    pip install ".[torch-bench,jax]"
+    python -m benchmarks.bilstm --rounds 7 --out benchmarks/results/benchmark_bilstm.json
+
+The network is that of the zoo's defaults, 2 layers of 16 units each way on windows of 100 steps. A
+step is what a user's program does: forward, squared error, backward and Adam, or prediction, with
+the batch in memory. PyTorch also runs on one thread, which is the faster way for small batches.
+"""
+
+import argparse
+import os
+import pathlib
+
+import numpy as np
+
+from benchmarks import contest
+from zoo import terminal
+
+UNITS, LAYERS, DROPOUT = 16, 2, 0.2
+BATCHES = (32, 128)
+OURS = {"ours": "tensorflow", "ours, jax": "jax"}
+STOCK = {"keras": None, "keras, jit": True}  # `jit_compile`; None is Keras' own choice
+RIVALS = {"torch": None, "torch, one thread": 1}
+CONTESTANTS = (*OURS, *STOCK, *RIVALS)
+PAIRS = {kind: (kind, tuple(OURS), tuple(RIVALS)) for kind in contest.KINDS}
+
+
+def main(arguments=None):
+    """Run the command."""
+    parser = argparse.ArgumentParser("benchmarks.bilstm", description=__doc__.split("\n")[0])
+    add = parser.add_argument
+    add("--batch-size", type=int, help="series a step (32 and 128 in turn)")
+    add("--length", type=int, default=100, help="steps of a series (100)")
+    add("--rounds", type=int, default=5, help="measurements of each contestant (5)")
+    add("--seconds", type=float, default=2.0, help="of a measurement, at least (2.0)")
+    add("--out", type=pathlib.Path, metavar="FILE.json", help="where the record is written")
+    args = parser.parse_args(arguments)
+    batches = BATCHES if args.batch_size is None else (args.batch_size,)
+    settings = [on_series((batch, args.length), args) for batch in batches]
+    if args.out:
+        contest.write(args.out, "benchmarks.bilstm", arguments, {"settings": settings})
+
+
+def on_series(task, args):
+    """Measure the contestants on a number of series of one length; return the record."""
+    batch, length = task
+    rounds = contest.compare(build, CONTESTANTS, task, args.rounds, args.seconds)
+    speeds = contest.medians(rounds)
+    found = contest.ratios(speeds, PAIRS)
+    print(f"{batch} series of {length} values a step")
+    print(contest.table("series", speeds, found), end="\n\n", flush=True)
+    setting = {"length": length, "batch_size": batch}
+    return {**setting, "series_per_second": speeds, "ratios": found, "rounds": rounds}
+
+
+def build(name, series, length):
+    """Build a contestant, on `series` series of a length; see `contest.compare`."""
+    if name not in CONTESTANTS:
+        raise ValueError(f"none of {', '.join(CONTESTANTS)}")
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(series, length, 1)).astype(np.float32)
+    y = rng.normal(size=(series, 1, 1)).astype(np.float32)
+    if name in RIVALS:
+        from benchmarks import torch_bilstm
+
+        return torch_bilstm.steps(x, y, UNITS, LAYERS, DROPOUT, threads=RIVALS[name])
+    if name in OURS:  # a process has one backend: it is chosen before Keras is imported
+        os.environ["KERAS_BACKEND"] = OURS[name]
+    terminal.import_keras()
+    return ours(x, y, jit=STOCK.get(name, True), stock=name in STOCK)
+
+
+def ours(x, y, jit, stock=False):
+    """Make the zoo's network, or the same of Keras' layers; see `contest.keras_steps`."""
+    import keras
+
+    import zoo
+
+    keras.utils.set_random_seed(0)
+    sizes = dict(units=UNITS, layers=LAYERS, dropout=DROPOUT)
+    model = zoo.create("bilstm", x.shape[1:], y.shape[1:], **sizes)
+    if stock:
+        model = of_keras(model)
+    model.compile(keras.optimizers.Adam(0.001), "mse", jit_compile="auto" if jit is None else jit)
+    return contest.keras_steps(model, x, y)
+
+
+def of_keras(model):
+    """Return the same network of Keras' own layers."""
+    import keras
+
+    def clone(layer):
+        if not isinstance(layer, keras.layers.Bidirectional):
+            return type(layer).from_config(layer.get_config())
+        lstm = keras.layers.LSTM.from_config(layer.forward_layer.get_config())
+        return keras.layers.Bidirectional(lstm, name=layer.name)
+
+    twin = keras.models.clone_model(model, clone_function=clone)
+    twin.set_weights(model.get_weights())
+    return twin
+
+
+if __name__ == "__main__":
+    main()
