@@ -14,6 +14,19 @@ from zoo import index
 ROOT = pathlib.Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 
+# What others published of a data set: (score, method, value). Nearest neighbours by dynamic time
+# warping over the whole length: Dau et al. 2019, https://doi.org/10.1109/JAS.2019.1911747, and
+# Bagnall et al. 2018, https://arxiv.org/abs/1811.00075 (all values of a step together, "DTW_D").
+# DLinear: Zeng et al. 2023, https://arxiv.org/abs/2205.13504, Table 2.
+PUBLISHED = {
+    "BasicMotions": [("accuracy", "1NN-DTW", 0.975)],
+    "ETTh1": [("mse", "DLinear", 0.375), ("mae", "DLinear", 0.399)],
+    "GunPoint": [("accuracy", "1NN-DTW", 0.907)],
+    "ItalyPowerDemand": [("accuracy", "1NN-DTW", 0.950)],
+    "JapaneseVowels": [("accuracy", "1NN-DTW", 0.949)],
+    "OSULeaf": [("accuracy", "1NN-DTW", 0.591)],
+}
+
 
 def main():
     """Write README.md again."""
@@ -104,6 +117,36 @@ def yolo():
     return f"{head}\n\n{where} Tiny YOLOv3 of 80 classes, {batches} a step."
 
 
+def bilstm():
+    """Return the table of series per second of a BiLSTM: a row a contestant."""
+    path = RESULTS / "benchmark_bilstm.json"
+    if not path.exists():
+        return ""
+    record = json.loads(path.read_text())
+    settings = record["settings"]
+    columns = [(one, kind) for one in settings for kind in contest.KINDS]
+    names = dict.fromkeys(name for one in settings for name in one["series_per_second"])
+    rows = [
+        (name, *(cell(one["series_per_second"].get(name, {}).get(kind)) for one, kind in columns))
+        for name in names
+    ]
+    rows.append(("best of ours / best of torch", *(cell(x["ratios"].get(k)) for x, k in columns)))
+    head = table(
+        ("series per second", *(f"{one['batch_size']} a step: {kind}" for one, kind in columns)),
+        rows,
+    )
+    where = f"`{record['command']}` on {record['machine']}."
+    length = ", ".join(dict.fromkeys(str(one["length"]) for one in settings))
+    return f"{head}\n\n{where} Two layers of 16 units each way, {length} steps of one value."
+
+
+def cell(value):
+    """Say a number of a table, or nothing."""
+    if value is None:
+        return ""
+    return f"{value:.2f}" if value < 100 else f"{value:,.0f}"
+
+
 def models():
     """Return the table of models."""
     rows = [
@@ -160,6 +203,29 @@ def results():
     return table(("data", "train / test", "test score", "minutes", "machine", "command"), rows)
 
 
+def published():
+    """Return the table beside published results: means over seeds, and what ensembles add."""
+    runs = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*/run.json"))]
+    rows = []
+    for name, scores in PUBLISHED.items():
+        for key, method, value in scores:
+            singles, joined = {}, {}
+            for run in runs:
+                if run["data"]["name"] != name:
+                    continue
+                if "rows" not in run:
+                    singles.setdefault(run["model"], []).append(run["scores"]["test"][key])
+                    continue
+                members = {one["name"] for one in run["members"]}
+                for row in run["rows"]:
+                    if row["name"] not in members:
+                        joined[row["name"]] = row["scores"][key]
+            ours = ", ".join(summary(model, values, "seeds") for model, values in singles.items())
+            also = ", ".join(f"{kind} {found:.3f}" for kind, found in joined.items())
+            rows.append((name, key, ours, also, f"{method} {value:.3f}"))
+    return table(("data", "test", "ours", "ensembles of these", "published"), rows)
+
+
 def numbers(scores):
     """Return the names of the scores that are one number, of masks and boxes the usual three."""
     if "dice" in scores:
@@ -178,11 +244,14 @@ def summary(key, values, several):
 
 
 def ensembles():
-    """Return the tables of ensembles: members and combinations, means over sets of members."""
+    """Return the tables of ensembles: members and combinations, means over sets of members.
+
+    Those of data in PUBLISHED are in the table of that name.
+    """
     found = {}  # data, then name of a row, then set of members: the row
     for path in sorted(RESULTS.glob("*/run.json")):
         run = json.loads(path.read_text())
-        if "rows" not in run:
+        if "rows" not in run or run["data"]["name"] in PUBLISHED:
             continue
         names = dict(zip((one["name"] for one in run["members"]), labels(run), strict=True))
         whole = " ".join(member["sha256"] for member in run["members"])
@@ -254,9 +323,11 @@ PARTS = {
     "models": models,
     "presets": presets,
     "results": results,
+    "published": published,
     "ensembles": ensembles,
     "speed": speed,
     "yolo": yolo,
+    "bilstm": bilstm,
     "stacking": stacking,
 }
 

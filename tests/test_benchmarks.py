@@ -5,11 +5,12 @@ import types
 import numpy as np
 import pytest
 
-from benchmarks import contest, pointnet, stacking, tables, unet, yolo
+from benchmarks import bilstm, contest, pointnet, stacking, tables, unet, yolo
 
 CLOUDS = (4, 32, 0.125)  # clouds, points, width
 IMAGES = (2, 32, 0.0625)  # images, height and width, width
-ALL = [(pointnet, CLOUDS), (unet, IMAGES), (yolo, IMAGES)]
+SERIES = (4, 10)  # series, steps
+ALL = [(bilstm, SERIES), (pointnet, CLOUDS), (unet, IMAGES), (yolo, IMAGES)]
 
 
 @pytest.mark.parametrize(("benchmark", "size"), ALL)
@@ -69,6 +70,22 @@ def train_pointnet(layout):
     return train(*torch_pointnet.steps(*some_clouds(), pointnet.CLASSES, 0.125, layout), 4)
 
 
+def some_series():
+    """Return series and the value after each."""
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(4, 10, 1)).astype(np.float32), np.ones((4, 1, 1), np.float32)
+
+
+def train_bilstm(threads):
+    """Train the rival of BiLSTM for some steps."""
+    import torch
+
+    from benchmarks import torch_bilstm
+
+    found = train(*torch_bilstm.steps(*some_series(), 16, 2, 0.0, threads), 6)
+    return *found, torch.get_num_threads()
+
+
 def train_unet():
     """Train the rival of U-Net for some steps."""
     from benchmarks import torch_unet
@@ -90,6 +107,23 @@ def test_rival_of_pointnet_is_as_large_as_ours_and_learns(layout):
     assert rival == pointnet.ours(*some_clouds(), 0.125, jit=False)[0]
     assert shape == (4, pointnet.CLASSES)
     assert min(losses[1:]) < losses[0]
+
+
+@needs_torch
+def test_rival_of_bilstm_is_as_large_as_ours_and_learns():
+    rival, shape, losses, threads = apart(train_bilstm, 1)
+    assert rival == bilstm.ours(*some_series(), jit=True)[0] == 8_609
+    assert shape == (4, 1, 1) and threads == 1
+    assert losses[-1] < losses[0]
+
+
+def test_stock_layers_compute_what_ours_do():
+    x, y = some_series()
+    ours, stock = (bilstm.ours(x, y, jit=None, stock=stock) for stock in (False, True))
+    assert ours[0] == stock[0]
+    found, expected = ours[1]["inference"](), stock[1]["inference"]()
+    assert np.ptp(expected) > 0
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 @needs_torch
@@ -211,6 +245,46 @@ def test_record_of_yolo_becomes_a_table(tmp_path, monkeypatch, capsys):
 def test_table_of_yolo_is_empty_without_a_record(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
     assert tables.yolo() == ""
+
+
+def test_record_of_bilstm_becomes_a_table(tmp_path, monkeypatch, capsys):
+    ours = {"training": [2000.0, 4000.0], "inference": [60.0, 60.0]}
+    rounds = {"ours": ours, "torch": {"training": [2000.0, 2000.0], "inference": [80.0, 80.0]}}
+    monkeypatch.setattr(contest, "compare", lambda *_: rounds)
+    bilstm.main(["--length", "50", "--out", str(tmp_path / "benchmark_bilstm.json")])
+    assert "training: 1.50 x" in capsys.readouterr().out
+    record = json.loads((tmp_path / "benchmark_bilstm.json").read_text())
+    assert [(one["batch_size"], one["length"]) for one in record["settings"]] == [
+        (32, 50),
+        (128, 50),
+    ]
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    lines = tables.bilstm().splitlines()
+    assert lines[0].startswith("| series per second | 32 a step: training | 32 a step: inference |")
+    assert lines[2:5] == [
+        "| ours | 3,000 | 60.00 | 3,000 | 60.00 |",
+        "| torch | 2,000 | 80.00 | 2,000 | 80.00 |",
+        "| best of ours / best of torch | 1.50 | 0.75 | 1.50 | 0.75 |",
+    ]
+    assert "50 steps" in lines[-1]
+    monkeypatch.setattr(tables, "RESULTS", tmp_path / "none")
+    assert tables.bilstm() == ""
+
+
+def test_results_stand_beside_published_ones(tmp_path, monkeypatch):
+    def write(folder, **run):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "run.json").write_text(json.dumps(run))
+
+    data = {"name": "GunPoint"}
+    for seed, accuracy in enumerate([0.96, 0.98]):
+        write(f"gru_{seed}", data=data, model="gru", scores={"test": {"accuracy": accuracy}})
+    rows = [{"name": name, "scores": {"accuracy": 0.99}} for name in ("gru-1", "average")]
+    write("ensemble", data=data, members=[{"name": "gru-1"}], rows=rows)
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    row = "| GunPoint | accuracy | gru 0.970 ± 0.014 (2 seeds) | average 0.990 | 1NN-DTW 0.907 |"
+    assert row in tables.published().splitlines()
+    assert "GunPoint" not in tables.ensembles()
 
 
 def test_speed_holds_the_tables_whose_records_there_are(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ FILES = sorted(
 ) + [ROOT / "train.py"]  # fmt: skip
 
 OURS = {"zoo", "ensembles", "datasets", "train"}
-SHARED = {"zoo.registry", "zoo.blocks", "zoo.layers"}
+SHARED = {"zoo.registry", "zoo.blocks", "zoo.layers", "zoo.recurrence"}
 MODEL_LIBRARIES = {"keras", "numpy", "math"}
 
 
