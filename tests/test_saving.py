@@ -1,6 +1,9 @@
 import json
 import pathlib
+import re
 import struct
+import subprocess
+import sys
 import zipfile
 
 import h5py
@@ -9,7 +12,7 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo import saving
+from zoo import differencing, saving
 
 RECORD = {"model": "pointnet", "info": {"classes": ["car", "tree"]}}
 
@@ -83,6 +86,23 @@ def test_a_failed_save_leaves_the_old_file_and_the_optimizer(tmp_path, monkeypat
         saving.save(first, path, {})
     assert path.read_bytes() == before
     assert first.compiled and first.optimizer is not None
+
+
+def test_every_module_whose_classes_files_hold_is_imported_to_load_them():
+    files = pathlib.Path(zoo.__file__).parent.glob("*.py")
+    holding = [path.stem for path in files if re.search(r"^@.*register", path.read_text(), re.M)]
+    assert sorted(saving.REGISTER) == sorted(holding)
+
+
+def test_a_process_that_has_imported_nothing_else_loads_a_model_of_differences(tmp_path):
+    made = differencing.around(zoo.create("lstm", (12, 2), (3, 2), units=4), order=1)
+    saving.save(made, tmp_path / "model.keras", {})
+    code = "import sys, zoo; print(zoo.load(sys.argv[1]).count_params())"
+    found = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "model.keras"],
+        capture_output=True, text=True, check=True, cwd=pathlib.Path(zoo.__file__).parents[1],
+    )  # fmt: skip
+    assert int(found.stdout) == made.count_params()
 
 
 @pytest.mark.parametrize("ending", ["keras", "h5"])

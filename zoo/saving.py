@@ -19,6 +19,8 @@ from zoo.presets import sha256
 
 __all__ = ["load", "record", "save", "sha256"]
 
+# What files may hold of ours, besides the models' own classes.
+REGISTER = ("detector", "differencing", "joined", "layers", "losses", "metrics", "recurrence")
 RECORD = "zoo"  # key in metadata.json
 CONFIG, METADATA = "config.json", "metadata.json"
 WEIGHTS = ("model.weights.h5", "model.weights.npz")
@@ -83,8 +85,8 @@ def load(path):
             and of the zoo; the message names the file, the reason and the remedy.
     """
     path = pathlib.Path(path)
-    for folder in (*index.folders(), "layers", "metrics"):  # registers our classes
-        importlib.import_module(f"zoo.{folder}")
+    for module in (*index.folders(), *REGISTER):
+        importlib.import_module(f"zoo.{module}")
     config = configuration(path)
     if reason := safety.objection(config):
         raise trouble(
