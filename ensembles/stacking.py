@@ -55,12 +55,18 @@ def conv(logits, passed, units, kernel_size):
 
 
 def by_step(values, passed, units, kernel_size):
-    """Weigh members' values (B, H, K) by weights of each step ahead: it starts as their mean."""
+    """Weigh members' values (B, H, K) by weights of each step ahead: it starts as their mean.
+
+    None is negative, as in Breiman 1996, https://doi.org/10.1007/BF00117832: others balance members
+    against each other in ways that end with the time to which they were fitted.
+    """
     x = ops.stack(values, axis=-1)  # (B, H, K, M)
-    horizon, count = x.shape[1], x.shape[-1]
-    equal = keras.initializers.Constant(1 / count)
     layer = layers.EinsumDense(
-        "bhkm,hm->bhk", (horizon, units), bias_axes="h", kernel_initializer=equal, name="weights"
+        "bhkm,hm->bhk",
+        (x.shape[1], units),
+        kernel_initializer=keras.initializers.Constant(1 / x.shape[-1]),
+        kernel_constraint="non_neg",
+        name="weights",
     )
     return layer(x)
 

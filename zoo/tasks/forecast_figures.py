@@ -75,9 +75,9 @@ def by_step(error, info):
     axes.plot(steps, mean, color=INK, linewidth=2.2, label=label)
     axes.set_xlabel("steps ahead")
     axes.set_ylabel("mean absolute error, deviations")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
     axes.grid(alpha=0.25)
-    axes.legend(frameon=False, ncols=2, fontsize=8)
+    axes.legend(frameon=False, ncols=2, fontsize=8, loc="lower right")
     return figure
 
 
