@@ -324,6 +324,18 @@ def test_predict_writes_forecast_and_interval_in_units(at, workshop, tmp_path, s
     assert (tmp_path / "out/plant.png").stat().st_size > 1000
 
 
+def test_steps_without_dates_go_on_counting(at, workshop, tmp_path):
+    with open(workshop / "plant.csv", newline="") as file:
+        rows = [[row["load"], row["heat"]] for row in csv.DictReader(file)]
+    with open(tmp_path / "bare.csv", "w", newline="") as file:
+        csv.writer(file).writerows([["load", "heat"], *rows])
+    words = ["predict", at[0], str(tmp_path / "bare.csv"), "--out", str(tmp_path / "out")]
+    assert zoo_command(words) == 0
+    with open(tmp_path / "out/bare_forecast.csv", newline="") as file:
+        found = [row["step"] for row in csv.DictReader(file)]
+    assert found[:2] == [str(len(rows)), str(len(rows) + 1)]
+
+
 def test_predict_refuses_what_does_not_fit(at, workshop, tmp_path, capsys):
     (tmp_path / "short.csv").write_text("load,heat\n" + "1,2\n" * 10)
     (tmp_path / "other.csv").write_text("wind,heat\n" + "1,2\n" * 100)

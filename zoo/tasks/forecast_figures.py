@@ -147,13 +147,13 @@ def windows(x, y, info):
     return figure
 
 
-def ahead(known, forecast, low, high, names):
-    """Draw a series (T, K), its forecast (H, K), and between (H, K) and (H, K) the interval."""
+def ahead(known, forecast, low, high, names, start):
+    """Draw a series (T, K), and its forecast (H, K) from a step on, between (H, K) and (H, K)."""
     count = min(len(names), PANELS)
     figure, axes = panels(count, height=2.8)
-    steps = np.arange(len(known), len(known) + len(forecast))
+    before, steps = np.arange(start - len(known), start), start + np.arange(len(forecast))
     for k, axis in enumerate(axes):
-        axis.plot(known[:, k], color=TRUTH, linewidth=1.0, label="known")
+        axis.plot(before, known[:, k], color=TRUTH, linewidth=1.0, label="known")
         if low is not None:
             band = dict(color=FORECAST, alpha=0.2, linewidth=0, label="interval of 90 %")
             axis.fill_between(steps, low[:, k], high[:, k], **band)

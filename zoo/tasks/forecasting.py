@@ -85,7 +85,7 @@ def cover(example, options):
         raise ValueError(f"it has {steps} steps, and the model looks at {window}")
     times = piece["times"]
     end = {"values": piece["values"][-window:], "times": None if times is None else times[-window:]}
-    return [{**piece, **end}]
+    return [{**piece, **end, "first": steps - window}]
 
 
 def prepare(piece, info, options):

@@ -102,7 +102,8 @@ def present(example, pieces, outputs, info):
     """Return the table's row of one series, its picture, and its forecast as CSV."""
     piece, names = pieces[0], info["columns"][: info["targets"]]
     forecast, low, high = between(next(iter(outputs)), info)
-    stamps = ahead(piece["times"], len(piece["values"]), len(forecast))
+    start = piece["first"] + len(piece["values"])
+    stamps = ahead(piece["times"], start, len(forecast))
     row = {"steps": len(forecast)}
     for k, name in enumerate(names):
         row |= {f"{name} first": float(forecast[0, k]), f"{name} last": float(forecast[-1, k])}
@@ -119,16 +120,16 @@ def present(example, pieces, outputs, info):
 
     def picture(path):
         known = piece["values"][:, : len(names)]
-        drawn = figures.ahead(known, forecast, low, high, names)
+        drawn = figures.ahead(known, forecast, low, high, names, start)
         drawn.savefig(path, dpi=120, bbox_inches="tight")
 
     return row, {"_forecast.csv": table, ".png": picture}
 
 
-def ahead(times, known, steps):
+def ahead(times, start, steps):
     """Return what the next steps are called: dates that go on as they did, or numbers."""
     if times is None:
-        return list(range(known, known + steps))
+        return list(range(start, start + steps))
     import pandas
 
     past = pandas.DatetimeIndex(times)
