@@ -10,7 +10,7 @@ from keras import layers, ops
 
 from ensembles import cache, combine
 from zoo.blocks import MOMENTUM
-from zoo.joined import Mixture, TwoClasses
+from zoo.joined import Mixture, StepMixture, TwoClasses
 
 HELD_OUT = 0.15  # of the examples, the last ones, pick the epoch
 
@@ -55,31 +55,27 @@ def conv(logits, passed, units, kernel_size):
 
 
 def by_step(values, passed, units, kernel_size):
-    """Weigh members' values (B, H, K) by weights of each step ahead: it starts as their mean.
-
-    None is negative, as in Breiman 1996, https://doi.org/10.1007/BF00117832: others balance members
-    against each other in ways that end with the time to which they were fitted.
-    """
-    x = ops.stack(values, axis=-1)  # (B, H, K, M)
-    layer = layers.EinsumDense(
-        "bhkm,hm->bhk",
-        (x.shape[1], units),
-        kernel_initializer=keras.initializers.Constant(1 / x.shape[-1]),
-        kernel_constraint="non_neg",
-        name="weights",
-    )
-    return layer(x)
+    """Weigh members' values (B, H, K) by weights of each step ahead: it starts as their mean."""
+    return StepMixture(name="weights")(values)
 
 
 def across_steps(values, passed, units, kernel_size):
-    """Make each step ahead of all steps that members say, alike for all K: starts as the mean."""
-    count, horizon = len(values), values[0].shape[1]
-    x = layers.Permute((2, 1), name="values_first")(ops.concatenate(values, axis=1))
-    layer = layers.Dense(horizon, name="weights")
-    y = layer(x)  # (B, K, H)
-    mean = np.tile(np.eye(horizon, dtype=np.float32) / count, (count, 1))
-    layer.set_weights([mean, np.zeros(horizon, np.float32)])
-    return layers.Permute((2, 1), name="steps_first")(y)
+    """Correct that mean at each step by how members differ at all steps, alike for all K.
+
+    The correction starts at nothing and is held small: forecasts overlap, so a validation split of
+    thousands of them has seen the world but a few times.
+    """
+    mean = StepMixture(name="weights")(values)
+    differing = ops.concatenate([each - mean for each in values], axis=1)
+    x = layers.Permute((2, 1), name="values_first")(differing)
+    x = layers.Dense(
+        mean.shape[1],
+        use_bias=False,
+        kernel_initializer="zeros",
+        kernel_regularizer=keras.regularizers.L2(0.1),
+        name="correction",
+    )(x)  # (B, K, H)
+    return layers.Add(name="corrected")([mean, layers.Permute((2, 1), name="steps_first")(x)])
 
 
 HEADS = {"linear": linear, "dense": dense, "conv": conv}  # of logits

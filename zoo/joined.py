@@ -138,6 +138,29 @@ class Mixture(keras.layers.Layer):
 
 
 @register
+class StepMixture(keras.layers.Layer):
+    """The mean of what forecasters say, its weights learnt for each step ahead.
+
+    Called on a list of values (B, H, K). Weights are positive and sum to one, as Breiman 1996,
+    https://doi.org/10.1007/BF00117832, advises: a series whose level rises rises in the mean too.
+    """
+
+    def build(self, input_shapes):
+        """Make the weights (H, models), all equal."""
+        shape = input_shapes[0][1], len(input_shapes)
+        self.logits = self.add_weight(shape, "zeros", name="logits")
+
+    def call(self, inputs):
+        """Return values of the shape of one model's."""
+        shares = ops.softmax(self.logits, axis=-1)
+        return ops.einsum("bhkm,hm->bhk", ops.stack(inputs, axis=-1), shares)
+
+    def compute_output_shape(self, input_shapes):
+        """Return the shape of one model's values."""
+        return input_shapes[0]
+
+
+@register
 class Members(keras.layers.Layer):
     """Passes inputs on to the members of an ensemble, and knows which they are and in what order.
 
