@@ -217,11 +217,12 @@ def published():
                     singles.setdefault(run["model"], []).append(run["scores"]["test"][key])
                     continue
                 members = {one["name"] for one in run["members"]}
+                whole = " ".join(one["sha256"] for one in run["members"])
                 for row in run["rows"]:
                     if row["name"] not in members:
-                        joined[row["name"]] = row["scores"][key]
+                        joined.setdefault(way(row, run), {})[whole] = row["scores"][key]
             ours = ", ".join(summary(model, values, "seeds") for model, values in singles.items())
-            also = ", ".join(f"{kind} {found:.3f}" for kind, found in joined.items())
+            also = ", ".join(summary(x, list(sets.values()), "sets") for x, sets in joined.items())
             rows.append((name, key, ours, also, f"{method} {value:.3f}"))
     return table(("data", "test", "ours", "ensembles of these", "published"), rows)
 
@@ -256,12 +257,16 @@ def ensembles():
         names = dict(zip((one["name"] for one in run["members"]), labels(run), strict=True))
         whole = " ".join(member["sha256"] for member in run["members"])
         for row in run["rows"]:
-            label = names.get(row["name"], f"**{row['name']}**")
-            if row["name"] == run["model"] and "meta" in run["found"]:
-                label = f"**{row['name']}, {run['found']['meta']}**"
+            label = names.get(row["name"], f"**{way(row, run)}**")
             rows = found.setdefault(run["data"]["name"], {}).setdefault(label, {})
             rows[whole] = row
     return "\n\n".join(ensemble_table(name, rows) for name, rows in found.items())
+
+
+def way(row, run):
+    """Name a way of combining, with its meta-learner if it has one."""
+    meta = run.get("found", {}).get("meta") if row["name"] == run["model"] else None
+    return f"{row['name']}, {meta}" if meta else row["name"]
 
 
 def labels(run):

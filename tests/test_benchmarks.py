@@ -280,7 +280,9 @@ def test_results_stand_beside_published_ones(tmp_path, monkeypatch):
     for seed, accuracy in enumerate([0.96, 0.98]):
         write(f"gru_{seed}", data=data, model="gru", scores={"test": {"accuracy": accuracy}})
     rows = [{"name": name, "scores": {"accuracy": 0.99}} for name in ("gru-1", "average")]
-    write("ensemble", data=data, members=[{"name": "gru-1"}], rows=rows)
+    for number in (1, 2):  # of the same members: their mean is one set
+        members = [{"name": "gru-1", "sha256": "1"}]
+        write(f"ensemble_{number}", data=data, model="average", members=members, rows=rows)
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
     row = "| GunPoint | accuracy | gru 0.970 ± 0.014 (2 seeds) | average 0.990 | 1NN-DTW 0.907 |"
     assert row in tables.published().splitlines()
