@@ -36,7 +36,7 @@ class LSTM(keras.layers.LSTM):
         super().__init__(units, **{"use_cudnn": cudnn()} | options)
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
-        """Return the last output, those of all steps and the last states, as Keras' layer does."""
+        """Return the last output, those of all steps, and states, which only Keras' way keeps."""
         kept = self.stateful or self.return_state or self.unroll
         functions = self.activation, self.recurrent_activation
         usual = functions == (keras.activations.tanh, keras.activations.sigmoid) and self.use_bias
@@ -56,7 +56,7 @@ class LSTM(keras.layers.LSTM):
 
 @ops.custom_gradient
 def lstm(z, u, h, c):
-    """Run an LSTM over inputs that are multiplied by their weights already, in jitted programs.
+    """Run an LSTM over inputs already multiplied by their weights, in a form that suits XLA.
 
     Time comes first, so that a step is one slice. All gates are one tanh, as σ(a) is
     (1 + tanh(a / 2)) / 2: XLA computes it once, and each sigmoid anew for every use. Backwards, the
