@@ -342,7 +342,8 @@ def test_predict_refuses_what_does_not_fit(at, workshop, tmp_path, capsys):
     for name, message in [("short", "it has 10 steps"), ("other", "its columns are")]:
         words = ["predict", at[0], str(tmp_path / f"{name}.csv"), "--out", str(tmp_path / name)]
         assert zoo_command(words) == 2
-        assert message in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert message in said and f"{name}.csv: " in said
 
 
 @pytest.mark.parametrize("method", ["average", "weights", "select", "stack"])

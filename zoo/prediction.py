@@ -32,10 +32,14 @@ def predict(files, read, complain, *, model, record, batch_size):
         for path in files:
             try:
                 example = read(path)
+            except ValueError as error:  # it names the file
+                complain(str(error))
+                continue
+            try:
                 pieces = task.cover(example, options)
                 first = task.prepare(pieces[0], info, options)[0]
             except ValueError as error:
-                complain(str(error))
+                complain(f"{path}: {error}")
                 continue
             waiting.append((path, example, pieces))
             yield first

@@ -91,7 +91,10 @@ def cover(example, options):
 def prepare(piece, info, options):
     """Return the steps (T, F) float32 in deviations from the mean; there is no y."""
     if piece["columns"] != info["columns"]:
-        raise ValueError(f"its columns are {piece['columns']}, and {info['columns']} are needed")
+        raise ValueError(
+            f"its columns are {piece['columns']}, and {info['columns']} are needed. "
+            "Name them so, or train on this file"
+        )
     return ((piece["values"] - info["mean"]) / info["deviation"]).astype(np.float32), None
 
 
