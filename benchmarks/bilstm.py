@@ -1,11 +1,11 @@
-"""BiLSTM beside PyTorch's LSTM of the same size, and beside Keras' own layers.
+"""BiLSTM beside PyTorch's LSTM of the same size, and beside Keras' own LSTM.
 
     pip install ".[torch-bench,jax]"
-    python -m benchmarks.bilstm --rounds 7 --out benchmarks/results/benchmark_bilstm.json
+    python -m benchmarks.bilstm --rounds 7 --seconds 1 --out FILE.json
 
 The network is that of the zoo's defaults, 2 layers of 16 units each way on windows of 100 steps. A
 step is what a user's program does: forward, squared error, backward and Adam, or prediction, with
-the batch in memory. PyTorch also runs on one thread, which is the faster way for small batches.
+the batch in memory. PyTorch also runs on one thread, now and then the faster way.
 """
 
 import argparse
@@ -45,13 +45,9 @@ def main(arguments=None):
 def on_series(task, args):
     """Measure the contestants on a number of series of one length; return the record."""
     batch, length = task
-    rounds = contest.compare(build, CONTESTANTS, task, args.rounds, args.seconds)
-    speeds = contest.medians(rounds)
-    found = contest.ratios(speeds, PAIRS)
-    print(f"{batch} series of {length} values a step")
-    print(contest.table("series", speeds, found), end="\n\n", flush=True)
-    setting = {"length": length, "batch_size": batch}
-    return {**setting, "series_per_second": speeds, "ratios": found, "rounds": rounds}
+    title = f"{batch} series of {length} values a step"
+    found = contest.measured(build, CONTESTANTS, PAIRS, task, args, "series", title)
+    return {"length": length, "batch_size": batch} | found
 
 
 def build(name, series, length):
@@ -72,33 +68,19 @@ def build(name, series, length):
 
 
 def ours(x, y, jit, stock=False):
-    """Make the zoo's network, or the same of Keras' layers; see `contest.keras_steps`."""
+    """Make the zoo's network, or the same of Keras' LSTM; see `contest.keras_steps`."""
     import keras
 
     import zoo
+    from zoo import export
 
     keras.utils.set_random_seed(0)
     sizes = dict(units=UNITS, layers=LAYERS, dropout=DROPOUT)
     model = zoo.create("bilstm", x.shape[1:], y.shape[1:], **sizes)
     if stock:
-        model = of_keras(model)
+        model = export.portable(model)
     model.compile(keras.optimizers.Adam(0.001), "mse", jit_compile="auto" if jit is None else jit)
     return contest.keras_steps(model, x, y)
-
-
-def of_keras(model):
-    """Return the same network of Keras' own layers."""
-    import keras
-
-    def clone(layer):
-        if not isinstance(layer, keras.layers.Bidirectional):
-            return type(layer).from_config(layer.get_config())
-        lstm = keras.layers.LSTM.from_config(layer.forward_layer.get_config())
-        return keras.layers.Bidirectional(lstm, name=layer.name)
-
-    twin = keras.models.clone_model(model, clone_function=clone)
-    twin.set_weights(model.get_weights())
-    return twin
 
 
 if __name__ == "__main__":

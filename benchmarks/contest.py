@@ -158,13 +158,29 @@ def on_images(build, names, pairs, task, args):
         args: settings of the command: rounds and seconds, as of `compare`.
     """
     batch, size, width = task
+    title = f"Width {width}, {batch} images of {size} x {size} a step"
+    setting = {"width": width, "size": size, "batch_size": batch}
+    return setting | measured(build, names, pairs, task, args, "images", title)
+
+
+def measured(build, names, pairs, task, args, unit, title):
+    """Measure contestants, print the table below a title; return medians, ratios and rounds.
+
+    Args:
+        build: as of `compare`.
+        names: as of `compare`.
+        pairs: as of `ratios`.
+        task: `size` of `compare`.
+        args: settings of the command: rounds and seconds, as of `compare`.
+        unit: what is counted in a second, in the plural.
+        title: of the table.
+    """
     rounds = compare(build, names, task, args.rounds, args.seconds)
     speeds = medians(rounds)
     found = ratios(speeds, pairs)
-    print(f"Width {width}, {batch} images of {size} x {size} a step")
-    print(table("images", speeds, found), end="\n\n", flush=True)
-    setting = {"width": width, "size": size, "batch_size": batch}
-    return {**setting, "images_per_second": speeds, "ratios": found, "rounds": rounds}
+    print(title)
+    print(table(unit, speeds, found), end="\n\n", flush=True)
+    return {f"{unit}_per_second": speeds, "ratios": found, "rounds": rounds}
 
 
 def medians(rounds):
