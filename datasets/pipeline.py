@@ -184,12 +184,13 @@ def _write(folder, source, measure, cut, prepare, fields, skip_bad, steps):
         if not writer.groups and not bad:
             raise BadInput(source.name, f"its split {split!r} holds no examples")
     if bad and not skip_bad:
-        shown = "\n".join(f"  {error}" for error in bad[:10])
-        more = f"\n  and {len(bad) - 10} more" if len(bad) > 10 else ""
+        shown = "".join(f"\n  {error}" for error in bad[:10])
+        shown += f"\n  and {len(bad) - 10} more" if len(bad) > 10 else ""
+        shown = shown.removesuffix(".")  # BadInput adds its own
         raise BadInput(
             source.name,
-            f"{len(bad)} examples cannot be read, and nothing was trained\n{shown}{more}\n",
-            "Mend or remove them, or train without them: --skip-bad",
+            f"{len(bad)} examples cannot be read, and nothing was trained",
+            f"Mend or remove them, or train without them (--skip-bad):{shown}",
         )
     facts = {"constants": constants, "skipped": [str(error) for error in bad]}
     (folder / "facts.json").write_text(json.dumps(facts))

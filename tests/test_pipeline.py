@@ -216,6 +216,7 @@ def test_bad_examples_are_all_named_or_left_out():
         prepare(source)
     for item in [*bad, "3 examples", "--skip-bad", "it is broken"]:
         assert item in str(error.value)
+    assert "\n." not in str(error.value) and not str(error.value).endswith("..")
     splits, facts = prepare(source, skip_bad=True)
     assert sum(len(arrays) for arrays in splits.values()) == 36
     assert len(facts["skipped"]) == 3 and "a-3" in facts["skipped"][0]
