@@ -8,9 +8,7 @@ step is what a user's program does: forward, squared error, backward and Adam, o
 the batch in memory. PyTorch also runs on one thread, now and then the faster way.
 """
 
-import argparse
 import os
-import pathlib
 
 import numpy as np
 
@@ -28,13 +26,10 @@ PAIRS = {kind: (kind, tuple(OURS), tuple(RIVALS)) for kind in contest.KINDS}
 
 def main(arguments=None):
     """Run the command."""
-    parser = argparse.ArgumentParser("benchmarks.bilstm", description=__doc__.split("\n")[0])
+    parser = contest.settings("benchmarks.bilstm", __doc__, rounds=5, seconds=2.0)
     add = parser.add_argument
     add("--batch-size", type=int, help="series a step (32 and 128 in turn)")
     add("--length", type=int, default=100, help="steps of a series (100)")
-    add("--rounds", type=int, default=5, help="measurements of each contestant (5)")
-    add("--seconds", type=float, default=2.0, help="of a measurement, at least (2.0)")
-    add("--out", type=pathlib.Path, metavar="FILE.json", help="where the record is written")
     args = parser.parse_args(arguments)
     batches = BATCHES if args.batch_size is None else (args.batch_size,)
     settings = [on_series((batch, args.length), args) for batch in batches]

@@ -5,11 +5,13 @@ disturb each other. They are asked in turn, one at a time, so what else the mach
 alike; the idle ones sleep.
 """
 
+import argparse
 import concurrent.futures
 import contextlib
 import math
 import multiprocessing
 import os
+import pathlib
 import shlex
 import statistics
 import sys
@@ -67,6 +69,24 @@ def torch_steps(net, loss, x, y, compiled=False, threads=None):
 
     parameters = sum(one.numel() for one in trained)
     return parameters, {"training": training, "inference": inference}
+
+
+def settings(name, doc, rounds, seconds):
+    """Return the parser of a benchmark's command, with the settings that all have.
+
+    Args:
+        name: of the module.
+        doc: its docstring.
+        rounds: how many measurements there are unless it is set.
+        seconds: how long one takes at least unless it is set.
+    """
+    parser = argparse.ArgumentParser(name, description=doc.split("\n")[0])
+    add = parser.add_argument
+    add("--rounds", type=int, default=rounds, help=f"measurements of each contestant ({rounds})")
+    words = f"of a measurement, at least ({seconds})"
+    add("--seconds", type=float, default=seconds, help=words)
+    add("--out", type=pathlib.Path, metavar="FILE.json", help="where the record is written")
+    return parser
 
 
 @contextlib.contextmanager

@@ -7,8 +7,6 @@ A step is what a user's program does: forward, loss with the orthogonality term,
 or prediction, with the batch in memory.
 """
 
-import argparse
-import pathlib
 import time
 
 import numpy as np
@@ -26,14 +24,11 @@ PAIRS = {
 
 def main(arguments=None):
     """Run the command."""
-    parser = argparse.ArgumentParser("benchmarks.pointnet", description=__doc__.split("\n")[0])
+    parser = contest.settings("benchmarks.pointnet", __doc__, rounds=7, seconds=1.5)
     add = parser.add_argument
     add("--width", type=float, default=1.0, help="factor on the channel counts (1.0)")
     add("--points", type=int, default=1024, help="points a cloud (1024)")
     add("--batch-size", type=int, default=32, help="clouds a step (32)")
-    add("--rounds", type=int, default=7, help="measurements of each contestant (7)")
-    add("--seconds", type=float, default=1.5, help="of a measurement, at least (1.5)")
-    add("--out", type=pathlib.Path, metavar="FILE.json", help="where the record is written")
     args = parser.parse_args(arguments)
     size = (args.batch_size, args.points, args.width)
     rounds = contest.compare(build, CONTESTANTS, size, args.rounds, args.seconds)

@@ -7,7 +7,6 @@ A step is what a user's program does: forward, binary cross-entropy, backward an
 prediction, with the batch in memory. Ours is the model that train.py builds: it takes any size.
 """
 
-import argparse
 import pathlib
 import tempfile
 
@@ -31,14 +30,11 @@ PAIRS = {
 
 def main(arguments=None):
     """Run the command."""
-    parser = argparse.ArgumentParser("benchmarks.unet", description=__doc__.split("\n")[0])
+    parser = contest.settings("benchmarks.unet", __doc__, rounds=3, seconds=0.5)
     add = parser.add_argument
     widths, sizes, _ = (sorted(set(values)) for values in zip(*SETTINGS, strict=True))
     add("--width", type=float, choices=widths, help="factor on the channel counts (all in turn)")
     add("--size", type=int, choices=sizes, help="height and width of the images (all in turn)")
-    add("--rounds", type=int, default=3, help="measurements of each contestant (3)")
-    add("--seconds", type=float, default=0.5, help="of a measurement, at least (0.5)")
-    add("--out", type=pathlib.Path, metavar="FILE.json", help="where the record is written")
     args = parser.parse_args(arguments)
     tasks = [
         (batch, size, width)

@@ -7,9 +7,6 @@ A step is what a user's program does: forward, YOLOv3's loss with the complete I
 Adam, or prediction of raw rows, with the batch in memory. Truth is padded, as train.py pads it.
 """
 
-import argparse
-import pathlib
-
 import numpy as np
 
 from benchmarks import contest
@@ -24,14 +21,11 @@ PAIRS = {kind: (kind, ("ours", "ours, jit"), ("torch",)) for kind in contest.KIN
 
 def main(arguments=None):
     """Run the command."""
-    parser = argparse.ArgumentParser("benchmarks.yolo", description=__doc__.split("\n")[0])
+    parser = contest.settings("benchmarks.yolo", __doc__, rounds=5, seconds=2.0)
     add = parser.add_argument
     add("--width", type=float, help="factor on the channel counts (0.5 and 1.0 in turn)")
     add("--size", type=int, default=416, help="height and width of the images (416)")
     add("--batch-size", type=int, default=8, help="images a step (8)")
-    add("--rounds", type=int, default=5, help="measurements of each contestant (5)")
-    add("--seconds", type=float, default=2.0, help="of a measurement, at least (2.0)")
-    add("--out", type=pathlib.Path, metavar="FILE.json", help="where the record is written")
     args = parser.parse_args(arguments)
     widths = WIDTHS if args.width is None else (args.width,)
     tasks = [(args.batch_size, args.size, width) for width in widths]

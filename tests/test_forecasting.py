@@ -6,7 +6,9 @@ import tracemalloc
 
 import keras
 import numpy as np
+import pandas
 import pytest
+from matplotlib.dates import date2num
 from statsmodels.tsa.ar_model import AutoReg
 
 from datasets import pipeline, prepared, windows
@@ -15,7 +17,7 @@ from train import main as train
 from zoo import differencing, inference, saving, tasks
 from zoo.__main__ import main as zoo_command
 from zoo.sequence.autoregression import Autoregression
-from zoo.tasks import forecasting, forecasts, series
+from zoo.tasks import forecast_figures, forecasting, forecasts, series
 
 TASK = tasks.get("forecasting")
 
@@ -334,6 +336,21 @@ def test_steps_without_dates_go_on_counting(at, workshop, tmp_path):
     with open(tmp_path / "out/bare_forecast.csv", newline="") as file:
         found = [row["step"] for row in csv.DictReader(file)]
     assert found[:2] == [str(len(rows)), str(len(rows) + 1)]
+
+
+@pytest.mark.parametrize("start", [None, "2024-01-01"])
+def test_a_forecast_is_drawn_behind_what_is_known_at_its_dates(start):
+    hours = pandas.date_range(start or "1970-01-01", periods=48, freq="h", unit="ns")
+    times = None if start is None else hours.asi8
+    piece = {"first": 10, "times": times, "values": np.zeros((48, 1))}
+    past = forecasts.calendar(piece)
+    steps, ones = forecasts.ahead(past, 5), np.ones((5, 1))
+    axis = forecast_figures.ahead(past, piece["values"], steps, ones, None, None, ["load"]).axes[0]
+    known, forecast = (line.get_xdata(orig=False) for line in axis.lines)
+    step = 1 if start is None else 1 / 24  # Matplotlib counts days
+    assert np.allclose(np.diff(np.concatenate([known, forecast])), step)
+    assert axis.get_xlabel() == ("step" if start is None else "")
+    assert forecast[0] == (58 if start is None else date2num(np.datetime64("2024-01-03")))
 
 
 def test_predict_refuses_what_does_not_fit(at, workshop, tmp_path, capsys):

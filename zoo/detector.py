@@ -9,7 +9,6 @@ import numpy as np
 from keras import ops
 
 from zoo import boxes, suppression
-from zoo.layers import register
 from zoo.tasks import image_detection
 
 DRAWN = 60  # boxes of an example
@@ -36,7 +35,7 @@ def with_boxes(model, info, score=image_detection.SHOWN):
     except ValueError as error:
         raise ValueError(f"{error}. Only a detector can end in boxes: leave them out") from error
     settings = {**known["suppression"], **info.get("suppression", {}), "score": float(score)}
-    layer = Boxes(known["grid"], settings, dtype="float32", name="boxes")
+    layer = suppression.Boxes(known["grid"], settings, dtype="float32", name="boxes")
     return keras.Model(model.input, layer(model.output), name=model.name)
 
 
@@ -52,7 +51,8 @@ def halves(model):
     layer = last(model)
     if layer is None:
         return None
-    own = Boxes.from_config(layer.get_config())  # one layer at two places has no single input
+    # Another of the same: one layer at two places has no single input.
+    own = suppression.Boxes.from_config(layer.get_config())
     raw = keras.Input(layer.input.shape[1:], name="raw")
     return keras.Model(model.input, layer.input, name=model.name), keras.Model(raw, own(raw))
 
@@ -60,7 +60,7 @@ def halves(model):
 def last(model):
     """Return the layer of boxes that a model ends in, or None."""
     layer = model.layers[-1]
-    return layer if isinstance(layer, Boxes) else None
+    return layer if isinstance(layer, suppression.Boxes) else None
 
 
 def example(model, batch):
@@ -120,26 +120,3 @@ def steady(model, raw, spread, allowed):
 
     plain, others = rows(0), [rows(spread) for _ in range(8)]
     return np.all([np.abs(one - plain).max(axis=-1) <= allowed for one in others], axis=0)
-
-
-@register
-class Boxes(keras.layers.Layer):
-    """Turns a detector's raw outputs (B, A, 5 + C) into rows (B, limit, 6) of boxes.
-
-    Args:
-        grid: what `zoo.boxes.grid` returns.
-        settings: those of `zoo.suppression.suppress`, which says what the rows are.
-    """
-
-    def __init__(self, grid, settings, **kwargs):
-        super().__init__(**kwargs)
-        self.grid, self.settings = grid, settings
-
-    def call(self, inputs):
-        """Return the rows, float32."""
-        return suppression.suppress(*boxes.scored(inputs, self.grid), **self.settings)
-
-    def get_config(self):
-        """Return the arguments."""
-        own = {"grid": dict(self.grid), "settings": dict(self.settings)}
-        return {**super().get_config(), **own}

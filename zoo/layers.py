@@ -88,8 +88,8 @@ class RowNormalization(keras.layers.BatchNormalization):
 class Dropout(keras.layers.Dropout):
     """Keras' layer with other random numbers: a hash of a value's place and of the seed.
 
-    They are the same on all backends, with and without XLA, which takes twenty times as long to
-    draw those of TensorFlow on a CPU.
+    They are the same on all backends, with and without XLA, which takes far longer to draw
+    those of TensorFlow on a CPU.
     """
 
     def call(self, inputs, training=False):

@@ -20,7 +20,7 @@ from zoo.presets import sha256
 __all__ = ["load", "record", "save", "sha256"]
 
 # What files may hold of ours, besides the models' own classes.
-REGISTER = ("detector", "differencing", "joined", "layers", "losses", "metrics", "recurrence")
+REGISTER = ("differencing", "joined", "layers", "losses", "metrics", "recurrence", "suppression")
 RECORD = "zoo"  # key in metadata.json
 CONFIG, METADATA = "config.json", "metadata.json"
 WEIGHTS = ("model.weights.h5", "model.weights.npz")

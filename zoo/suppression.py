@@ -4,10 +4,13 @@ Greedy non-maximum suppression within each class, or its soft form, Bodla et al.
 https://arxiv.org/abs/1704.04503. All shapes are fixed, so it compiles, and exports with a model.
 """
 
+import keras
 import numpy as np
 from keras import ops
 
 from zoo.boxes import iou as overlaps
+from zoo.boxes import scored
+from zoo.layers import register
 
 NONE = -1.0  # the score of what is no candidate, below that of any box
 
@@ -50,6 +53,29 @@ def suppress(boxes, scores, *, iou=0.5, score=0.01, limit=100, candidates=1000, 
     rows = ops.where(chances[..., None] > score, rows, empty)
     missing = ops.zeros_like(rows[:, :1]) + empty
     return ops.concatenate([rows] + [missing] * (limit - rows.shape[1]), axis=1)
+
+
+@register
+class Boxes(keras.layers.Layer):
+    """Turns a detector's raw outputs (B, A, 5 + C) into rows (B, limit, 6) of boxes.
+
+    Args:
+        grid: what `zoo.boxes.grid` returns.
+        settings: those of `suppress`, which says what the rows are.
+    """
+
+    def __init__(self, grid, settings, **kwargs):
+        super().__init__(**kwargs)
+        self.grid, self.settings = grid, settings
+
+    def call(self, inputs):
+        """Return the rows, float32."""
+        return suppress(*scored(inputs, self.grid), **self.settings)
+
+    def get_config(self):
+        """Return the arguments."""
+        own = {"grid": dict(self.grid), "settings": dict(self.settings)}
+        return {**super().get_config(), **own}
 
 
 def found(rows):

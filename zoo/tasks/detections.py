@@ -32,29 +32,13 @@ def detected(outputs, info, score):
 
 @functools.lru_cache(maxsize=8)
 def compiled(key):
-    """Return the `Finder` of a key, JSON of the outputs' shape, the grid and the settings."""
-    _, grid, settings = json.loads(key)
-    finder = Finder(grid, settings, dtype="float32")
+    """Return what finds boxes, of a key: JSON of the outputs' shape, the grid and the settings."""
+    shape, grid, settings = json.loads(key)
+    layer = suppression.Boxes(grid, settings, dtype="float32")
+    finder = keras.Sequential([keras.Input(shape), layer])  # a model, so that Keras compiles it
     # PyTorch's compiler takes longer than the work that it would save.
     finder.compile(jit_compile=keras.config.backend() != "torch")
     return finder
-
-
-class Finder(keras.Model):
-    """Turns raw outputs (B, A, 5 + C) into rows (B, 100, 6); a model, so that Keras compiles it.
-
-    Args:
-        grid: what `zoo.boxes.grid` returns.
-        settings: those of `zoo.suppression.suppress`, which says what the rows are.
-    """
-
-    def __init__(self, grid, settings, **kwargs):
-        super().__init__(**kwargs)
-        self.grid, self.settings = grid, settings
-
-    def call(self, raw):
-        """Return the rows, float32."""
-        return suppression.suppress(*boxes.scored(raw, self.grid), **self.settings)
 
 
 def score(y, outputs, info):

@@ -1,12 +1,13 @@
 """Figures of forecasts. Each function returns Matplotlib Figures; nothing is shown."""
 
 import numpy as np
+from matplotlib.dates import ConciseDateFormatter
 from matplotlib.figure import Figure
 
 from zoo.plots import INK, QUIET
 
 TRUTH, FORECAST = INK, "#1f77b4"
-PANELS = 6  # targets that are drawn at most
+PANELS = 9  # targets that are drawn at most
 SHOWN = 600  # steps of the test part that are drawn at most
 LAGS = 40
 
@@ -68,7 +69,7 @@ def by_step(error, info):
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes, steps = figure.add_subplot(), np.arange(1, len(each) + 1)
     if len(names) > 1:
-        for k, name in enumerate(names[:10]):
+        for k, name in enumerate(names[:PANELS]):
             axes.plot(steps, each[:, k], linewidth=1.0, alpha=0.7, label=name)
     mean = each.mean(axis=1)
     label = "mean" if len(names) > 1 else names[0]
@@ -147,13 +148,23 @@ def windows(x, y, info):
     return figure
 
 
-def ahead(known, forecast, low, high, names, start):
-    """Draw a series (T, K), and its forecast (H, K) from a step on, between (H, K) and (H, K)."""
-    count = min(len(names), PANELS)
+def ahead(past, known, steps, forecast, low, high, names):
+    """Draw how a series goes on.
+
+    Args:
+        past: T dates or numbers of steps.
+        known: (T, K), the values then.
+        steps: H dates or numbers of steps, those that follow.
+        forecast: (H, K), the values then.
+        low: (H, K), the lower end of the interval; or None.
+        high: likewise, the upper end.
+        names: of the K targets.
+    """
+    count, steps = min(len(names), PANELS), np.asarray(steps)
     figure, axes = panels(count, height=2.8)
-    before, steps = np.arange(start - len(known), start), start + np.arange(len(forecast))
+    dates = np.issubdtype(steps.dtype, np.datetime64)
     for k, axis in enumerate(axes):
-        axis.plot(before, known[:, k], color=TRUTH, linewidth=1.0, label="known")
+        axis.plot(past, known[:, k], color=TRUTH, linewidth=1.0, label="known")
         if low is not None:
             band = dict(color=FORECAST, alpha=0.2, linewidth=0, label="interval of 90 %")
             axis.fill_between(steps, low[:, k], high[:, k], **band)
@@ -162,6 +173,8 @@ def ahead(known, forecast, low, high, names, start):
         axis.set_title(names[k], color=INK, loc="left", fontsize=10)
         axis.grid(alpha=0.25)
         axis.margins(x=0.01)
+        if dates:
+            axis.xaxis.set_major_formatter(ConciseDateFormatter(axis.xaxis.get_major_locator()))
     axes[0].legend(frameon=False, ncols=3, loc="upper right", bbox_to_anchor=(1.0, 1.16))
-    axes[-1].set_xlabel("step")
+    axes[-1].set_xlabel("" if dates else "step")
     return figure

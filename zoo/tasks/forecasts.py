@@ -102,8 +102,8 @@ def present(example, pieces, outputs, info):
     """Return the table's row of one series, its picture, and its forecast as CSV."""
     piece, names = pieces[0], info["columns"][: info["targets"]]
     forecast, low, high = between(next(iter(outputs)), info)
-    start = piece["first"] + len(piece["values"])
-    stamps = ahead(piece["times"], start, len(forecast))
+    past = calendar(piece)
+    stamps = ahead(past, len(forecast))
     row = {"steps": len(forecast)}
     for k, name in enumerate(names):
         row |= {f"{name} first": float(forecast[0, k]), f"{name} last": float(forecast[-1, k])}
@@ -120,20 +120,29 @@ def present(example, pieces, outputs, info):
 
     def picture(path):
         known = piece["values"][:, : len(names)]
-        drawn = figures.ahead(known, forecast, low, high, names, start)
+        drawn = figures.ahead(past, known, stamps, forecast, low, high, names)
         drawn.savefig(path, dpi=120, bbox_inches="tight")
 
     return row, {"_forecast.csv": table, ".png": picture}
 
 
-def ahead(times, start, steps):
-    """Return what the next steps are called: dates that go on as they did, or numbers."""
+def calendar(piece):
+    """Return what the steps of a piece are called: a range of numbers, or pandas' dates."""
+    first, times = piece["first"], piece["times"]
     if times is None:
-        return list(range(start, start + steps))
+        return range(first, first + len(piece["values"]))
     import pandas
 
-    past = pandas.DatetimeIndex(times)
+    return pandas.DatetimeIndex(times)
+
+
+def ahead(past, steps):
+    """Return what the next steps are called: dates that go on as they did, or numbers."""
+    if isinstance(past, range):
+        return range(past.stop, past.stop + steps)
+    import pandas
+
     with pandas.option_context("future.infer_freq_returns_offset", True):
         rule = pandas.infer_freq(past) if len(past) > 2 else None
-    step = rule or pandas.Timedelta(int(np.median(np.diff(times))))
-    return [str(stamp) for stamp in pandas.date_range(past[-1], periods=steps + 1, freq=step)[1:]]
+    step = rule or pandas.Timedelta(int(np.median(np.diff(past.asi8))))
+    return pandas.date_range(past[-1], periods=steps + 1, freq=step)[1:]
