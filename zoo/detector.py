@@ -1,7 +1,7 @@
 """Detectors that end in boxes, so that what is exported asks no other program for their grid.
 
-What turns raw outputs into boxes is a layer behind the detector, of the same functions that the
-task calls, and goes into any format with it.
+What turns raw outputs into boxes is a layer behind the detector, the one that the task finds boxes
+with, `zoo.suppression.Boxes`, and goes into any format with it.
 """
 
 import keras

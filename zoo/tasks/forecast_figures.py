@@ -69,7 +69,7 @@ def by_step(error, info):
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes, steps = figure.add_subplot(), np.arange(1, len(each) + 1)
     if len(names) > 1:
-        for k, name in enumerate(names[:PANELS]):
+        for k, name in enumerate(names[:10]):
             axes.plot(steps, each[:, k], linewidth=1.0, alpha=0.7, label=name)
     mean = each.mean(axis=1)
     label = "mean" if len(names) > 1 else names[0]
