@@ -96,7 +96,8 @@ class Batches(keras.utils.PyDataset):
 
     Args:
         arrays: `Arrays`.
-        size: examples a batch; in training the last, smaller batch is left out.
+        size: examples a batch. In training all batches have one size, the nearest to it from below
+            by which every example is used in every epoch; see `even`.
         training: shuffle, and change examples by `augment`.
         augment: None, or a function (x, y, entropy) to (x, y), used in training alone; entropy is
             a tuple of integers that is never the same twice.
@@ -106,7 +107,7 @@ class Batches(keras.utils.PyDataset):
     def __init__(self, arrays, size, *, training=False, augment=None, seed=0):
         super().__init__()
         self.arrays, self.training, self.seed = arrays, training, seed
-        self.size = min(size, len(arrays)) if training else size
+        self.size = even(len(arrays), size) if training else size
         self.augment = augment if training else None
         self.start(0)
 
@@ -114,11 +115,11 @@ class Batches(keras.utils.PyDataset):
         """Set the epoch, which decides the order and every random draw."""
         self.epoch, count = epoch, len(self.arrays)
         rng = np.random.default_rng([self.seed, epoch])
-        self.order = rng.permutation(count) if self.training else np.arange(count)
+        order = rng.permutation(count) if self.training else np.arange(count)
+        self.order = np.resize(order, len(self) * self.size) if self.training else order
 
     def __len__(self):
-        count = len(self.arrays)
-        return count // self.size if self.training else -(-count // self.size)
+        return -(-len(self.arrays) // self.size)
 
     def __getitem__(self, i):
         x, y = self.arrays.take(self.order[i * self.size : (i + 1) * self.size])
@@ -132,6 +133,17 @@ class Batches(keras.utils.PyDataset):
     def on_epoch_end(self):
         """Go to the next epoch."""
         self.start(self.epoch + 1)
+
+
+def even(count, size):
+    """Return the batch size that divides `count` examples into equal batches, at most `size`.
+
+    One shape is compiled once, and no example is left out: what the last batch lacks, less than one
+    example a batch, is taken from the beginning of the epoch's order. 30 examples and a size of 16
+    give two batches of 15, 33 and 16 three of 11.
+    """
+    batches = -(-count // size)
+    return -(-count // batches)
 
 
 def read(examples, bad):

@@ -255,16 +255,33 @@ def test_batches_depend_on_seed_and_epoch_alone():
     one, draws = batches(0)
     other, _ = batches(0)
     first = [one[i][1] for i in range(len(one))]
-    assert len(one) == 5 and draws == [(0, 0, i) for i in range(5)]
+    assert len(one) == 6 and draws == [(0, 0, i) for i in range(6)]
+    assert {len(y) for y in first} == {14} and len(splits["train"]) == 84
     one.on_epoch_end()
     second = [one[i][1] for i in range(len(one))]
     assert not np.array_equal(first, second)
     other.start(1)
     np.testing.assert_array_equal(second, [other[i][1] for i in range(len(other))])
-    assert not np.array_equal(first, [batches(1)[0][i][1] for i in range(5)])
+    assert not np.array_equal(first, [batches(1)[0][i][1] for i in range(6)])
     test = pipeline.Batches(splits["test"], 4)
     assert [len(test[i][1]) for i in range(len(test))] == [4, 4, 1]
     np.testing.assert_array_equal(np.concatenate([test[i][0] for i in range(3)])[:, 0], range(9))
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "batches", "each"),
+    [(30, 16, 2, 15), (33, 16, 3, 11), (31, 16, 2, 16), (5, 4, 2, 3), (3, 8, 1, 3), (1, 1, 1, 1)],
+)
+def test_every_example_is_used_in_every_epoch_by_batches_of_one_size(count, size, batches, each):
+    arrays = pipeline.splits.Arrays(np.arange(count), np.arange(count), np.arange(count))
+    training = pipeline.Batches(arrays, size, training=True)
+    for epoch in range(3):
+        training.start(epoch)
+        seen = [training[i][1] for i in range(len(training))]
+        assert [len(y) for y in seen] == [each] * batches
+        assert set(np.concatenate(seen)) == set(range(count))
+        _, times = np.unique(np.concatenate(seen), return_counts=True)
+        assert times.max() <= 2 and (times - 1).sum() < batches
 
 
 def test_prepared_data_are_those_of_the_fingerprint(tmp_path, monkeypatch):
