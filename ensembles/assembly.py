@@ -1,12 +1,13 @@
 """What a command works on: members and data brought together, and what the members say of them."""
 
+import copy
 import json
 import time
 
 import keras
 import numpy as np
 
-from ensembles import cache, chances, combine
+from ensembles import cache, chances, combine, intervals
 from ensembles import members as opened
 from zoo import inference, losses, tasks
 
@@ -27,7 +28,7 @@ class Assembly:
         self.common = opened.completed(common, data)
         self.folder, self.batch_size, self.dtype, self.tta = folder, batch_size, dtype, tta
         self.refusals, self.warnings = opened.leakage(members, data.about, cut)
-        self._kept = {}
+        self._kept, self._statistics = {}, {}
 
     def permit(self, fitted, allowed):
         """Refuse what would leak, or note that it was allowed.
@@ -100,7 +101,9 @@ class Assembly:
         """Score logits: return a row of the report, and the chances' calibration, if any."""
         y = self.labels(split)
         scores, _ = self.common.task.score(y, logits, self.common.info)
-        first = self.common.task.best[0].removeprefix("val_")
+        first = intervals.first_score(self.common.task)
+        statistics = intervals.statistics(self.common.task, self.common.info, y, logits)
+        self._statistics[kind, name] = statistics
         plain = {key: value for key, value in scores.items() if isinstance(value, float)}
         plain = {first: plain.pop(first), **plain}
         numbers, found = {"nll": None, "ece": None}, None
@@ -117,13 +120,35 @@ class Assembly:
         rows = []
         for i, (member, logits) in enumerate(zip(self.members, self.outputs("test"), strict=True)):
             facts = dict(parameters=member.parameters, weight=weights[i])
-            facts["milliseconds"] = self.milliseconds(member.load(self.common))
-            rows.append(self.row(member.name, "member", logits, **facts)[0])
+            model = member.load(self.common)
+            facts |= self.timed(self.views(model) if self.tta else model)
+            name = member.name + " with TTA" * self.tta
+            rows.append(self.row(name, "member", logits, **facts)[0])
+            del model
             keras.backend.clear_session()
         return rows
 
-    def milliseconds(self, model, repeats=5):
-        """Return the time that a model takes for an example, the median of some steps."""
+    def without_views(self):
+        """Return the members' rows without test-time augmentation."""
+        plain = copy.copy(self)
+        plain.tta, plain._kept = False, {}
+        return plain.member_rows()
+
+    def add_intervals(self, rows):
+        """Add bootstrap intervals to rows that `row` made of the test split."""
+        options, task = self.common.options, self.common.task
+        block = options["window"] + options["horizon"] if task.series else 1  # these overlap
+        statistics = [self._statistics.get((row["kind"], row["name"])) for row in rows]
+        weights = intervals.draws(len(self.data.splits["test"]), block=block)
+        name = intervals.first_score(task)
+        intervals.add(rows, statistics, name, weights, task.best[1] == "min")
+
+    def timed(self, model, repeats=5):
+        """Measure the time that a model takes for an example.
+
+        Returns:
+            {"milliseconds": the median of some steps, "milliseconds_range": [least, most]}.
+        """
         x, _ = self.data.splits["test"].take(slice(0, self.batch_size))
         x = inference.for_each_input(model, x)
         model.predict_on_batch(x)
@@ -132,4 +157,6 @@ class Assembly:
             began = time.perf_counter()
             model.predict_on_batch(x)
             times.append(time.perf_counter() - began)
-        return float(np.median(times)) * 1000 / min(self.batch_size, len(self.data.splits["test"]))
+        count = min(self.batch_size, len(self.data.splits["test"]))
+        each = [1000 * float(value) / count for value in (min(times), max(times))]
+        return {"milliseconds": 1000 * float(np.median(times)) / count, "milliseconds_range": each}

@@ -44,31 +44,29 @@ def temperature(outputs, y):
     return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
 
 
-def reliability_diagram(before, after, titles=("before", "after")):
-    """Draw how often predictions are right against how sure they are, for two models.
+def reliability_diagram(diagrams):
+    """Draw the accuracy of predictions over their confidence, a panel for each model.
 
     Args:
-        before: what `chances.calibration` returns.
-        after: likewise.
-        titles: of the two.
+        diagrams: {title: what `chances.calibration` returns}.
 
     Returns:
         A Matplotlib figure.
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 4), layout="constrained")
-    axes = figure.subplots(1, 2, sharey=True)
-    for ax, found, title in zip(axes, (before, after), titles, strict=True):
-        bins = len(found["share"])
-        middles = (np.arange(bins) + 0.5) / bins
-        filled = found["share"] > 0
-        weight = np.sqrt(found["share"][filled] / found["share"].max())  # few labels, pale bar
-        colours = [(0.21, 0.4, 0.66, 0.25 + 0.75 * one) for one in weight]
-        ax.bar(middles[filled], found["accuracy"][filled], width=0.92 / bins, color=colours)
+    figure = Figure(figsize=(4 * len(diagrams), 4), layout="constrained")
+    axes = figure.subplots(1, len(diagrams), sharey=True, squeeze=False)[0]
+    for ax, (title, bins) in zip(axes, diagrams.items(), strict=True):
+        count = len(bins["share"])
+        middles = (np.arange(count) + 0.5) / count
+        filled = bins["share"] > 0
+        weight = np.sqrt(bins["share"][filled] / bins["share"].max())  # few labels, pale bar
+        colours = [(0.21, 0.4, 0.66, 0.25 + 0.75 * value) for value in weight]
+        ax.bar(middles[filled], bins["accuracy"][filled], width=0.92 / count, color=colours)
         ax.plot([0, 1], [0, 1], color=plots.INK, linewidth=1, linestyle=(0, (4, 3)))
-        ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="how sure", aspect="equal")
-        ax.set_title(f"{title}: calibration error {found['error']:.4f}", color=plots.INK)
+        ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", aspect="equal")
+        ax.set_title(plots.plain(f"{title}: ECE {bins['error']:.4f}"), color=plots.INK)
         ax.spines[["top", "right"]].set_visible(False)
-    axes[0].set_ylabel("how often right")
+    axes[0].set_ylabel("accuracy")
     return figure

@@ -22,13 +22,12 @@ from matplotlib.figure import Figure
 from zoo import describe, plots
 
 COLOURS = {"member": plots.QUIET, "ensemble": "#1f5fae", "student": "#b3541e"}
-WORDS = {"nll": "NLL", "ece": "ECE", "iou": "IoU", "milliseconds": "time (ms)"}
-WORDS |= {"mse": "MSE", "mae": "MAE", "mase": "MASE", "r2": "R²"}
 ERRORS = ("mse", "mae", "mase")  # scores of which lower is better
 BEST = "best of its column: highest score; lowest error, NLL, ECE and time per example"
+INTERVAL = "95 % interval: bootstrap over the test examples"
 CAPTIONS = {
-    "scores": "The {first} of each row, the best on top.",
-    "agreement": "How far each pair of members agrees.",
+    "scores": "The {first} of each row, the best on top{bars}.",
+    "agreement": "Share of the test labels for which two members predict the same class.",
 }
 ALTS = {
     "scores": "Dot plot of the {first} of the table above, sorted",
@@ -45,7 +44,9 @@ def write(folder, title, rows, *, facts=None, agreement=None, figures=None):
         rows: list of dictionaries, members first: name, kind ("member", "ensemble" or "student"),
             scores (dictionary of floats, higher is better but for ERRORS, the same keys in every
             row; the first is the one that is drawn), nll, ece, parameters, milliseconds per
-            example, weight; what a row does not have is None or left out.
+            example, weight; what a row does not have is None or left out. Besides: "interval",
+            [low, high] of the first score; "gain", see `ensembles.intervals.add`; and
+            "milliseconds_range", [least, most] that were measured.
         facts: dictionary of texts on how the numbers came about; their lines are kept. One whose
             name begins with "warning" stands at the head of the page.
         agreement: (M, M) array, how far each pair of the M members agrees, in their order.
@@ -66,7 +67,11 @@ def write(folder, title, rows, *, facts=None, agreement=None, figures=None):
     facts = {name: str(text) for name, text in (facts or {}).items()}
     members = [row["name"] for row in rows if row["kind"] == "member"]
     if agreement is not None and len(members) > 1:
-        drawn["agreement"] = agreement_figure(members, agreement)
+        matrix = pairwise(members, agreement)
+        if len(members) > 2:
+            drawn["agreement"] = agreement_figure(members, matrix)
+        else:  # one number is no picture
+            facts["agreement"] = f"the members predict the same class for {matrix[0, 1]:.1%}"
     pictures = {name: png(figure) for name, figure in {**drawn, **(figures or {})}.items()}
     (folder / "plots").mkdir(parents=True, exist_ok=True)
     for name, picture in pictures.items():
@@ -85,11 +90,12 @@ def put(path, content):
 
 
 def columns(rows):
-    """Return the columns of numbers, scores first."""
-    found = [column(rows, key, ".4f", -1 if key in ERRORS else 1) for key in rows[0]["scores"]]
-    rest = [("nll", ".4f", -1), ("ece", ".4f", -1), ("parameters", ",", 0)]
-    rest += [("milliseconds", ",.2f", -1), ("weight", ".3f", 0)]
-    return found + [column(rows, *how) for how in rest]
+    """Return the columns, scores first, the first one with its interval."""
+    first, *others = rows[0]["scores"]
+    numbers = [("nll", ".4f", -1), ("ece", ".4f", -1), ("parameters", ",", 0)]
+    numbers += [("milliseconds", ",.2f", -1), ("weight", ".3f", 0)]
+    scores = [column(rows, key, ".4f", -1 if key in ERRORS else 1) for key in (first, *others)]
+    return [scores[0], interval_column(rows), *scores[1:], *(column(rows, *how) for how in numbers)]
 
 
 def column(rows, key, form, sign):
@@ -106,21 +112,34 @@ def column(rows, key, form, sign):
     known = [i for i, value in enumerate(values) if value is not None and math.isfinite(value)]
     ranked = sorted(known, key=lambda i: (-sign or 1) * round(values[i], 4))  # equals keep order
     tell = sign and len({texts[i] for i in known}) > 1
+    best = {i for i in known if tell and texts[i] == texts[ranked[0]]}  # as a reader sees it
+    if key == "milliseconds":
+        others = {*known} - best
+        best = {i for i in best if not any(overlap(rows[i], rows[other]) for other in others)}
     return {
         "key": key,
-        "title": label(key),
+        "title": plots.label(key),
         "arrow": {1: "\N{NO-BREAK SPACE}↑", -1: "\N{NO-BREAK SPACE}↓", 0: ""}[sign],
         "values": values,
         "texts": texts,
         "empty": all(value is None for value in values),
         "ranked": ranked,
-        "best": {i for i in known if tell and texts[i] == texts[ranked[0]]},  # as a reader sees it
+        "best": best,
     }
 
 
-def label(key):
-    """Return a name in words: "mean_iou" is "mean IoU"."""
-    return " ".join(WORDS.get(word, word) for word in key.split("_"))
+def overlap(row, other):
+    """Return whether the times measured for two rows overlap, so that neither is the faster."""
+    mine, theirs = row.get("milliseconds_range"), other.get("milliseconds_range")
+    return bool(mine and theirs) and mine[0] <= theirs[1] and theirs[0] <= mine[1]
+
+
+def interval_column(rows):
+    """Return the column of the first score's intervals."""
+    pairs = [row.get("interval") for row in rows]
+    texts = ["–" if pair is None else "{:.3f}–{:.3f}".format(*pair) for pair in pairs]
+    settled = {"arrow": "", "ranked": [], "best": set(), "empty": not any(pairs)}
+    return {"key": "interval", "title": "95 % interval", "values": pairs, "texts": texts, **settled}
 
 
 def groups(rows):
@@ -139,9 +158,17 @@ def summary(rows):
     most, beyond = ("Lowest", "below") if first["key"] in ERRORS else ("Highest", "above")
     text = f"{most} {first['title']}: {rows[top]['name']}, {first['texts'][top]}"
     if top != best:
-        gain = abs(first["values"][top] - first["values"][best])
         member = f"{rows[best]['name']} ({first['texts'][best]})"
-        return f"{text}, which is {gain:.4f} {beyond} the best member, {member}."
+        gain = rows[top].get("gain")
+        if gain and gain["interval"][0] <= 0 <= gain["interval"][1]:
+            low, high = (f"{value:+.4f}" for value in gain["interval"])
+            return (
+                f"No row is better than the best member, {member}, by more than chance: "
+                f"{rows[top]['name']} gains {gain['value']:+.4f}, with a 95 % interval from {low} "
+                f"to {high}."
+            )
+        difference = abs(first["values"][top] - first["values"][best])
+        return f"{text}, which is {difference:.4f} {beyond} the best member, {member}."
     alone = all(row["kind"] == "member" for row in rows) or rows[top]["kind"] != "member"
     return f"{text}." if alone else f"{text}, a member; no combination is {beyond} it."
 
@@ -165,7 +192,9 @@ def table(rows):
         room -= len(lines[0])
     blocks = [zip(*block, strict=True) for block in blocks]
     texts = ["\n".join("".join(line).rstrip() for line in block) for block in blocks]
-    return "\n\n".join(texts + [f"* {BEST}"] * any(one["best"] for one in found))
+    notes = [f"* {BEST}"] * any(one["best"] for one in found)
+    notes += [INTERVAL] * any(one["key"] == "interval" for one in found)
+    return "\n\n".join(texts + ["\n".join(notes)] * bool(notes))
 
 
 def stacked(words, cells, tall, side):
@@ -187,11 +216,13 @@ def listed(facts):
 
 def spreadsheet(rows):
     """Return the rows as comma-separated values, every number in full."""
-    file, found = io.StringIO(), columns(rows)
+    file, shown = io.StringIO(), [column for column in columns(rows) if column["key"] != "interval"]
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["name", "kind", *(one["key"] for one in found)])
+    bounds = ("interval_low", "interval_high")
+    writer.writerow(["name", "kind", *(column["key"] for column in shown), *bounds])
     for i, row in enumerate(rows):
-        writer.writerow([row["name"], row["kind"], *(one["values"][i] for one in found)])
+        numbers = [column["values"][i] for column in shown]
+        writer.writerow([row["name"], row["kind"], *numbers, *row.get("interval", (None, None))])
     return file.getvalue()
 
 
@@ -210,6 +241,9 @@ def scores_figure(rows):
             style = dict(color=colour, linewidth=1, linestyle="--", label="best member")
             axes.axvline(min(dots) if first["key"] in ERRORS else max(dots), **style)
     for place, i in enumerate(ranked):
+        if rows[i].get("interval"):
+            style = dict(color=COLOURS[rows[i]["kind"]], linewidth=1.2, alpha=0.5)
+            axes.plot(rows[i]["interval"], [place, place], **style)
         settings = dict(textcoords="offset points", va="center", fontsize=8, color=plots.INK)
         settings["bbox"] = dict(facecolor="white", edgecolor="none", pad=1)
         axes.annotate(first["texts"][i], (values[i], place), (8, 0), **settings)
@@ -227,19 +261,26 @@ def scores_figure(rows):
     return figure
 
 
+def pairwise(names, matrix):
+    """Return the agreement of M members as an array (M, M).
+
+    Raises:
+        ValueError: if it has another shape.
+    """
+    matrix, count = np.array(matrix, float), len(names)
+    if matrix.shape != (count, count):
+        raise ValueError(f"agreement is {matrix.shape}: give {count, count}, one a pair of members")
+    return matrix
+
+
 def agreement_figure(names, matrix):
     """Draw how far each pair of members agrees; a member with itself is left out.
 
     Args:
         names: of the M members.
         matrix: (M, M) numbers.
-
-    Raises:
-        ValueError: if the matrix is not (M, M).
     """
     matrix, count = np.array(matrix, float), len(names)
-    if matrix.shape != (count, count):
-        raise ValueError(f"agreement is {matrix.shape}: give {count, count}, one a pair of members")
     np.fill_diagonal(matrix, np.nan)
     pairs = np.argwhere(np.isfinite(matrix))
     known = matrix[tuple(pairs.T)]
@@ -278,7 +319,7 @@ def png(figure):
 
 def page(title, rows, facts, pictures):
     """Return the report as one HTML page; pictures is a dictionary of PNG files by name."""
-    first = columns(rows)[0]["title"]
+    first, intervals = columns(rows)[0]["title"], any(row.get("interval") for row in rows)
     warnings = [name for name in facts if name.lower().startswith("warning")]
     parts = [
         f'<p class="warning"><strong>{heading(name)}:</strong> {escape(facts[name])}</p>'
@@ -286,9 +327,10 @@ def page(title, rows, facts, pictures):
     ]
     parts += [f"<p>{escape(summary(rows))}</p>", "<h2>Scores</h2>", score_table(rows)]
     for name, picture in pictures.items():
-        alt, caption = (texts.get(name, "").format(first=first) for texts in (ALTS, CAPTIONS))
+        words = {"first": first, "bars": f", with its {INTERVAL}" if intervals else ""}
+        alt, caption = (texts.get(name, "").format(**words) for texts in (ALTS, CAPTIONS))
         parts += [f"<h2>{heading(name)}</h2>"] * (name != "scores")
-        parts.append(embedded(picture, alt or label(name), caption))
+        parts.append(embedded(picture, alt or plots.label(name), caption))
     pairs = [
         f"<dt>{heading(name)}</dt>\n<dd>{escape(text)}</dd>"
         for name, text in facts.items()
@@ -301,7 +343,7 @@ def page(title, rows, facts, pictures):
 
 def heading(key):
     """Return a name as an HTML heading: "learning_curves" is "Learning curves"."""
-    text = label(key)
+    text = plots.label(key)
     return escape(text[:1].upper() + text[1:])
 
 

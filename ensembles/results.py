@@ -6,6 +6,8 @@ import numpy as np
 
 from ensembles import calibration, chances, combine, report, uncertainty
 from zoo import runs, saving
+from zoo.tasks import masks
+from zoo.tasks import report as task_report
 
 EXAMPLES = 16  # of the test split that are drawn
 
@@ -59,7 +61,7 @@ def finish(assembly, args, run, model, logits, weights=None, extra=(), figures=N
         info = run.record["info"]
         run.record["info"] = {**info, "found": task.found(y, said, info)}
     saving.save(model, path, run.record)
-    facts = dict(parameters=model.count_params(), milliseconds=assembly.milliseconds(model))
+    facts = dict(parameters=model.count_params(), **assembly.timed(model))
     row, after = assembly.row(args.command, "ensemble", logits, **facts)
     rows = [*assembly.member_rows(weights), *extra, row]
     figures = {**pictures(assembly, logits, after), **(figures or {})}
@@ -87,13 +89,15 @@ def with_digests(manifest, model):
 def written(assembly, args, run, rows, figures):
     """Write the report into the run folder and return its table."""
     about, common = assembly.data.about, assembly.common
+    assembly.add_intervals(rows)
     sizes = ", ".join(f"{count:,} {split}" for split, count in about["sizes"].items())
     facts = {
         "task": common.task.name.replace("_", " "),
         "data": f"{about['name']} ({about['fingerprint']}): {sizes}",
+        "scored on": f"the test split, {len(assembly.data.splits['test']):,} examples",
         "command": args.command_line,
-        "fitted to": run.record.get("fitted", "nothing"),
-        **{key: str(value) for key, value in run.record["found"].items()},
+        "fitted on": run.record.get("fitted", "none"),
+        **settings(run.record["found"]),
         **{
             f"member {i}": f"{member.name}, sha256 {member.sha256[:12]}"
             for i, member in enumerate(assembly.members, 1)
@@ -108,33 +112,74 @@ def written(assembly, args, run, rows, figures):
     return report.table(rows)
 
 
+NAMES = {"of": "averaged", "chosen": "members taken", "tta": "test-time augmentation"}
+
+
+def settings(values):
+    """Return what a method was set to and what it chose, as the report words it."""
+    return {NAMES.get(key, key): worded(value) for key, value in values.items()}
+
+
+def worded(value):
+    """Return a value as text: yes or no, equal weights, numbers of three digits, lists of those."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(worded, value))
+    return "equal" if value is None else str(value)
+
+
 def pictures(assembly, logits, after):
-    """Draw examples, the reliability of the best member and of the ensemble, and the doubt."""
-    if assembly.common.task.values:
-        x, y = assembly.data.splits["test"].take()
-        return assembly.common.task.plot(x, y, logits, assembly.common.info)
-    x, _ = assembly.data.splits["test"].take(slice(0, EXAMPLES))
-    y, said = assembly.labels("test"), assembly.outputs("test")
-    likely = [chances.negative_log_likelihood(chances.probabilities(one), y) for one in said]
-    likeliest = int(np.argmin(likely))
-    best = chances.probabilities(said[likeliest])
-    drawn = assembly.common.task.plot(x, y[: len(x)], logits[: len(x)], assembly.common.info)
+    """Draw examples, reliability beside the best member's, and the combination's uncertainty."""
+    task, info, test = assembly.common.task, assembly.common.info, assembly.data.splits["test"]
+    if task.values:
+        x, y = test.take()
+        return task.plot(x, y, logits, info)
+    y, outputs = assembly.labels("test"), assembly.outputs("test")
+    rows = shown(y, logits)
+    x, _ = test.take(rows)
+    drawn = task.plot(x, y[rows], logits[rows], info)
     drawn = {"examples": drawn["examples"]} if "examples" in drawn else {}
-    before, names = chances.calibration(best, y), (assembly.members[likeliest].name, "combined")
-    drawn["reliability"] = calibration.reliability_diagram(before, after, names)
-    if len(said) > 1:
-        some = [np.asarray(one[:EXAMPLES] if one.ndim > 2 else one) for one in said]
-        shown = x if said[0].ndim > 2 else None
+    likelihoods = [
+        chances.negative_log_likelihood(chances.probabilities(member), y) for member in outputs
+    ]
+    best = int(np.argmin(likelihoods))
+    before = chances.calibration(chances.probabilities(outputs[best]), y)
+    diagrams = {assembly.members[best].name: before}
+    if len(outputs) > 1 or not np.isclose(before["error"], after["error"]):
+        diagrams["combined"] = after
+    drawn["reliability"] = calibration.reliability_diagram(diagrams)
+    if len(outputs) > 1:
+        maps = logits.ndim > 2
+        rows = uncertainty.least_certain(logits) if maps else np.arange(len(y))
         drawn["uncertainty"] = uncertainty.picture(
-            shown, y[: len(some[0])], some, assembly.common.info
+            test.take(rows)[0] if maps else None,
+            y[rows],
+            logits[rows],
+            [np.asarray(member[rows]) for member in outputs],
+            info,
         )
     return drawn
 
 
+def shown(y, logits):
+    """Return which test examples are drawn: of all classes, or evenly spread where y is a map."""
+    if y.ndim == 1:
+        return np.sort(task_report.examples(y, masks.labels(np.asarray(logits)), EXAMPLES))
+    return np.unique(np.linspace(0, len(y) - 1, EXAMPLES).round().astype(int))
+
+
 def compared(assembly, args, run, logits):
-    """Report members and their mean, without a model; return the table."""
-    row, after = assembly.row("average", "ensemble", logits)
+    """Report members and their mean, without a model; return the table.
+
+    With test-time augmentation the same rows without it stand in front.
+    """
+    _, after = assembly.row("average", "ensemble", logits)
     rows = [*assembly.member_rows(), *baselines(assembly)]
+    if assembly.tta:
+        rows = [*assembly.without_views(), *rows]
     text = written(assembly, args, run, rows, pictures(assembly, logits, after))
     run.note(status="finished", rows=rows)
     return text

@@ -20,7 +20,7 @@ def entropy(p):
 
 
 def uncertainty(outputs):
-    """Return what the mean of members does not know, and how much of it is their disagreement.
+    """Return the entropy of the members' mean, and how much of it is their disagreement.
 
     Args:
         outputs: list of M arrays of logits (n, ..., K).
@@ -42,29 +42,37 @@ def uncertainty(outputs):
     }
 
 
-def picture(x, y, outputs, info):
-    """Draw where an ensemble is unsure.
+def least_certain(logits, count=SHOWN):
+    """Return the indices of the examples of the highest mean entropy, logits (n, ..., K)."""
+    means = [entropy(chances.probabilities(part)).mean() for part in logits]
+    return np.argsort(np.negative(means), kind="stable")[:count]
+
+
+def picture(x, y, logits, outputs, info):
+    """Draw where an ensemble is uncertain, and where its members disagree.
 
     Args:
         x: images (n, H, W, C), 0 to 1, if the task labels pixels; else anything.
         y: labels (n, ...).
-        outputs: list of M arrays of logits (n, ..., K); of images, the middle may be labelled.
+        logits: of the ensemble (n, ..., K); of images, the middle may be labelled.
+        outputs: list of M arrays of logits (n, ..., K), those of the members.
         info: of the task, with its classes.
 
     Returns:
-        A Matplotlib figure: the least sure images with maps, or histograms of right and wrong.
+        A Matplotlib figure: images with maps, or histograms of right and wrong predictions.
     """
-    found = uncertainty(outputs)
-    mean = np.mean([chances.probabilities(one) for one in outputs], axis=0)
+    p = chances.probabilities(logits)
+    disagreement = uncertainty(outputs)["mutual_information"]
+    values = {"entropy": entropy(p), "mutual_information": disagreement}
     if outputs[0].ndim == 4:
-        x, y = (np.asarray(losses.middle(one, outputs[0])) for one in (x, y))
-        return maps(x, y, mean.argmax(axis=-1), found, info)
+        x, y = (np.asarray(losses.middle(array, logits)) for array in (x, y))
+        return maps(x, y, p.argmax(axis=-1), values, info)
     valid = np.asarray(y) >= 0
-    right = mean.argmax(axis=-1)[valid] == np.asarray(y)[valid]
-    return histograms({key: values[valid] for key, values in found.items()}, right)
+    right = p.argmax(axis=-1)[valid] == np.asarray(y)[valid]
+    return histograms({key: array[valid] for key, array in values.items()}, right)
 
 
-TITLES = {"entropy": "entropy", "mutual_information": "disagreement"}
+TITLES = {"entropy": "entropy of the ensemble", "mutual_information": "disagreement of members"}
 
 
 def maps(x, y, labels, found, info):
@@ -72,22 +80,25 @@ def maps(x, y, labels, found, info):
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    order = np.argsort(-found["entropy"].mean(axis=(1, 2)))[:SHOWN]
+    order = np.argsort(-found["entropy"].mean(axis=(1, 2)), kind="stable")[:SHOWN]
     colours = plots.palette(len(info["classes"]))
     shown = [name != "background" for name in info["classes"]]
     height = 2.35 * x.shape[1] / x.shape[2] + 0.05
-    legend = [Patch(color=colours[k], label=info["classes"][k]) for k in np.flatnonzero(shown)]
+    legend = [
+        Patch(color=colours[k], label=plots.plain(info["classes"][k]))
+        for k in np.flatnonzero(shown)
+    ]
     named = len(legend) > 1
     figure = Figure(figsize=(10.5, height * len(order) + 0.3 + 0.4 * named))
     figure.set_layout_engine("constrained", w_pad=0.03, h_pad=0.03)
     axes = figure.subplots(len(order), 4, squeeze=False)
-    highest = max(float(found["entropy"][order].max()), 1e-6)
+    highest = max(1e-6, *(float(found[key][order].max()) for key in TITLES))
     for row, i in zip(axes, order, strict=True):
-        row[0].imshow(plots.overlay(x[i], y[i], colours, shown))
-        row[1].imshow(plots.overlay(x[i], labels[i], colours, shown))
+        for ax, mask in zip(row[:2], (y[i], np.where(y[i] < 0, -1, labels[i])), strict=True):
+            ax.imshow(plots.overlay(x[i], mask, colours, shown, void=True))
         for ax, key in zip(row[2:], TITLES, strict=True):
             map_ = ax.imshow(found[key][i], cmap="magma", vmin=0, vmax=highest)
-    for ax, title in zip(axes[0], ["truth", "prediction", *TITLES.values()], strict=True):
+    for ax, title in zip(axes[0], ["ground truth", "prediction", *TITLES.values()], strict=True):
         ax.set_title(title, color=plots.INK)
     for ax in axes.flat:
         ax.set_axis_off()

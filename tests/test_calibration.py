@@ -142,8 +142,9 @@ def test_the_temperature_heeds_no_void_labels_and_draws_of_many(monkeypatch):
 def test_the_reliability_diagram_shows_both():
     logits, y = drawn(2000, 3)
     pair = [chances.calibration(chances.probabilities(k * logits), y) for k in (5, 1)]
-    figure = calibration.reliability_diagram(*pair)
+    figure = calibration.reliability_diagram(dict(zip(("a", "b"), pair, strict=True)))
     assert len(figure.axes) == 2
+    assert len(calibration.reliability_diagram({"alone": pair[0]}).axes) == 1
     for axes, found in zip(figure.axes, pair, strict=True):
         assert f"{found['error']:.4f}" in axes.get_title()
         heights = [bar.get_height() for bar in axes.patches]
@@ -196,8 +197,11 @@ def test_the_page_shows_the_least_sure_images_first(margin):
     x, y, outputs = scene(6)
     inside = slice(margin, 24 - margin)
     y, outputs = y[:, inside, inside], [one[:, inside, inside] for one in outputs]
-    figure = uncertainty.picture(x, y, outputs, NUCLEI)
+    own = 3.0 * outputs[1]  # surer than the members' mean: the ensemble's own entropy is drawn
+    figure = uncertainty.picture(x, y, own, outputs, NUCLEI)
     found = uncertainty.uncertainty(outputs)
+    found["entropy"] = uncertainty.entropy(chances.probabilities(own))
+    assert uncertainty.least_certain(own, 6).tolist() == list(range(6))
     shown = [axes.images[0] for axes in figure.axes[:16]]
     for row in range(4):
         truth, _, entropy, information = shown[4 * row : 4 * row + 4]
@@ -212,15 +216,15 @@ def test_the_page_shows_the_least_sure_images_first(margin):
 def test_the_page_names_the_classes_if_they_are_many():
     x, y, outputs = scene(1)
     three = [np.concatenate([-one, one, 0 * one], axis=-1) for one in outputs]
-    figure = uncertainty.picture(x, y, three, {"classes": ["background", "cat", "dog"]})
+    figure = uncertainty.picture(x, y, three[0], three, {"classes": ["background", "cat", "dog"]})
     assert [text.get_text() for text in figure.legends[0].texts] == ["cat", "dog"]
-    assert not uncertainty.picture(x, y, outputs, NUCLEI).legends
+    assert not uncertainty.picture(x, y, outputs[0], outputs, NUCLEI).legends
 
 
 def test_tasks_without_maps_get_histograms_of_right_and_wrong():
     z = np.array([[4.0, 0], [4, 0], [0, 4], [0.5, 0], [0, 9]])
     y = np.array([0, 0, 1, 1, -1])  # three right, one wrong, one void
-    figure = uncertainty.picture(None, y, [z, z], {"classes": ["a", "b"]})
+    figure = uncertainty.picture(None, y, z, [z, z], {"classes": ["a", "b"]})
     axes = figure.axes[0]
     labels = [text.get_text() for text in axes.get_legend().texts]
     assert labels == ["right (3)", "wrong (1)"]

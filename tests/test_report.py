@@ -168,7 +168,7 @@ def test_page_shows_the_numbers_and_marks_the_best(tmp_path, rows):
 def test_what_reads_alike_is_marked_alike(rows):
     rows[0]["scores"]["dice"] = 0.901282  # 0.9013, as the third row's
     rows[1]["nll"], rows[2]["nll"] = float("nan"), float("-inf")
-    dice, _, nll, *_ = report.columns(rows)
+    dice, _, _, nll, *_ = report.columns(rows)
     assert dice["best"] == {0, 2}
     assert nll["best"] == {3} and nll["texts"][1:3] == ["nan", "-inf"]
 
@@ -216,7 +216,8 @@ def test_page_stands_alone(tmp_path, rows):
 
 
 def test_page_is_accessible(tmp_path, rows):
-    page = written(tmp_path, rows, agreement=np.eye(2), figures={"reliability": figure()})
+    rows.insert(0, row("third", "member", 0.88))
+    page = written(tmp_path, rows, agreement=np.eye(3), figures={"reliability": figure()})
     assert page.all("html") == [{"lang": "en"}] and page.texts["title"] == "stack: dsb2018"
     assert all(th["scope"] in ("col", "row", "rowgroup") for th in page.all("th"))
     assert len(page.all("img")) == 3 and all(img["alt"] for img in page.all("img"))
@@ -236,7 +237,8 @@ def test_warnings_stand_above_the_numbers(tmp_path, rows):
 
 def test_figures_are_saved_and_embedded(tmp_path, rows):
     figures = {"reliability": figure(), "learning_curves": plots.learning_curves({"loss": [2, 1]})}
-    page = written(tmp_path, rows, agreement=[[1, 0.9], [0.9, 1]], figures=figures)
+    rows.insert(0, row("third", "member", 0.88))
+    page = written(tmp_path, rows, agreement=np.full((3, 3), 0.9), figures=figures)
     names = ["scores", "agreement", "reliability", "learning_curves"]
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {f"{n}.png" for n in names}
     for name, img in zip(names, page.all("img"), strict=True):
@@ -320,3 +322,41 @@ def test_nothing_about_models_is_imported():
     script = "import sys, ensembles.report; print({'keras', 'tensorflow'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout.strip() == "set()", done.stderr
+
+
+def test_the_agreement_of_two_members_is_a_sentence_and_no_picture(tmp_path, rows):
+    written(tmp_path, rows, agreement=[[1, 0.953], [0.953, 1]])
+    assert not (tmp_path / "plots" / "agreement.png").exists()
+    assert "the members predict the same class for 95.3%" in (tmp_path / "report.txt").read_text()
+
+
+def test_a_gain_within_chance_is_no_headline(rows):
+    assert report.summary(rows).startswith("Highest dice: weights, 0.9013, which is 0.0071 above")
+    rows[2]["gain"] = {"over": "unet_dsb2018", "value": 0.0071, "interval": [-0.002, 0.016]}
+    text = report.summary(rows)
+    assert text.startswith("No row is better than the best member, unet_dsb2018 (0.8942)")
+    assert "+0.0071" in text and "from -0.0020 to +0.0160" in text
+    rows[2]["gain"]["interval"] = [0.001, 0.016]
+    assert report.summary(rows).startswith("Highest dice: weights")
+
+
+def test_intervals_stand_beside_the_first_score_in_table_page_and_spreadsheet(tmp_path, rows):
+    for line in rows:
+        line["interval"] = [line["scores"]["dice"] - 0.02, line["scores"]["dice"] + 0.01]
+    page = written(tmp_path, rows)
+    text = (tmp_path / "report.txt").read_text(encoding="utf-8")
+    assert "0.874–0.904" in text and report.INTERVAL in text
+    assert "95 % interval" in page.rows[0][2][0] and report.INTERVAL in page.texts["figcaption"]
+    with open(tmp_path / "report.csv", newline="", encoding="utf-8") as file:
+        first = next(csv.DictReader(file))
+    assert float(first["interval_low"]) == pytest.approx(0.874211)
+
+
+def test_the_fastest_is_marked_only_beyond_the_noise_of_the_measurement(rows):
+    rows[0]["milliseconds_range"], rows[1]["milliseconds_range"] = [40.0, 43.0], [41.0, 44.0]
+    rows[3]["milliseconds_range"] = [12.0, 13.0]
+    times = next(one for one in report.columns(rows) if one["key"] == "milliseconds")
+    assert times["best"] == {3}
+    rows[3]["milliseconds_range"] = [12.0, 41.0]
+    times = next(one for one in report.columns(rows) if one["key"] == "milliseconds")
+    assert times["best"] == set()

@@ -7,6 +7,19 @@ from matplotlib.patches import Patch
 from PIL import Image, ImageDraw, ImageFont
 
 INK, QUIET = "#1b1f24", "#8a939e"
+WORDS = {"nll": "NLL", "ece": "ECE", "iou": "IoU", "tta": "TTA", "mse": "MSE", "mae": "MAE"}
+WORDS |= {"mase": "MASE", "r2": "R²", "map": "mAP", "map50": "mAP50", "map75": "mAP75"}
+WORDS |= {"ar100": "AR100", "ap": "AP", "ap50": "AP50", "milliseconds": "time (ms)"}
+
+
+def label(key):
+    """Return the name of a value as people write it: "mean_iou" is "mean IoU"."""
+    return " ".join(WORDS.get(word, word) for word in key.split("_"))
+
+
+def plain(text):
+    """Return a text that Matplotlib draws as it stands: no mathematics, no broken characters."""
+    return str(text).encode("utf-8", "replace").decode().replace("$", r"\$")
 
 
 def palette(count):
@@ -27,15 +40,18 @@ def learning_curves(history):
     names = [name for name in history if name != "epoch" and not name.startswith("val_")]
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
+    count = max(map(len, history.values()), default=0)
+    size = 4 if count > 1 else 12  # of one epoch there is no line to see, only its points
     figure = Figure(figsize=(4.2 * columns, 3.2 * rows), layout="constrained")
     for i, name in enumerate(names, start=1):
         axes = figure.add_subplot(rows, columns, i)
-        for key, label in [(name, "training"), (f"val_{name}", "validation")]:
+        for key, split in [(name, "training"), (f"val_{name}", "validation")]:
             if key in history:
                 epochs = np.arange(1, len(history[key]) + 1)
-                axes.plot(epochs, history[key], label=label, marker=".", markersize=4)
-        axes.set_title(name.replace("_", " "), color=INK)
+                axes.plot(epochs, history[key], label=split, marker=".", markersize=size)
+        axes.set_title(label(name), color=INK)
         axes.set_xlabel("epoch")
+        axes.set_xlim(0.5, max(count, 1) + 0.5)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.25)
         if f"val_{name}" in history:
@@ -44,7 +60,7 @@ def learning_curves(history):
 
 
 def confusion_matrix(matrix, classes):
-    """Draw a (K, K) matrix of counts, truth down and prediction across, shaded by row share."""
+    """Draw a (K, K) matrix of counts, true classes down, predicted across, shaded by row."""
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     size = 2.6 + 0.55 * len(classes)
     figure = Figure(figsize=(size + 0.8, size), layout="constrained")
@@ -61,11 +77,12 @@ def confusion_matrix(matrix, classes):
             fontsize=8,
             color="white" if share[row, column] > 0.5 else INK,
         )
-    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
-    axes.set_yticks(range(len(classes)), classes)
+    names = [plain(name) for name in classes]
+    axes.set_xticks(range(len(classes)), names, rotation=45, ha="right")
+    axes.set_yticks(range(len(classes)), names)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    figure.colorbar(image, ax=axes, shrink=0.7, label="share of the true class")
+    figure.colorbar(image, ax=axes, shrink=0.7, label="row-normalized")
     return figure
 
 
@@ -95,10 +112,10 @@ def clouds(panels, legend=(), columns=4, size=3.0):
         axes.set_box_aspect(sizes[i], zoom=1.4 if flat else 1.15)
         axes.view_init(elev=25, azim=-60)
         axes.set_axis_off()
-        axes.set_title(title, fontsize=9, color=ink)
+        axes.set_title(plain(title), fontsize=9, color=ink)
     if legend:
         handles = [
-            figure.axes[0].plot([], [], [], marker="o", linestyle="", color=colour, label=name)[0]
+            figure.axes[0].plot([], [], [], "o", color=colour, label=plain(name))[0]
             for name, colour in legend
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=6, frameon=False)
@@ -139,8 +156,8 @@ def images(panels, legend=(), columns=4, size=2.6):
         axes = figure.add_subplot(rows, columns, i)
         axes.imshow(image, vmin=0, vmax=1)
         axes.set_axis_off()
-        axes.set_title(title, fontsize=9, color=ink)
-    handles = [Patch(color=colour, label=name) for name, colour in legend]
+        axes.set_title(plain(title), fontsize=9, color=ink)
+    handles = [Patch(color=colour, label=plain(name)) for name, colour in legend]
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=6, frameon=False)
     return figure
@@ -152,7 +169,9 @@ def rgb(image):
 
 
 def overlay(image, labels, colours, shown, void=False):
-    """Draw a mask into an image: areas tinted, their borders in full colour.
+    """Draw a mask into an image: areas tinted, their borders in full colour on a dark line.
+
+    The dark line around each area keeps its border visible where the image has the same colour.
 
     Args:
         image: (H, W, 1 or 3) from 0 to 1.
@@ -173,6 +192,12 @@ def overlay(image, labels, colours, shown, void=False):
     edge[:-1] |= down
     out = np.array(rgb(image), np.float32)
     tint = np.asarray(colours, np.float32)
+    outline, line = drawn & edge, np.zeros(labels.shape, bool)
+    line[:, 1:] |= outline[:, :-1]
+    line[:, :-1] |= outline[:, 1:]
+    line[1:] |= outline[:-1]
+    line[:-1] |= outline[1:]
+    out[line & ~drawn] *= np.float32(0.2)
     for inside, share in [(drawn & ~edge, np.float32(0.35)), (drawn & edge, np.float32(1.0))]:
         out[inside] += share * (tint[labels[inside]] - out[inside])
     if void:
@@ -218,7 +243,7 @@ def precision_recall(curves, classes):
     axes = figure.add_subplot()
     for name, curve, colour in zip(classes, curves, palette(len(classes)), strict=True):
         if curve is not None:
-            axes.plot(*curve, color=colour, label=f"{name}  {np.mean(curve[1]):.3f}")
+            axes.plot(*curve, color=colour, label=plain(f"{name}  {np.mean(curve[1]):.3f}"))
     axes.set_xlim(0, 1.005)
     axes.set_ylim(0, 1.02)
     axes.set_xlabel("recall")

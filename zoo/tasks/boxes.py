@@ -48,6 +48,24 @@ def unboxed(rows, shape, size):
     return np.concatenate([corners, rows[:, 4:]], axis=1)
 
 
+def unframed(image):
+    """Return where the picture lies inside a letterboxed image: its (left, top, right, bottom).
+
+    Args:
+        image: (S, S, C) as `letterbox` returns it; an image without a frame is all picture.
+    """
+    size = image.shape[0]
+    other = np.abs(np.asarray(image, np.float32) - GRAY).max(axis=-1) > 0.5 / 255
+    sides = []
+    for axis in (0, 1):  # columns, then rows; the frame is as wide on either side, within a pixel
+        held = np.flatnonzero(other.any(axis=axis))
+        first, last = (int(held[0]), int(held[-1]) + 1) if len(held) else (0, size)
+        frame = min(first, size - last)
+        sides.append((frame, max(last, size - frame)))
+    (left, right), (top, bottom) = sides
+    return left, top, right, bottom
+
+
 def padded(rows, count):
     """Return the largest of some boxes (n, 7), filled up to (count, 7) float32 with no boxes."""
     out = np.zeros((count, COLUMNS), np.float32)

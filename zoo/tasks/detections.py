@@ -11,7 +11,7 @@ import numpy as np
 
 from zoo import boxes, plots, precision, suppression
 from zoo.box_losses import AREA, CORNERS, CROWD, IGNORED, LABEL
-from zoo.tasks.boxes import real
+from zoo.tasks.boxes import real, unframed
 
 SHOWN = 0.25  # chance from which a box is drawn and told
 SCORED = 0.005  # chance from which a box counts for precision and recall, as in Darknet's program
@@ -86,30 +86,61 @@ def plot(x, y, outputs, info):
 
 
 def pictures(x, y, found, info):
-    """Draw precision over recall, and images with truth and detections, from worst to best."""
+    """Draw precision over recall, and images with true and predicted boxes, from worst to best."""
     curves = precision.average_precision(truths(y), found, len(info["classes"]))["curves"]
     curves = [curves.get(k) for k in range(len(info["classes"]))]
-    quality = [agreement(real(rows), seen) for rows, seen in zip(y, found, strict=True)]
-    order, panels = np.argsort(quality, kind="stable"), []
+    shown = [rows[rows[:, 4] >= SHOWN] for rows in found]
+    matches = [matched(real(rows), seen) for rows, seen in zip(y, shown, strict=True)]
+    order, panels = np.argsort([f1(*match) for match in matches], kind="stable"), []
     for i in order[np.linspace(0, len(x) - 1, min(5, len(x))).round().astype(int)]:
-        truth, seen = real(y[i]), found[i][found[i][:, 4] >= SHOWN]
-        panels.append((drawn(x[i], truth[:, CORNERS], truth[:, LABEL], info), "truth", plots.INK))
-        title = f"{len(seen)} found of {len(truth)}"
-        panels.append((drawn(x[i], seen[:, :4], seen[:, 5], info), title, plots.INK))
+        objects, (hits, missed) = real(y[i]), matches[i]
+        objects = objects[objects[:, IGNORED] == 0]
+        left, top, right, bottom = unframed(x[i])
+        image, corner = x[i][top:bottom, left:right], np.float32([left, top, left, top])
+        words = ["missed" if miss else "" for miss in missed]
+        truth = drawn(image, objects[:, CORNERS] - corner, objects[:, LABEL], info, words)
+        panels.append((truth, f"ground truth, {len(objects)} objects", plots.INK))
+        rows = shown[i][np.argsort(shown[i][:, 4], kind="stable")]
+        hit = hits[np.argsort(shown[i][:, 4], kind="stable")]
+        words = [
+            f"{'' if right else 'FP '}{row[4]:.2f}" for row, right in zip(rows, hit, strict=True)
+        ]
+        title = f"TP {hits.sum()}, FP {(~hits).sum()}, FN {missed.sum()}"
+        panels.append(
+            (drawn(image, rows[:, :4] - corner, rows[:, 5], info, words), title, plots.INK)
+        )
     return {
         "precision_recall": plots.precision_recall(curves, info["classes"]),
         "examples": plots.images(panels, legend(info), columns=2, size=4.0),
     }
 
 
-def agreement(truth, seen):
-    """Return the mean, over true boxes (n, 7), of the best overlap of a detection (m, 6)."""
-    seen = seen[seen[:, 4] >= SHOWN]
-    if not len(truth) or not len(seen):
-        return float(len(truth) == len(seen))
-    overlap = boxes.iou(truth[:, None, CORNERS], seen[:, :4])
-    overlap = np.where(truth[:, None, LABEL] == seen[:, 5], overlap, 0.0)
-    return float(overlap.max(axis=1).mean() * min(1.0, len(truth) / len(seen)))
+def matched(truth, seen):
+    """Match detections with objects of their class by IoU 0.5 or more, the highest scores first.
+
+    Args:
+        truth: boxes (n, 7) of an image; those to be ignored are left out, and what finds them.
+        seen: detections (m, 6).
+
+    Returns:
+        (hits, missed): for each detection whether it is a true positive (one that finds an ignored
+        object counts as one), and for each object that is not ignored whether it is missed.
+    """
+    ignored = truth[:, IGNORED] > 0
+    overlap = boxes.iou(seen[:, None, :4], truth[:, CORNERS]) if len(seen) and len(truth) else None
+    hits, taken = np.zeros(len(seen), bool), np.zeros(len(truth), bool)
+    for i in np.argsort(-seen[:, 4], kind="stable") if overlap is not None else ():
+        fits = (truth[:, LABEL] == seen[i, 5]) & (overlap[i] >= 0.5) & (~taken | ignored)
+        if fits.any():
+            best = np.argmax(np.where(fits, overlap[i] - ignored, -2.0))  # ignored ones come last
+            hits[i] = taken[best] = True
+    return hits, ~taken[~ignored]
+
+
+def f1(hits, missed):
+    """Return the F1 score of `matched`'s result; 1 where there is nothing and nothing is seen."""
+    total = 2 * hits.sum() + (~hits).sum() + missed.sum()
+    return float(2 * hits.sum() / total) if total else 1.0
 
 
 def drawn(image, corners, labels, info, words=None):

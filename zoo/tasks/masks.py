@@ -41,22 +41,46 @@ def painted(classes):
 
 
 def plot(x, y, outputs, info):
-    """Draw the confusion matrix, and images with truth and prediction, from worst to best."""
-    found = labels(outputs)
+    """Draw the confusion matrix, and images with true and predicted masks, from worst to best.
+
+    Pixels that do not count are grayed out: void ones, and what an overlapping tile counts.
+    """
+    predicted = labels(outputs)
     y = np.asarray(losses.middle(y, outputs))
     x = np.asarray(losses.middle(x, outputs))
-    right = np.mean((found == y) | (y < 0), axis=(1, 2))
-    order = np.argsort(right, kind="stable")
+    dice = [image_dice(*masks, len(info["classes"])) for masks in zip(y, predicted, strict=True)]
+    order = np.argsort(dice, kind="stable")
     panels = []
     for i in order[np.linspace(0, len(x) - 1, min(5, len(x))).round().astype(int)]:
         panels.append((plots.rgb(x[i]), "image", plots.INK))
-        for mask, title in [(y[i], "truth"), (found[i], f"prediction, {right[i]:.1%} right")]:
-            panels.append((plots.overlay(x[i], mask, *painted(info["classes"])), title, plots.INK))
-    matrix = report.confusion(y, found, len(info["classes"]))
+        counted = np.where(y[i] < 0, -1, predicted[i])
+        title = "prediction, no object" if np.isnan(dice[i]) else f"prediction, Dice {dice[i]:.3f}"
+        for mask, text in [(y[i], "ground truth"), (counted, title)]:
+            drawn = plots.overlay(x[i], mask, *painted(info["classes"]), void=True)
+            panels.append((drawn, text, plots.INK))
+    matrix = report.confusion(y, predicted, len(info["classes"]))
     return {
         "confusion_matrix": plots.confusion_matrix(matrix, info["classes"]),
         "examples": plots.images(panels, legend(info), columns=3),
     }
+
+
+def image_dice(y, predicted, count):
+    """Return the Dice score of one image: of class 1 of two, else the mean of those that occur.
+
+    Args:
+        y: true mask (H, W), -1 is void.
+        predicted: (H, W).
+        count: number of classes.
+
+    Returns:
+        A number from 0 to 1; NaN if none of these classes is there and none is predicted.
+    """
+    matrix = report.confusion(y, predicted, count)
+    marked = matrix.sum(axis=0) + matrix.sum(axis=1)
+    scored = np.arange(count) == 1 if count == 2 else marked > 0
+    scored &= marked > 0
+    return float(np.mean(2 * np.diag(matrix)[scored] / marked[scored])) if scored.any() else np.nan
 
 
 def preview(x, y, info):

@@ -53,7 +53,7 @@ def plot(x, y, outputs, info):
     predicted = np.argmax(outputs, axis=-1)
     matrix = report.confusion(y, predicted, len(info["classes"]))
     panels = []
-    for i in report.wrong_first(y, predicted, 16):
+    for i in report.examples(y, predicted, 16):
         title, ink = report.verdict(info["classes"], y[i], predicted[i])
         panels.append((x[i], plots.by_height(x[i]), title, ink))
     return {

@@ -111,8 +111,9 @@ def plot(x, y, outputs, info):
     panels = []
     for i in np.random.default_rng(0).permutation(len(x))[:4]:
         known = y[i] >= 0
-        right = np.mean(predicted[i][known] == y[i][known]) if known.any() else 0.0
-        for labels, title in [(y[i], "truth"), (predicted[i], f"prediction, {right:.0%} right")]:
+        iou = report.mean_iou(report.confusion(y[i], predicted[i], len(info["classes"])))
+        score = f"prediction, mean IoU {iou:.3f}"
+        for labels, title in [(y[i], "ground truth"), (predicted[i], score)]:
             panels.append((x[i][known], colours[labels[known]], title, plots.INK))
     legend = list(zip(info["classes"], colours, strict=True))
     return {

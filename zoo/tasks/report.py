@@ -21,6 +21,17 @@ def confusion(y, predicted, count):
     return np.bincount(pairs, minlength=count * count).reshape(count, count)
 
 
+def mean_iou(matrix):
+    """Return the mean intersection over union of the classes that occur or are predicted.
+
+    Args:
+        matrix: (K, K) counts, as of `confusion`.
+    """
+    hits = np.diag(matrix)
+    union = matrix.sum(axis=0) + matrix.sum(axis=1) - hits
+    return float(np.mean(hits[union > 0] / union[union > 0])) if union.any() else float("nan")
+
+
 def classification(y, predicted, classes, iou=False):
     """Score labels (...) against predicted ones (...); label -1 is void.
 
@@ -47,9 +58,8 @@ def classification(y, predicted, classes, iou=False):
     text = classification_report(truth, guess, digits=3, **settings)
     text = re.sub(r"( +)(\d+)\.0$", r"  \1\2", text, flags=re.MULTILINE)  # supports are counts
     if iou:
-        union = support + matrix.sum(axis=0) - hits
-        each = hits / np.maximum(union, 1)
-        scores["mean_iou"] = float(np.mean(each[union > 0]))
+        each = hits / np.maximum(support + matrix.sum(axis=0) - hits, 1)
+        scores["mean_iou"] = mean_iou(matrix)
         for name, value in zip(classes, each, strict=True):
             scores["classes"][name]["iou"] = float(value)
         rows = [f"{name:>12} {value:9.3f}" for name, value in zip(classes, each, strict=True)]
@@ -75,15 +85,34 @@ def decode(outputs, info):
     ]
 
 
-def wrong_first(y, predicted, count):
-    """Choose examples to show, `count` at most: up to half of them wrong ones, then right ones."""
-    wrong = np.flatnonzero(predicted != y)[: count // 2]
-    right = np.random.default_rng(0).permutation(np.flatnonzero(predicted == y))
-    return np.concatenate([wrong, right])[:count].astype(int)
+def examples(y, predicted, count):
+    """Choose examples to show: up to half of them wrong ones, then right ones, of all classes.
+
+    Args:
+        y: true labels (n,).
+        predicted: predicted labels (n,).
+        count: how many at most.
+
+    Returns:
+        Indices (count,) or fewer, always the same; the true classes take turns.
+    """
+    y, wrong = np.asarray(y), np.asarray(predicted) != np.asarray(y)
+    first = taking_turns(np.flatnonzero(wrong), y)[: count // 2]
+    return np.concatenate([first, taking_turns(np.flatnonzero(~wrong), y)])[:count].astype(int)
+
+
+def taking_turns(rows, labels):
+    """Return rows in a random order, always the same, in which their labels take turns."""
+    rows = np.random.default_rng(0).permutation(rows)
+    turns = np.zeros(len(rows), int)
+    for label in np.unique(labels[rows]):
+        same = labels[rows] == label
+        turns[same] = np.arange(same.sum())
+    return rows[np.argsort(turns, kind="stable")]
 
 
 def verdict(classes, truth, guess):
     """Return the title of an example, and its colour."""
     if truth == guess:
         return classes[truth], plots.INK
-    return f"{classes[truth]}, taken for {classes[guess]}", "#b3261e"
+    return f"true {classes[truth]}, predicted {classes[guess]}", "#b3261e"

@@ -116,7 +116,7 @@ def plot(x, y, outputs, info):
     """Draw the confusion matrix and a page of series, wrong ones first."""
     predicted = np.argmax(outputs, axis=-1)
     panels = []
-    for i in report.wrong_first(y, predicted, 12):
+    for i in report.examples(y, predicted, 12):
         panels.append((x[i], *report.verdict(info["classes"], y[i], predicted[i])))
     matrix = report.confusion(y, predicted, len(info["classes"]))
     return {
