@@ -52,7 +52,7 @@ def learning_curves(history):
         axes.set_title(label(name), color=INK)
         axes.set_xlabel("epoch")
         axes.set_xlim(0.5, max(count, 1) + 0.5)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.grid(alpha=0.25)
         if f"val_{name}" in history:
             axes.legend(frameon=False)

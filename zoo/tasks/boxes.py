@@ -57,11 +57,11 @@ def unframed(image):
     size = image.shape[0]
     other = np.abs(np.asarray(image, np.float32) - GRAY).max(axis=-1) > 0.5 / 255
     sides = []
-    for axis in (0, 1):  # columns, then rows; the frame is as wide on either side, within a pixel
+    for axis in (0, 1):  # columns, then rows; the frame's far side may be a pixel wider
         held = np.flatnonzero(other.any(axis=axis))
         first, last = (int(held[0]), int(held[-1]) + 1) if len(held) else (0, size)
         frame = min(first, size - last)
-        sides.append((frame, max(last, size - frame)))
+        sides.append((frame, max(last, size - frame - 1)))
     (left, right), (top, bottom) = sides
     return left, top, right, bottom
 

@@ -99,7 +99,7 @@ def pictures(x, y, found, info):
         image, corner = x[i][top:bottom, left:right], np.float32([left, top, left, top])
         words = ["missed" if miss else "" for miss in missed]
         truth = drawn(image, objects[:, CORNERS] - corner, objects[:, LABEL], info, words)
-        panels.append((truth, f"ground truth, {len(objects)} objects", plots.INK))
+        panels.append((truth, f"ground truth, {len(objects)} boxes", plots.INK))
         rows = shown[i][np.argsort(shown[i][:, 4], kind="stable")]
         hit = hits[np.argsort(shown[i][:, 4], kind="stable")]
         words = [
@@ -127,9 +127,10 @@ def matched(truth, seen):
         object counts as one), and for each object that is not ignored whether it is missed.
     """
     ignored = truth[:, IGNORED] > 0
-    overlap = boxes.iou(seen[:, None, :4], truth[:, CORNERS]) if len(seen) and len(truth) else None
+    corners = np.asarray(seen[:, None, :4], truth.dtype)
+    overlap = np.asarray(boxes.iou(corners, truth[:, CORNERS]))  # (m, n)
     hits, taken = np.zeros(len(seen), bool), np.zeros(len(truth), bool)
-    for i in np.argsort(-seen[:, 4], kind="stable") if overlap is not None else ():
+    for i in np.argsort(-seen[:, 4], kind="stable"):
         fits = (truth[:, LABEL] == seen[i, 5]) & (overlap[i] >= 0.5) & (~taken | ignored)
         if fits.any():
             best = np.argmax(np.where(fits, overlap[i] - ignored, -2.0))  # ignored ones come last
