@@ -122,8 +122,8 @@ class Assembly:
             facts = dict(parameters=member.parameters, weight=weights[i])
             model = member.load(self.common)
             facts |= self.timed(self.views(model) if self.tta else model)
-            name = member.name + " with TTA" * self.tta
-            rows.append(self.row(name, "member", logits, **facts)[0])
+            kind = "member" + " with TTA" * self.tta
+            rows.append(self.row(member.name, kind, logits, **facts)[0])
             del model
             keras.backend.clear_session()
         return rows

@@ -22,9 +22,10 @@ from matplotlib.figure import Figure
 from zoo import describe, plots
 
 COLOURS = {"member": plots.QUIET, "ensemble": "#1f5fae", "student": "#b3541e"}
+COLOURS |= {"member with TTA": "#4d7a4d"}
 ERRORS = ("mse", "mae", "mase")  # scores of which lower is better
 BEST = "best of its column: highest score; lowest error, NLL, ECE and time per example"
-INTERVAL = "95 % interval: bootstrap over the test examples"
+INTERVAL = "95% interval: bootstrap over the test examples"
 CAPTIONS = {
     "scores": "The {first} of each row, the best on top{bars}.",
     "agreement": "Share of the test labels for which two members predict the same class.",
@@ -41,7 +42,7 @@ def write(folder, title, rows, *, facts=None, agreement=None, figures=None):
     Args:
         folder: where to; made if it is not there.
         title: of the report.
-        rows: list of dictionaries, members first: name, kind ("member", "ensemble" or "student"),
+        rows: list of dictionaries, members first: name, kind (one of COLOURS),
             scores (dictionary of floats, higher is better but for ERRORS, the same keys in every
             row; the first is the one that is drawn), nll, ece, parameters, milliseconds per
             example, weight; what a row does not have is None or left out. Besides: "interval",
@@ -139,13 +140,14 @@ def interval_column(rows):
     pairs = [row.get("interval") for row in rows]
     texts = ["–" if pair is None else "{:.3f}–{:.3f}".format(*pair) for pair in pairs]
     settled = {"arrow": "", "ranked": [], "best": set(), "empty": not any(pairs)}
-    return {"key": "interval", "title": "95 % interval", "values": pairs, "texts": texts, **settled}
+    return {"key": "interval", "title": "95% interval", "values": pairs, "texts": texts, **settled}
 
 
 def groups(rows):
     """Return runs of rows of one kind: pairs (title, their indices)."""
     runs = itertools.groupby(range(len(rows)), key=lambda i: rows[i]["kind"])
-    return [(f"{kind}s", [*indices]) for kind, indices in runs]
+    words = {kind: re.sub(r"^\w+", r"\g<0>s", kind) for kind in COLOURS}  # "members with TTA"
+    return [(words[kind], [*indices]) for kind, indices in runs]
 
 
 def summary(rows):
@@ -164,7 +166,7 @@ def summary(rows):
             low, high = (f"{value:+.4f}" for value in gain["interval"])
             return (
                 f"No row is better than the best member, {member}, by more than chance: "
-                f"{rows[top]['name']} gains {gain['value']:+.4f}, with a 95 % interval from {low} "
+                f"{rows[top]['name']} gains {gain['value']:+.4f}, with a 95% interval from {low} "
                 f"to {high}."
             )
         difference = abs(first["values"][top] - first["values"][best])

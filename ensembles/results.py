@@ -103,6 +103,7 @@ def written(assembly, args, run, rows, figures):
             for i, member in enumerate(assembly.members, 1)
         },
         **{f"warning {i}": text for i, text in enumerate(assembly.warnings, 1)},
+        **{f"size {i}": text for i, text in enumerate(resized(assembly), 1)},
     }
     agreement = None
     if not common.task.values:
@@ -110,6 +111,18 @@ def written(assembly, args, run, rows, figures):
     title = f"{args.command}: {about['name']}"
     report.write(run.folder, title, rows, facts=facts, agreement=agreement, figures=figures)
     return report.table(rows)
+
+
+def resized(assembly):
+    """Return sentences on members that are scored on inputs of another size than in their runs."""
+    options, texts = assembly.common.options, []
+    for member in assembly.members:
+        own = member.record.get("task_options", {})
+        sizes = {key: own[key] for key in assembly.common.task.sizes if key in own}
+        if different := [key for key in sizes if sizes[key] != options[key]]:
+            pairs = ", ".join(f"{key} {sizes[key]} there, {options[key]} here" for key in different)
+            texts.append(f"{member.name} has another score in its own run: {pairs}")
+    return texts
 
 
 NAMES = {"of": "averaged", "chosen": "members taken", "tta": "test-time augmentation"}
@@ -153,7 +166,7 @@ def pictures(assembly, logits, after):
     drawn["reliability"] = calibration.reliability_diagram(diagrams)
     if len(outputs) > 1:
         maps = logits.ndim > 2
-        rows = uncertainty.least_certain(logits) if maps else np.arange(len(y))
+        rows = uncertainty.least_certain(logits, y) if maps else np.arange(len(y))
         drawn["uncertainty"] = uncertainty.picture(
             test.take(rows)[0] if maps else None,
             y[rows],
@@ -217,6 +230,7 @@ def baselines(assembly):
     ways = (("average", "probabilities"), ("vote", "votes"))
     for name, of in (("average", "logits"),) if assembly.common.task.values else ways:
         logits = assembly.apply(combine.mixture(assembly.shapes, of=of), "test")
+        name += " with TTA" * assembly.tta
         count = sum(member.parameters for member in assembly.members)
         rows.append(assembly.row(name, "ensemble", logits, parameters=count)[0])
     return rows

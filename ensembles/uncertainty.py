@@ -10,6 +10,7 @@ import numpy as np
 
 from ensembles import chances
 from zoo import losses, plots
+from zoo.tasks.masks import mostly_counted
 
 SHOWN = 4  # images on a page
 
@@ -42,10 +43,17 @@ def uncertainty(outputs):
     }
 
 
-def least_certain(logits, count=SHOWN):
-    """Return the indices of the examples of the highest mean entropy, logits (n, ..., K)."""
-    means = [entropy(chances.probabilities(part)).mean() for part in logits]
-    return np.argsort(np.negative(means), kind="stable")[:count]
+def least_certain(logits, y, count=SHOWN):
+    """Return which examples have the highest mean entropy where labels count.
+
+    Args:
+        logits: (n, ..., K).
+        y: labels (n, ...), -1 is void; maps that are mostly void are left out.
+        count: how many.
+    """
+    rows = mostly_counted(y) if np.ndim(y) == 3 else np.arange(len(y))
+    means = [entropy(chances.probabilities(logits[i]))[np.asarray(y[i]) >= 0].mean() for i in rows]
+    return rows[np.argsort(np.negative(means), kind="stable")[:count]]
 
 
 def picture(x, y, logits, outputs, info):

@@ -201,7 +201,7 @@ def test_the_page_shows_the_least_sure_images_first(margin):
     figure = uncertainty.picture(x, y, own, outputs, NUCLEI)
     found = uncertainty.uncertainty(outputs)
     found["entropy"] = uncertainty.entropy(chances.probabilities(own))
-    assert uncertainty.least_certain(own, 6).tolist() == list(range(6))
+    assert uncertainty.least_certain(own, y, 6).tolist() == list(range(6))
     shown = [axes.images[0] for axes in figure.axes[:16]]
     for row in range(4):
         truth, _, entropy, information = shown[4 * row : 4 * row + 4]

@@ -346,7 +346,7 @@ def test_intervals_stand_beside_the_first_score_in_table_page_and_spreadsheet(tm
     page = written(tmp_path, rows)
     text = (tmp_path / "report.txt").read_text(encoding="utf-8")
     assert "0.874–0.904" in text and report.INTERVAL in text
-    assert "95 % interval" in page.rows[0][2][0] and report.INTERVAL in page.texts["figcaption"]
+    assert "95% interval" in page.rows[0][2][0] and report.INTERVAL in page.texts["figcaption"]
     with open(tmp_path / "report.csv", newline="", encoding="utf-8") as file:
         first = next(csv.DictReader(file))
     assert float(first["interval_low"]) == pytest.approx(0.874211)

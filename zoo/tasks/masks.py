@@ -50,8 +50,9 @@ def plot(x, y, outputs, info):
     x = np.asarray(losses.middle(x, outputs))
     dice = [image_dice(*masks, len(info["classes"])) for masks in zip(y, predicted, strict=True)]
     order = np.argsort(dice, kind="stable")
+    order = order[np.isin(order, mostly_counted(y))]
     panels = []
-    for i in order[np.linspace(0, len(x) - 1, min(5, len(x))).round().astype(int)]:
+    for i in order[np.linspace(0, len(order) - 1, min(5, len(order))).round().astype(int)]:
         panels.append((plots.rgb(x[i]), "image", plots.INK))
         counted = np.where(y[i] < 0, -1, predicted[i])
         title = "prediction, no object" if np.isnan(dice[i]) else f"prediction, Dice {dice[i]:.3f}"
@@ -63,6 +64,12 @@ def plot(x, y, outputs, info):
         "confusion_matrix": plots.confusion_matrix(matrix, info["classes"]),
         "examples": plots.images(panels, legend(info), columns=3),
     }
+
+
+def mostly_counted(y):
+    """Return which masks (n, H, W) have half as many counted pixels as any, or more: (m,)."""
+    counted = np.mean(np.asarray(y) >= 0, axis=(1, 2))
+    return np.flatnonzero(counted >= counted.max(initial=0.0) / 2)
 
 
 def image_dice(y, predicted, count):
