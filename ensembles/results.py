@@ -165,8 +165,9 @@ def pictures(assembly, logits, after):
         diagrams["combined"] = after
     drawn["reliability"] = calibration.reliability_diagram(diagrams)
     if len(outputs) > 1:
-        maps = logits.ndim > 2
-        rows = uncertainty.least_certain(logits, y) if maps else np.arange(len(y))
+        maps, rows = logits.ndim == 4, np.arange(len(y))
+        if logits.ndim > 2:
+            rows = uncertainty.least_certain(logits, y) if maps else shown(y, logits)
         drawn["uncertainty"] = uncertainty.picture(
             test.take(rows)[0] if maps else None,
             y[rows],
