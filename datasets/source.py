@@ -11,6 +11,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 SPLITS = ("train", "validation", "test")
 
+# What a person may say of own files that no reader can know: by the name of the hint, the
+# `metavar` and the help of the option of the same name. A reader takes those that its layout names.
+HINTS = {
+    "masks": ("DIR", "the folder of the masks, where several could be"),
+    "mask_suffix": ("TEXT", "what follows the image's name in the mask's: _1stHO"),
+}
+
+
+def flag(hint):
+    """Return the option of the command line that gives a hint: "--mask-suffix"."""
+    return "--" + hint.replace("_", "-")
+
 
 class BadInput(ValueError):
     """Something the person gave cannot be used: names it, says why, and what to do.
@@ -33,6 +45,8 @@ class Example:
     Attributes:
         name: the file it comes from (and the part of it, "000001.txt#3"), for messages and tables.
         read: returns its dictionary of NumPy arrays; raises `BadInput` if that is not possible.
+            Under "notes" it may hold a list of sentences on what was decided or left out in this
+            example ("turned as its EXIF data say"): they are counted and printed before training.
     """
 
     name: str
@@ -71,7 +85,8 @@ class Source:
         classes: class names, in the order of their indices; empty where the task has none.
         splits: any of "train", "validation", "test"; the splits that are missing are cut later, by
             a seed that depends on nothing but the data.
-        info: further facts for the record ("licence", "homepage", "unit" ...).
+        info: further facts for the record ("licence", "homepage", "unit" ...); "notes" is a list of
+            sentences on what the reader decided or left out, printed before training.
         options: what suits these data better than a task's own defaults, like {"points": 256}.
     """
 

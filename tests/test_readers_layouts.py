@@ -7,8 +7,9 @@ import shutil
 import numpy as np
 import pytest
 
+from datasets import open_source, readers
 from datasets.readers import LAYOUTS, class_folders, files, read
-from datasets.source import BadInput
+from datasets.source import BadInput, Source
 
 OBJECTS, SCENES = "pointcloud_classification", "pointcloud_segmentation"
 CHANCE = np.random.default_rng(1)
@@ -231,3 +232,16 @@ def test_real_data(path, kind, sizes, classes):
         for _, example in examples(source, split):
             seen |= set(np.unique(example["label" if kind == OBJECTS else "labels"]).tolist())
         assert seen == set(range(classes))
+
+
+def test_a_hint_that_nothing_takes_is_refused(tmp_path):
+    with pytest.raises(BadInput, match="--masks: no files for forecasting are read by it"):
+        read(tmp_path, "forecasting", {"masks": "gt"})
+    with pytest.raises(BadInput, match="--masks: mnist is a data set by name"):
+        open_source("mnist", "image_segmentation", {"masks": "gt"})
+
+
+def test_hints_are_part_of_the_fingerprint():
+    source = Source("data", "0" * 16, (), {})
+    prints = {readers.hinted(source, {"masks": name}).fingerprint for name in ("a", "b", "a")}
+    assert len(prints) == 2 and all(len(each) == 16 for each in prints)
