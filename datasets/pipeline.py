@@ -18,7 +18,7 @@ import numpy as np
 from keras import tree
 
 from datasets import splits, windows
-from datasets.source import SPLITS, BadInput, Examples
+from datasets.source import SPLITS, BadInput, Examples, printable
 
 IN_MEMORY = 2**29  # bytes of an array that is still read into memory as a whole
 MEASURED = 256  # training examples that a task's constants are measured on
@@ -213,7 +213,7 @@ def _write(folder, source, measure, cut, prepare, fields, skip_bad, steps):
 
 def counted(note, names):
     """Return a note with the examples it is of: the first three by name, and how many they are."""
-    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    shown = printable(", ".join(names[:3])) + (", ..." if len(names) > 3 else "")
     return f"{shown}: {note}" + (f" ({len(names):,} examples)" if len(names) > 1 else "")
 
 

@@ -4,8 +4,10 @@
 for each split the examples, each read when it is asked for.
 """
 
+import contextlib
 import dataclasses
 import hashlib
+import os
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -35,7 +37,20 @@ class BadInput(ValueError):
 
     def __init__(self, what, why, remedy=""):
         self.what, self.why, self.remedy = str(what), why, remedy
-        super().__init__(f"{what}: {why}." + (f" {remedy}." if remedy else ""))
+        super().__init__(printable(f"{what}: {why}." + (f" {remedy}." if remedy else "")))
+
+
+def printable(text: str) -> str:
+    """Return a text that any terminal, file and font takes: what is not printable is escaped.
+
+    Names of files may hold bytes that are no UTF-8, and characters that command a terminal.
+    """
+    return "".join(
+        letter
+        if letter.isprintable() or letter == "\n"
+        else letter.encode("unicode_escape", "backslashreplace").decode()
+        for letter in text
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,10 +114,15 @@ class Source:
 
 
 def fingerprint(paths: Sequence[pathlib.Path], root: pathlib.Path) -> str:
-    """Hash names and contents of files: 16 hexadecimal digits, the same on every machine."""
+    """Hash names and contents of files: 16 hexadecimal digits, the same on every machine.
+
+    A file that cannot be read counts by its name alone: its example says what is wrong with it.
+    """
     digest = hashlib.blake2b(digest_size=8)
     for path in sorted(paths):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0")
-        with open(path, "rb") as file:
-            digest.update(hashlib.file_digest(file, "blake2b").digest())
+        digest.update(os.fsencode(path.relative_to(root).as_posix()) + b"\0")
+        with contextlib.suppress(OSError):
+            if path.is_file():  # a pipe would never end
+                with open(path, "rb") as file:
+                    digest.update(hashlib.file_digest(file, "blake2b").digest())
     return digest.hexdigest()
