@@ -106,9 +106,13 @@ LAYOUTS = {
         Layout(
             "images/1.jpg          and masks/1.png, with or without train/, val/ and test/, and "
             "classes.txt\n"
-            "  train/1.jpg           and trainannot/1.png, and likewise for val and test",
+            "  train/1.jpg           and trainannot/1.png, and likewise for val and test\n"
+            "  JPEGImages/1.jpg      and SegmentationClass/1.png (VOC)\n"
+            "  1/images/1.png        and 1/masks/*.png, a folder an image, a mask an object\n"
+            "  1.jpg                 and 1_mask.png beside it; masks may also be .npy or .mat",
             image_masks.match,
             image_masks.read,
+            hints=("masks", "mask_suffix"),
         ),
     ),
     "image_detection": (

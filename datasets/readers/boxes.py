@@ -13,8 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from datasets.readers.files import one_or_no_split, read_bytes, safe_name, split_of
-from datasets.readers.image_masks import shown
+from datasets.readers.files import one_or_no_split, read_bytes, safe_name, shown, split_of
 from datasets.readers.images import read_image
 from datasets.source import SPLITS, BadInput, Examples, Source, fingerprint
 

@@ -19,6 +19,7 @@ SPLIT_FOLDERS = {
 }
 CLUTTER = ("__macosx", "thumbs.db", "desktop.ini", "@eadir")  # of macOS, Windows and a NAS
 LINKS = 3  # links to folders, one inside another, that are followed
+SHOWN = 3  # files that a message names
 MEMORY = 2**32  # bytes
 UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 
@@ -132,6 +133,12 @@ def check_regular(path: pathlib.Path) -> None:
     if not os.path.exists(path):
         raise BadInput(path, "it cannot be read (there is no such file)")
     raise BadInput(path, "it cannot be read as a file: it is a folder, pipe or device")
+
+
+def shown(files: Sequence[pathlib.Path], root: pathlib.Path) -> str:
+    """Return the first files in words, by their paths below a folder."""
+    names = ", ".join(os.path.relpath(file, root).replace(os.sep, "/") for file in files[:SHOWN])
+    return names + (" ..." if len(files) > SHOWN else "")
 
 
 def read_bytes(path: pathlib.Path) -> bytes:

@@ -31,6 +31,9 @@ REMEDY = "Copy it again, or save it as PNG, or as TIFF of 8 or 16 bits"
 GRAY_STEPS = {"2": 85, "4": 17}  # Pillow spreads the grays of 2 and 4 bits over 0 to 255
 MISSING = 0.05  # share of a truncated JPEG's rows that may be missing
 OPAQUE = 255
+THRESHOLD = 128  # between black and white in masks that JPEG blurred
+BLURRED = 64  # how far from black and white JPEG moves values at edges
+EDGES = 0.05  # share of a mask's pixels that may be farther
 SIZES = {"I": 4, "F": 4, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}  # bytes a value
 FILLED = 128  # the gray that fills them
 SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
@@ -107,14 +110,21 @@ def read_mask(path: pathlib.Path, colours: bool = False) -> np.ndarray:
             gray.
 
     Returns:
-        (H, W) integers; or (H, W, 3), uint8 or uint16, where the mask is in colours.
+        (H, W) integers; or (H, W, 3), uint8 or uint16, where the mask is in colours. Where all
+        pixels have one colour and only their alpha differs, this is the mask. A JPEG becomes 0 and
+        255, for it changes all values.
 
     Raises:
-        BadInput: as for `read_image`, and if values are not whole numbers.
+        BadInput: as for `read_image`, and if values are not whole numbers, or a JPEG holds other
+            than black and white.
     """
     path = pathlib.Path(path)
     with sound(path):
         found = decoded(path)
+        if found.lossy:
+            return black_and_white(path, found.picture)
+        if (alpha := alpha_mask(found.picture)) is not None:
+            return alpha
         if found.picture and found.picture.mode in ("P", "PA") and not colours:
             indices = np.asarray(found.picture)
             return indices if indices.ndim == 2 else indices[..., 0]
@@ -132,6 +142,32 @@ def read_mask(path: pathlib.Path, colours: bool = False) -> np.ndarray:
     if array.ndim == 3 and not colours and (array == array[..., :1]).all():
         return array[..., 0]
     return array
+
+
+def black_and_white(path, picture):
+    """Return a JPEG (H, W) uint8 as 0 and 255; raises `BadInput` if it holds other values."""
+    values = np.asarray(picture.convert("RGB")).astype(np.int16)
+    middle = (values >= BLURRED) & (values <= 255 - BLURRED)
+    colours = np.ptp(values, axis=-1) > BLURRED
+    share = (middle.any(axis=-1) | colours).mean()
+    if share > EDGES or 0 < values.max() < 255 - BLURRED:
+        raise BadInput(
+            path,
+            "the mask is a JPEG that is not black and white: JPEG changes values, so that numbers "
+            "and colours of classes are lost",
+            "Save masks as PNG, from what they were made of",
+        )
+    return np.where(values.mean(axis=-1) >= THRESHOLD, 255, 0).astype(np.uint8)
+
+
+def alpha_mask(picture):
+    """Return the alpha (H, W) of a picture that is of one colour and transparent in parts."""
+    if picture is None or picture.mode not in ("LA", "RGBA"):
+        return None
+    *colours, (low, high) = picture.getextrema()
+    if low == high or any(bottom != top for bottom, top in colours):
+        return None
+    return np.asarray(picture.getchannel("A"))
 
 
 def read_size(path: pathlib.Path) -> tuple[int, int]:
@@ -173,6 +209,11 @@ class Decoded:
     array: np.ndarray | None = None
     orientation: int = 1
     notes: tuple[str, ...] = ()
+
+    @property
+    def lossy(self):
+        """Whether the file's format changes values: JPEG."""
+        return self.picture is not None and self.picture.format in ("JPEG", "MPO")
 
 
 def decoded(path, truncated=False):

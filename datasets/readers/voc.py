@@ -110,15 +110,15 @@ def read(path: pathlib.Path) -> Source:
     )
 
 
-def lists(root):
-    """Return {file: (split, names with their lines)} of the lists in ImageSets/Main.
+def lists(root, folder="Main"):
+    """Return {file: (split, names with their lines)} of the lists in a folder of ImageSets.
 
     Where there is no train.txt, what trainval.txt has beyond val.txt is for training.
 
     Raises:
         BadInput: two splits share an image.
     """
-    folder, found = root / "ImageSets" / "Main", {}
+    folder, found = root / "ImageSets" / folder, {}
     for stem, split in {**LISTS, "trainval": "train"}.items():
         file = folder / f"{stem}.txt"
         if file.is_file() and not (stem == "trainval" and folder / "train.txt" in found):
