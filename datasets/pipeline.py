@@ -151,7 +151,7 @@ def read(examples, bad):
 
     Args:
         examples: `Examples`.
-        bad: a list; the `BadInput` of each example that cannot be read is appended.
+        bad: a list; the `BadInput` of each example that cannot be read, or in part, is appended.
 
     Yields:
         (name of the example, its dictionary).
@@ -162,6 +162,8 @@ def read(examples, bad):
             yield example.name, example.read()
         except BadInput as error:
             bad.append(error)
+            if error.kept is not None:
+                yield example.name, error.kept
         if bar:
             bar.update(number + 1)
 

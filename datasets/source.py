@@ -33,9 +33,12 @@ class BadInput(ValueError):
         what: the file (or option, or dataset) at fault.
         why: the reason, one sentence without its full stop.
         remedy: what the person can do about it, likewise.
+        kept: the example without what is at fault in it, a box of several, which is used where bad
+            files may be skipped; None if nothing is left of it.
     """
 
-    def __init__(self, what, why, remedy=""):
+    def __init__(self, what, why, remedy="", kept=None):
+        self.kept = kept
         self.what, self.why, self.remedy = str(what), why, remedy
         super().__init__(printable(f"{what}: {why}." + (f" {remedy}." if remedy else "")))
 

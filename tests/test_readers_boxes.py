@@ -271,10 +271,20 @@ def test_random_boxes_are_the_same_in_all_forms(tmp_path):
     "layout", ["voc in one folder", "coco of one folder", "yolo without splits"]
 )
 def test_images_without_objects(layout, tmp_path):
+    third = json.loads(listing(["a.png", "b.png", "c.png"]))
+    third["annotations"] = [item for item in third["annotations"] if item["image_id"] == 9]
     changes = {
         "v": {"a.xml": xml([])},
-        "c": {"annotations/instances_default.json": listing(["a.png", "b.png"], annotations=[])},
-        "y": {"labels/a.txt": "\n", "labels/b.txt": None},
+        "c": {
+            "annotations/instances_default.json": json.dumps(third),
+            "images/c.png": PICTURE,
+        },
+        "y": {
+            "labels/a.txt": "\n",
+            "labels/b.txt": None,
+            "labels/c.txt": rows(),
+            "images/c.png": PICTURE,
+        },
     }[layout[0]]
     root = write(tmp_path, layout, **changes)
     for example in list(read(root, KIND).splits["train"])[: 1 if layout[0] == "v" else 2]:
