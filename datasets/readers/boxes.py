@@ -197,7 +197,11 @@ def source(
             s for s, some in by_split.items() if some and s not in {b or "train" for b in boxed}
         ]
         if "train" in empty:
-            raise BadInput(path, "no image for training has a box", "Annotate some images")
+            raise BadInput(
+                path,
+                "no image for training has a box (crowds do not count)",
+                "Annotate some images",
+            )
         notes = [
             *notes,
             *(f"no image of {split} has a box: its scores say little" for split in empty),
@@ -240,11 +244,13 @@ def bare(name):
     return YEAR.sub("", name)
 
 
-def by_place(files: Sequence[pathlib.Path], root: pathlib.Path, role: str) -> dict:
+def by_place(
+    files: Sequence[pathlib.Path], root: pathlib.Path, role: str, splits: bool = True
+) -> dict:
     """Return {(split, key): file} of the files in folders of a role, or of all if none is in one.
 
     Raises:
-        BadInput: some have one name, or only some are in a split.
+        BadInput: some have one name, or only some are in a split, where folders say the `splits`.
     """
     placed = [(file, *place(file, root)) for file in files]
     placed = [item for item in placed if item[2] == role] or placed
@@ -258,7 +264,8 @@ def by_place(files: Sequence[pathlib.Path], root: pathlib.Path, role: str) -> di
             f"files with the name of another: {len(twins)} ({shown(twins, root)})",
             "Name each image and its annotation alike, and like no other",
         )
-    one_or_no_split([(file, split) for (split, _), file in found.items()])
+    if splits:
+        one_or_no_split([(file, split) for (split, _), file in found.items()])
     return found
 
 
