@@ -18,7 +18,7 @@ import time
 
 from datasets import builders
 from datasets.prepared import expand
-from datasets.source import BadInput
+from datasets.source import HINTS, BadInput, flag
 from zoo import index, terminal
 from zoo.registry import unknown
 
@@ -63,6 +63,8 @@ def parse(arguments):
     add("--precision", choices=policies, default="float32")
     add("--jit", action=argparse.BooleanOptionalAction, help="compile with XLA")
     add("--out", metavar="DIR", default="runs", help="where the run folder is made (runs)")
+    for hint, (metavar, text) in HINTS.items():
+        add(flag(hint), metavar=metavar, help=text)
     add("--skip-bad", action="store_true", help="train without the files that cannot be read")
     add("--resume", metavar="DIR", help="go on with the run in this folder; takes no other option")
     add("--list", action="store_true", help="show models, their options, and data sets")
@@ -82,7 +84,9 @@ def parse(arguments):
     if args["seed"] < 0:
         parser.error(f"argument --seed: {args['seed']} is negative")
     row = index.models()[args["model"]]
-    args["task"] = task_of(parser, row, args["task"], args["data"])
+    hints = {hint: args.pop(hint) for hint in HINTS}
+    args["hints"] = {hint: value for hint, value in hints.items() if value is not None}
+    args["task"] = task_of(parser, row, args["task"], args["data"], args["hints"])
     task = index.tasks()[args["task"]]
     args["data"] = args["data"] or task["dataset"]
     if not expand(args["data"]).exists() and not builders.known(args["data"]):
@@ -107,7 +111,7 @@ def parse(arguments):
     return {**args, "resume": None, "command": shlex.join(["python", "train.py", *arguments])}
 
 
-def task_of(parser, row, name, data):
+def task_of(parser, row, name, data, hints):
     """Return the task that is asked for, or the first of the model's that the data suit."""
     if name is not None:
         if name not in row.tasks:
@@ -117,7 +121,7 @@ def task_of(parser, row, name, data):
         if expand(data).exists():
             from datasets import readers
 
-            return readers.suited(expand(data), row.tasks)
+            return readers.suited(expand(data), row.tasks, hints)
         for task in row.tasks:
             if index.tasks()[task]["dataset"] == data:
                 return task
@@ -316,10 +320,12 @@ def prepare(settings, task):
         fold=settings.get("fold"),
         validate=settings.get("validate"),
         fingerprint=begun(settings).get("data", {}).get("fingerprint"),
+        hints=settings.get("hints"),
     )
     for message in data.about["skipped"]:
         print(f"skipped {message}")
-    told = [*data.info.get("notes", ()), *task.notes(data.splits["train"], data.info, data.options)]
+    told = [*data.about["notes"], *data.info.get("notes", ())]
+    told += task.notes(data.splits["train"], data.info, data.options)
     for message in told:
         print(message)
     record = {

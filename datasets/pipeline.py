@@ -18,7 +18,7 @@ import numpy as np
 from keras import tree
 
 from datasets import splits, windows
-from datasets.source import SPLITS, BadInput, Examples
+from datasets.source import SPLITS, BadInput, Examples, printable
 
 IN_MEMORY = 2**29  # bytes of an array that is still read into memory as a whole
 MEASURED = 256  # training examples that a task's constants are measured on
@@ -64,8 +64,8 @@ def prepare(
             of `datasets.windows.split`.
 
     Returns:
-        (splits, facts): `Arrays` by split, and a dictionary of the measured "constants" and the
-        messages of what was "skipped".
+        (splits, facts): `Arrays` by split, and a dictionary of the measured "constants", the
+        messages of what was "skipped" and the "notes" of examples, each sentence once.
 
     Raises:
         BadInput: if an example cannot be read (the first ten are named), or a split is empty.
@@ -151,7 +151,7 @@ def read(examples, bad):
 
     Args:
         examples: `Examples`.
-        bad: a list; the `BadInput` of each example that cannot be read is appended.
+        bad: a list; the `BadInput` of each example that cannot be read, or in part, is appended.
 
     Yields:
         (name of the example, its dictionary).
@@ -162,6 +162,8 @@ def read(examples, bad):
             yield example.name, example.read()
         except BadInput as error:
             bad.append(error)
+            if error.kept is not None:
+                yield example.name, error.kept
         if bar:
             bar.update(number + 1)
 
@@ -183,11 +185,13 @@ def _write(folder, source, measure, cut, prepare, fields, skip_bad, steps):
                 "Choose a model for another task (python -m zoo list), or other data",
             )
     constants = measure(examples) if examples else {}
-    bad = []
+    bad, notes = [], {}
     for split, examples in source.splits.items():
         writer, files = _Writer(folder / split, steps), {}
         for number, (name, example) in enumerate(read(examples, bad)):
             file = files.setdefault(name.partition("#")[0], len(files))
+            for note in example.get("notes", ()):
+                notes.setdefault(note, []).append(name)
             for piece in cut(example):
                 x, y = prepare(piece, constants)
                 example = {"x": x} if steps else {"x": x, "y": y}
@@ -205,7 +209,14 @@ def _write(folder, source, measure, cut, prepare, fields, skip_bad, steps):
             f"Mend or remove them, or train without them (--skip-bad):{shown}",
         )
     facts = {"constants": constants, "skipped": [str(error) for error in bad]}
+    facts["notes"] = [counted(note, names) for note, names in notes.items()]
     (folder / "facts.json").write_text(json.dumps(facts))
+
+
+def counted(note, names):
+    """Return a note with the examples it is of: the first three by name, and how many they are."""
+    shown = printable(", ".join(names[:3])) + (", ..." if len(names) > 3 else "")
+    return f"{shown}: {note}" + (f" ({len(names):,} examples)" if len(names) > 1 else "")
 
 
 class _Writer:

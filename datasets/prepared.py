@@ -24,7 +24,8 @@ class Prepared:
         options: of the task: its defaults, what the data suggest, what was asked for.
         info: "classes", and the constants that were measured.
         about: what a record says of the data: source, name, fingerprint, sizes, skipped, and what
-            the source knows besides, like its licence.
+            the source knows besides, like its licence; "notes" are sentences on what was decided
+            or left out, to be printed before training.
     """
 
     splits: dict
@@ -34,7 +35,16 @@ class Prepared:
 
 
 def prepare(
-    data, task, key, *, options=None, skip_bad=False, fold=None, validate=None, fingerprint=None
+    data,
+    task,
+    key,
+    *,
+    options=None,
+    skip_bad=False,
+    fold=None,
+    validate=None,
+    fingerprint=None,
+    hints=None,
 ):
     """Find a data set and prepare it for a task, or find it prepared already.
 
@@ -47,6 +57,7 @@ def prepare(
         fold: (k, n), see `datasets.pipeline.prepare`.
         validate: (k, n), see `datasets.pipeline.prepare`.
         fingerprint: what that of the data must be, if it matters.
+        hints: what no reader can know of own files, see `datasets.source.HINTS`.
 
     Returns:
         A `Prepared`.
@@ -58,7 +69,7 @@ def prepare(
     from datasets import pipeline
 
     path = expand(data)
-    source = open_source(path if path.exists() else data, task.name)
+    source = open_source(path if path.exists() else data, task.name, hints)
     if fingerprint not in (None, source.fingerprint):
         why = f"it changed: its fingerprint was {fingerprint} and is {source.fingerprint} now"
         raise BadInput(data, why, "Start a new run")
@@ -89,6 +100,7 @@ def prepare(
         "sizes": {split: len(arrays) for split, arrays in splits.items()},
         "skipped": facts["skipped"],
         **source.info,
+        "notes": [*source.info.get("notes", ()), *facts.get("notes", ())],
     }
     return Prepared(splits, options, {**info, **facts["constants"]}, about)
 

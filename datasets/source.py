@@ -4,12 +4,26 @@
 for each split the examples, each read when it is asked for.
 """
 
+import contextlib
 import dataclasses
 import hashlib
+import os
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 SPLITS = ("train", "validation", "test")
+
+# What a person may say of own files that no reader can know: by the name of the hint, the
+# `metavar` and the help of the option of the same name. A reader takes those that its layout names.
+HINTS = {
+    "masks": ("DIR", "the folder of the masks, where several could be"),
+    "mask_suffix": ("TEXT", "what follows the image's name in the mask's: _1stHO"),
+}
+
+
+def flag(hint):
+    """Return the option of the command line that gives a hint: "--mask-suffix"."""
+    return "--" + hint.replace("_", "-")
 
 
 class BadInput(ValueError):
@@ -19,11 +33,27 @@ class BadInput(ValueError):
         what: the file (or option, or dataset) at fault.
         why: the reason, one sentence without its full stop.
         remedy: what the person can do about it, likewise.
+        kept: the example without what is at fault in it, a box of several, which is used where bad
+            files may be skipped; None if nothing is left of it.
     """
 
-    def __init__(self, what, why, remedy=""):
+    def __init__(self, what, why, remedy="", kept=None):
+        self.kept = kept
         self.what, self.why, self.remedy = str(what), why, remedy
-        super().__init__(f"{what}: {why}." + (f" {remedy}." if remedy else ""))
+        super().__init__(printable(f"{what}: {why}." + (f" {remedy}." if remedy else "")))
+
+
+def printable(text: str) -> str:
+    """Return a text that any terminal, file and font takes: what is not printable is escaped.
+
+    Names of files may hold bytes that are no UTF-8, and characters that command a terminal.
+    """
+    return "".join(
+        letter
+        if letter.isprintable() or letter == "\n"
+        else letter.encode("unicode_escape", "backslashreplace").decode()
+        for letter in text
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +63,8 @@ class Example:
     Attributes:
         name: the file it comes from (and the part of it, "000001.txt#3"), for messages and tables.
         read: returns its dictionary of NumPy arrays; raises `BadInput` if that is not possible.
+            Under "notes" it may hold a list of sentences on what was decided or left out in this
+            example ("turned as its EXIF data say"): they are counted and printed before training.
     """
 
     name: str
@@ -71,7 +103,8 @@ class Source:
         classes: class names, in the order of their indices; empty where the task has none.
         splits: any of "train", "validation", "test"; the splits that are missing are cut later, by
             a seed that depends on nothing but the data.
-        info: further facts for the record ("licence", "homepage", "unit" ...).
+        info: further facts for the record ("licence", "homepage", "unit" ...); "notes" is a list of
+            sentences on what the reader decided or left out, printed before training.
         options: what suits these data better than a task's own defaults, like {"points": 256}.
     """
 
@@ -84,10 +117,15 @@ class Source:
 
 
 def fingerprint(paths: Sequence[pathlib.Path], root: pathlib.Path) -> str:
-    """Hash names and contents of files: 16 hexadecimal digits, the same on every machine."""
+    """Hash names and contents of files: 16 hexadecimal digits, the same on every machine.
+
+    A file that cannot be read counts by its name alone: its example says what is wrong with it.
+    """
     digest = hashlib.blake2b(digest_size=8)
     for path in sorted(paths):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0")
-        with open(path, "rb") as file:
-            digest.update(hashlib.file_digest(file, "blake2b").digest())
+        digest.update(os.fsencode(path.relative_to(root).as_posix()) + b"\0")
+        with contextlib.suppress(OSError):
+            if path.is_file():  # a pipe would never end
+                with open(path, "rb") as file:
+                    digest.update(hashlib.file_digest(file, "blake2b").digest())
     return digest.hexdigest()

@@ -362,10 +362,10 @@ def source(members):
 
 
 def cut(members):
-    """Return how the members' data were split, where they agree: fold, validate, skip_bad."""
+    """Return how the members' data are read and split, where they agree."""
     settings = [one.record["settings"] for one in members if "settings" in one.record]
     agreed = {}
-    for key in ("fold", "validate", "skip_bad"):
+    for key in ("fold", "validate", "hints", "skip_bad"):
         values = [each.get(key) or None for each in settings]
         agreed[key] = values[0] if values and all(v == values[0] for v in values) else None
     return {**agreed, "skip_bad": bool(agreed["skip_bad"])}

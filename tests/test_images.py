@@ -238,3 +238,37 @@ def test_a_large_image_takes_less_than_a_gigabyte_more_than_a_small_one(tmp_path
     from PIL import Image
 
     assert Image.open(tmp_path / "large" / "large_mask.png").size == (4000, 3000)
+
+
+@pytest.mark.parametrize("name", ["image_classification", "image_segmentation", "image_detection"])
+@pytest.mark.parametrize("count", [2, 5])
+def test_any_number_of_bands_is_prepared_augmented_and_drawn(name, count):
+    task, rng = tasks.get(name), np.random.default_rng(0)
+    size = {"tile_height": 32, "tile_width": 32} if "segmentation" in name else {"image_size": 32}
+    options = {**task.options, **size, "color_jitter": 0.0, "blur": 0.5, "erasing": 1.0}
+    example = {
+        "image": rng.integers(0, 5000, (32, 32, count)).astype(np.uint16),
+        "label": 1,
+        "segmentation_mask": rng.integers(0, 2, (32, 32)),
+        "objects": {"bbox": np.float32([[0.1, 0.1, 0.9, 0.9]]), "label": np.array([1])},
+    }
+    info = {"classes": ["a", "b"], **task.measure([example], options)}
+    assert task.arguments(info, options)["input_shape"][-1] == count
+    x, y = task.prepare(task.cut(example, options)[0], info, options)
+    assert x.shape == (32, 32, count)
+    bent, _ = task.augment(options)(np.stack([x, x]), np.stack([y, y]), (0, 0))
+    assert bent.shape == (2, 32, 32, count)
+    task.preview(bent, np.stack([y, y]), {**info, "grid": {"size": [32, 32]}})
+
+
+def test_bands_are_never_left_out_nor_made_up():
+    deep = {"image": np.zeros((4, 4, 5), np.uint8)}
+    for channels in (1, 3, 7):
+        with pytest.raises(ValueError, match=f"5 channels and {channels} are wanted"):
+            images.measure([deep], {"channels": channels})
+    with pytest.raises(ValueError, match="3 channels and 5 are wanted"):
+        images.measure([deep, {"image": np.zeros((4, 4, 3), np.uint8)}], {"channels": 0})
+    with pytest.raises(ValueError, match="5 channels and 3 are wanted"):
+        images.scale(deep["image"], (0, 255), 3)
+    with pytest.raises(ValueError, match="color_jitter is set, and the images have 5 bands"):
+        images.channels({"channels": 5}, {"color_jitter": 0.1})

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.readers import coco, read, voc, yolo_labels
+from datasets import pipeline
+from datasets.readers import boxes, coco, images, read, voc, yolo_labels
 from datasets.source import BadInput
 from tests.test_readers_fuzz import CASES, damage
 
@@ -271,10 +272,20 @@ def test_random_boxes_are_the_same_in_all_forms(tmp_path):
     "layout", ["voc in one folder", "coco of one folder", "yolo without splits"]
 )
 def test_images_without_objects(layout, tmp_path):
+    third = json.loads(listing(["a.png", "b.png", "c.png"]))
+    third["annotations"] = [item for item in third["annotations"] if item["image_id"] == 9]
     changes = {
         "v": {"a.xml": xml([])},
-        "c": {"annotations/instances_default.json": listing(["a.png", "b.png"], annotations=[])},
-        "y": {"labels/a.txt": "\n", "labels/b.txt": None},
+        "c": {
+            "annotations/instances_default.json": json.dumps(third),
+            "images/c.png": PICTURE,
+        },
+        "y": {
+            "labels/a.txt": "\n",
+            "labels/b.txt": None,
+            "labels/c.txt": rows(),
+            "images/c.png": PICTURE,
+        },
     }[layout[0]]
     root = write(tmp_path, layout, **changes)
     for example in list(read(root, KIND).splits["train"])[: 1 if layout[0] == "v" else 2]:
@@ -633,8 +644,9 @@ def test_files_of_splits_must_agree(tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("\n0 0.5 0.5 0.1\n", ["line 2 has 4 columns, not 5 (class,", "no outlines"]),
-        ("0 0.1 0.1 0.2 0.2 0.3 0.3\n", ["line 1 has 7 columns"]),
+        ("\n0 0.5 0.5 0.1\n", ["line 2 has 4 columns, not 5 (class,", "boxes or outlines"]),
+        ("0 0.1 0.1 0.2 0.2 0.3\n", ["line 1 has 6 columns", "without probabilities"]),
+        ("0 0.1 0.1 0.2 0.2 0.3 0.3 0.4 0.4 0.5\n", ["line 1 has 10 columns"]),
         ("0 0.5 half 0.1 0.1\n", ["line 1: 'half' is no number"]),
         ("0 0.5 0_5 0.1 0.1\n", ["line 1: '0_5' is no number"]),
         ("2 0.5 0.5 0.1 0.1\n", ["line 1 is of class 2, and classes.txt names 0 to 1"]),
@@ -667,6 +679,165 @@ def test_text_files_are_missed_where_there_is_no_folder_for_them(tmp_path):
     _, lone = read(root, KIND).splits["train"]
     assert lone.name == "labels/train/lone.txt"
     refused(lone.read, "lone.txt", "no image of its name")
+
+
+def sizes(source):
+    return {split: len(found) for split, found in source.splits.items()}
+
+
+DAYS = {f"images/{day}.png": PICTURE for day in ("mon/a", "mon/b", "tue/c", "wed/d")}
+DAYS |= {f"labels/{day}.txt": rows() for day in ("mon/a", "mon/b", "tue/c", "wed/d")}
+
+
+def write_days(root, text, **more):
+    for name, content in {**DAYS, "data.yaml": text, **more}.items():
+        picture(root / name, content) if isinstance(content, np.ndarray) else put(
+            root / name, content
+        )
+    return read(root, KIND)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("train: images/mon\nval: images/tue\n", {"train": 2, "validation": 1}),
+        ("path: ../data\ntrain: ../images/mon # x\nval: 'images/tue'\ntest: images/wed\n",
+         {"train": 2, "validation": 1, "test": 1}),
+        ("train: [images/mon, images/tue]\nval: images/wed\n", {"train": 3, "validation": 1}),
+        ("train:\n  - images/mon\n  - images/tue\nval:\n- images/wed\ntest:  # none\n",
+         {"train": 3, "validation": 1}),
+        ("path: /home/me/set\ntrain: images/mon\nval: /mnt/set/images/tue\n",
+         {"train": 2, "validation": 1}),
+        ("train: one.txt\nval: lists/two.txt\n", {"train": 2, "validation": 1}),
+        ("", {"train": 3, "validation": 1}),
+    ],
+)  # fmt: skip
+def test_splits_that_yaml_or_lists_name_are_kept(text, wanted, tmp_path):
+    lists = {
+        "one.txt": "./images/mon/a.png\n\n/home/me/data/images/wed/d.png\n",
+        "lists/two.txt": "../images/tue/c.png\n",
+    }
+    if not text:  # Darknet's
+        lists = {
+            "train.txt": "data/images/mon/a.png\ndata/images/mon/b.png\ndata/images/tue/c.png\n",
+            "valid.txt": "data/images/wed/d.png\n",
+        }
+    source = write_days(tmp_path, text + "names: [cat, dog]\n", **lists)
+    assert sizes(source) == wanted
+    assert source.info["notes"][0].startswith("splits are those of ")
+    left = 4 - sum(wanted.values())
+    assert any(f"{left} images or labels" in note for note in source.info["notes"]) == bool(left)
+    for found in source.splits.values():
+        for example in found:
+            np.testing.assert_array_equal(example.read()["objects"]["bbox"], BBOX)
+
+
+def test_splits_of_yaml_that_do_not_fit_are_told(tmp_path):
+    names = "names: [cat, dog]\n"
+    source = write_days(tmp_path, f"train: images/mon\nval: images/mon\n{names}")
+    assert sizes(source) == {"train": 2} and "used for train alone" in str(source.info["notes"])
+    source = write_days(tmp_path, f"train: images/x\nval: images/y\n{names}")
+    assert sizes(source) == {"train": 4} and "images/x, named for train," in source.info["notes"][0]
+    lists = {"one.txt": "images/mon/a.png\n", "two.txt": "images/mon/a.png\nimages/tue/c.png\n"}
+    words = "two.txt", "1 images for validation are for train as well (images/mon/a.png)"
+    text = f"train: one.txt\nval: two.txt\n{names}"
+    refused(lambda: write_days(tmp_path, text, **lists), *words)
+    lists["two.txt"] = "images/mon/gone.png\n"
+    words = "two.txt", "line 1 names images/mon/gone.png, which is not there"
+    refused(lambda: write_days(tmp_path, text, **lists), *words)
+
+
+def test_a_test_split_without_labels_is_left_out(tmp_path):
+    root = write(tmp_path, "yolo", **{"images/test/c.png": PICTURE})
+    source = read(root, KIND)
+    assert [*source.splits] == ["train", "validation"]
+    assert "the 1 images of test have no labels: they are left out" in source.info["notes"]
+    put(root / "labels/test/c.txt", "")
+    source = read(root, KIND)
+    assert sizes(source) == {"train": 1, "validation": 1, "test": 1}
+    assert "no image of test has a box: its scores say little" in source.info["notes"]
+    put(root / "labels/train/a.txt", "")
+    refused(lambda: read(root, KIND), "no image for training has a box")
+
+
+def test_outlines_become_the_boxes_around_them(tmp_path):
+    text = "1 0.125 0.25 0.5 0.125 0.25 0.75\n0 0.5 0.5 0.5 0.5\n"
+    write(tmp_path, "yolo without splits", **{"labels/a.txt": text})
+    example = only(tmp_path).read()
+    np.testing.assert_array_equal(
+        example["objects"]["bbox"], [[0.125, 0.125, 0.75, 0.5], [0.25, 0.25, 0.75, 0.75]]
+    )
+    assert example["notes"] == [yolo_labels.OUTLINES]
+
+
+@pytest.mark.parametrize("form", WHICH)
+def test_a_bad_box_is_dropped_and_not_its_image(form, tmp_path):
+    write_box(tmp_path, form, (20, 2, 20, 30))
+    bad = []
+    [(_, example)] = pipeline.read(read(tmp_path, KIND).splits["train"], bad)
+    np.testing.assert_array_equal(example["objects"]["bbox"], BBOX[:1])
+    assert {len(some) for some in example["objects"].values()} == {1}
+    assert [WHICH[form] in str(error) for error in bad] == [True]
+
+
+def test_bad_lines_and_annotations_are_dropped_alone(tmp_path):
+    broken = "9 0.5 0.5 0.1 0.1\n0 x 0.5 0.1 0.1\n"
+    write(tmp_path / "y", "yolo without splits", **{"labels/a.txt": rows() + broken})
+    with pytest.raises(BadInput, match="line 3 is of class 9.*, and 1 more boxes") as caught:
+        only(tmp_path / "y").read()
+    np.testing.assert_array_equal(caught.value.kept["objects"]["bbox"], BBOX)
+    write(tmp_path / "z", "yolo without splits", **{"labels/a.txt": broken})
+    with pytest.raises(BadInput) as caught:
+        only(tmp_path / "z").read()
+    assert caught.value.kept is None  # without any box it would pass for background
+    write_coco(tmp_path / "c", changed(bbox=[1, 2, 3]))
+    with pytest.raises(BadInput, match="annotation 1 of a.png has the bbox") as caught:
+        only(tmp_path / "c").read()
+    assert caught.value.kept["objects"]["label"].tolist() == [1]
+
+
+def test_boxes_below_one_pixel_in_all_are_refused(tmp_path):
+    small = [("dog", 0.1, 0.2, 0.4, 0.9), ("cat", 0, 0, 1, 1)]
+    write_coco(tmp_path / "c", listing(boxes=small))
+    refused(lambda: read(tmp_path / "c", KIND), "annotations.json", "below one pixel", "fractions")
+    put(tmp_path / "v" / "a.xml", xml(boxes=small)), picture(tmp_path / "v" / "a.png")
+    refused(lambda: read(tmp_path / "v", KIND), "below one pixel")
+    write_coco(tmp_path / "c", listing(boxes=[*small, BOXES[0]]))
+    assert len(read(tmp_path / "c", KIND).splits["train"]) == 1
+
+
+def test_crowds_alone_are_nothing_to_learn_from(tmp_path):
+    crowds = json.loads(listing())
+    for item in crowds["annotations"]:
+        item["iscrowd"] = 1
+    write_coco(tmp_path, json.dumps(crowds))
+    refused(lambda: read(tmp_path, KIND), "no image for training has a box", "crowd")
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_boxes_are_turned_as_their_image_is(orientation, tmp_path):
+    corners = boxes.turned_boxes(np.float64([[4, 2, 20, 30]]), orientation, 64, 32)[0]
+    marked = np.zeros((HEIGHT, WIDTH), bool)
+    marked[2:30, 4:20] = True
+    rows, columns = np.nonzero(images.turned(marked, orientation))
+    wanted = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+    assert tuple(corners) == wanted
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    put(tmp_path / "a.xml", xml(BOXES[:1]))
+    Image.fromarray(PICTURE).save(tmp_path / "a.png", exif=exif)
+    example = only(tmp_path).read()
+    height, width = example["image"].shape[:2]
+    found = example["objects"]["bbox"][0] * [height, width, height, width]
+    assert "EXIF" in example["notes"][0]
+    if orientation > 4:
+        assert tuple(found[[1, 0, 3, 2]]) == wanted
+    else:  # one size, and labelling tools show the turned image
+        assert tuple(found[[1, 0, 3, 2]]) == (4, 2, 20, 30)
+        assert "labelling tools" in example["notes"][0]
+    if orientation > 4:
+        put(tmp_path / "a.xml", xml([("dog", 2, 4, 30, 20)], size=(HEIGHT, WIDTH)))
+        assert "notes" not in only(tmp_path).read()
 
 
 def test_whole_numbers_may_be_written_with_a_point(tmp_path):

@@ -7,8 +7,9 @@ import shutil
 import numpy as np
 import pytest
 
+from datasets import open_source, pipeline, readers
 from datasets.readers import LAYOUTS, class_folders, files, read
-from datasets.source import BadInput
+from datasets.source import BadInput, Source
 
 OBJECTS, SCENES = "pointcloud_classification", "pointcloud_segmentation"
 CHANCE = np.random.default_rng(1)
@@ -231,3 +232,100 @@ def test_real_data(path, kind, sizes, classes):
         for _, example in examples(source, split):
             seen |= set(np.unique(example["label" if kind == OBJECTS else "labels"]).tolist())
         assert seen == set(range(classes))
+
+
+def test_a_hint_that_nothing_takes_is_refused(tmp_path):
+    with pytest.raises(BadInput, match="--masks: no files for forecasting are read by it"):
+        read(tmp_path, "forecasting", {"masks": "gt"})
+    with pytest.raises(BadInput, match="--masks: mnist is a data set by name"):
+        open_source("mnist", "image_segmentation", {"masks": "gt"})
+
+
+def test_hints_are_part_of_the_fingerprint():
+    source = Source("data", "0" * 16, (), {})
+    prints = {readers.hinted(source, {"masks": name}).fingerprint for name in ("a", "b", "a")}
+    assert len(prints) == 2 and all(len(each) == 16 for each in prints)
+
+
+def vehicles(root, splits=("",), classes=("bus", "car", "train")):
+    for split in splits:
+        for name in classes:
+            put(root / split / name / "0.xyz")
+            put(root / split / name / "1.xyz")
+    return root
+
+
+@pytest.mark.parametrize(
+    "splits, classes",
+    [
+        ([""], ("bus", "car", "train")),
+        (["train", "test"], ("bus", "car", "train")),
+        ([""], ("test", "train", "validated")),
+    ],
+)
+def test_a_class_may_be_called_train(splits, classes, tmp_path):
+    source = read(vehicles(tmp_path / "data", splits, classes), OBJECTS)
+    assert source.classes == classes
+    assert [*source.splits] == (["train", "test"] if len(splits) > 1 else ["train"])
+    assert all(len(found) == 6 for found in source.splits.values())
+
+
+def test_a_link_to_nothing_is_named_and_may_be_skipped(tmp_path):
+    vehicles(tmp_path)
+    (tmp_path / "car" / "gone.xyz").symlink_to("nowhere")
+    bad = []
+    assert len([*pipeline.read(read(tmp_path, OBJECTS).splits["train"], bad)]) == 6
+    assert ["car/gone.xyz" in str(error) for error in bad] == [True]
+    with pytest.raises(BadInput, match="gone.xyz: it is a link to nowhere, which does not exist"):
+        files.read_bytes(tmp_path / "car" / "gone.xyz")
+
+
+def test_pipes_and_what_systems_leave_are_no_data(tmp_path):
+    vehicles(tmp_path)
+    os.mkfifo(tmp_path / "car" / "pipe.xyz")
+    (tmp_path / "bus" / "device.xyz").symlink_to("/dev/zero")
+    for name in ("__MACOSX/car/._0.xyz", "car/Thumbs.db", "car/.DS_Store", "@eaDir/0.xyz"):
+        put(tmp_path / name)
+    source = read(tmp_path, OBJECTS)
+    assert len(source.splits["train"]) == 6 and not source.info
+    with pytest.raises(BadInput, match="pipe or device"):
+        files.read_bytes(tmp_path / "car" / "pipe.xyz")
+
+
+def test_a_split_may_be_a_link_to_another(tmp_path):
+    vehicles(tmp_path, ["train", "val"])
+    (tmp_path / "test").symlink_to("val")
+    (tmp_path / "val" / "car" / "loop").symlink_to(tmp_path)
+    assert {s: len(found) for s, found in read(tmp_path, OBJECTS).splits.items()} == {
+        "train": 6,
+        "validation": 6,
+        "test": 6,
+    }
+
+
+def test_names_of_any_bytes_are_read_and_printed(tmp_path):
+    names = ["caf\udce9", "bell\x07\x1b[2J", "plain"]
+    try:
+        vehicles(tmp_path / "data", classes=names)
+    except OSError:
+        pytest.skip("this file system keeps names as Unicode")
+    put(tmp_path / "data" / "plain" / "caf\udce9.xyz", b"no numbers")
+    source = read(tmp_path / "data", OBJECTS)
+    assert set(source.classes) == {r"caf\udce9", r"bell\x07\x1b[2J", "plain"}
+    messages = []
+    assert len([*pipeline.read(source.splits["train"], messages)]) == 6
+    assert r"caf\udce9.xyz" in str(messages[0])
+    str(messages[0]).encode("utf-8")
+
+
+def test_the_memory_for_one_file_is_bounded(tmp_path, monkeypatch):
+    file = put(tmp_path / "large.xyz", b"1" * 3000)
+    for text, allowed in {"2K": 2048, "1.5 MB": 3 * 2**19, "8GiB": 2**33, "": 2**32}.items():
+        monkeypatch.setenv("ZOO_MEMORY", text)
+        assert files.budget() == allowed
+    monkeypatch.setenv("ZOO_MEMORY", "2K")
+    with pytest.raises(BadInput, match="large.xyz.* of memory.*ZOO_MEMORY=1G"):
+        files.read_bytes(file)
+    monkeypatch.setenv("ZOO_MEMORY", "much")
+    with pytest.raises(BadInput, match="'much' is no amount of memory"):
+        files.budget()

@@ -164,8 +164,13 @@ def images(panels, legend=(), columns=4, size=2.6):
 
 
 def rgb(image):
-    """Return an image (H, W, 1 or 3) as (H, W, 3)."""
-    return np.broadcast_to(image, (*image.shape[:2], 3))
+    """Return an image (H, W, C) as (H, W, 3): gray as it is, of several bands the first three.
+
+    Of two the second is shown as green and as blue.
+    """
+    if image.shape[-1] == 2:
+        image = image[..., [0, 1, 1]]
+    return np.broadcast_to(image[..., :3], (*image.shape[:2], 3))
 
 
 def overlay(image, labels, colours, shown, void=False):
@@ -174,7 +179,7 @@ def overlay(image, labels, colours, shown, void=False):
     The dark line around each area keeps its border visible where the image has the same colour.
 
     Args:
-        image: (H, W, 1 or 3) from 0 to 1.
+        image: (H, W, C) from 0 to 1, see `rgb`.
         labels: (H, W) class indices; -1 is void.
         colours: (K, 3) of the classes, 0 to 1.
         shown: for each class, whether it is drawn.

@@ -1,8 +1,10 @@
 """A person's own files become a `Source`: the first layout that fits the path reads it."""
 
 import dataclasses
+import hashlib
+import json
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from datasets.readers import (
@@ -21,7 +23,7 @@ from datasets.readers import (
     voc,
     yolo_labels,
 )
-from datasets.source import BadInput, Source
+from datasets.source import BadInput, Source, flag
 
 FILES = {
     "pointcloud": f"clouds as {' '.join(clouds.EXTENSIONS)}",
@@ -39,11 +41,17 @@ class Layout:
         drawing: the layout as a tree, for the message when nothing fits.
         match: tells quickly whether a path looks like this layout.
         read: turns the path into a `Source`, or raises `BadInput`.
+        hints: the names of `datasets.source.HINTS` that `match` and `read` take as keywords.
     """
 
     drawing: str
     match: Callable[[pathlib.Path], bool]
     read: Callable[[pathlib.Path], Source]
+    hints: tuple[str, ...] = ()
+
+    def fits(self, path, hints):
+        """Tell whether a path looks like this layout, which takes all of the hints."""
+        return hints.keys() <= set(self.hints) and self.match(path, **hints)
 
 
 def array_layout(kind, x, y):
@@ -98,9 +106,13 @@ LAYOUTS = {
         Layout(
             "images/1.jpg          and masks/1.png, with or without train/, val/ and test/, and "
             "classes.txt\n"
-            "  train/1.jpg           and trainannot/1.png, and likewise for val and test",
+            "  train/1.jpg           and trainannot/1.png, and likewise for val and test\n"
+            "  JPEGImages/1.jpg      and SegmentationClass/1.png (VOC)\n"
+            "  1/images/1.png        and 1/masks/*.png, a folder an image, a mask an object\n"
+            "  1.jpg                 and 1_mask.png beside it; masks may also be .npy or .mat",
             image_masks.match,
             image_masks.read,
+            hints=("masks", "mask_suffix"),
         ),
     ),
     "image_detection": (
@@ -149,33 +161,50 @@ LAYOUTS = {
 }
 
 
-def read(path: pathlib.Path, kind: str) -> Source:
+def read(path: pathlib.Path, kind: str, hints: Mapping | None = None) -> Source:
     """Read a person's own files.
 
     Args:
         path: a file or folder.
         kind: the task that they are for, "pointcloud_classification" for instance.
+        hints: what no reader can know, by the names of `datasets.source.HINTS`.
 
     Raises:
-        BadInput: the path does not exist, no layout fits, or the files are not as the layout says.
+        BadInput: the path does not exist, no layout fits, the files are not as the layout says, or
+            no layout takes a hint.
     """
-    path = pathlib.Path(path)
+    path, hints = pathlib.Path(path), dict(hints or {})
     if kind not in LAYOUTS:
         raise BadInput(path, f"own files cannot be read for {kind}", f"Known: {', '.join(LAYOUTS)}")
     if not path.exists():
         raise BadInput(path, "there is no such file or folder", "Check the spelling")
+    taken = {hint for layout in LAYOUTS[kind] for hint in layout.hints}
+    for hint in hints.keys() - taken:
+        raise BadInput(flag(hint), f"no files for {kind} are read by it", "Leave it away")
     for layout in LAYOUTS[kind]:
-        if layout.match(path):
-            return layout.read(path)
-    drawings = "\n".join(f"  {layout.drawing}" for layout in LAYOUTS[kind])
+        if layout.fits(path, hints):
+            source = layout.read(path, **hints)
+            return hinted(source, hints) if hints else source
+    drawings = "\n".join(
+        f"  {layout.drawing}" for layout in LAYOUTS[kind] if hints.keys() <= set(layout.hints)
+    )
+    given = "".join(f" with {flag(hint)} {value}" for hint, value in hints.items())
     raise BadInput(
         path,
-        f"it has none of the layouts that {kind} reads",
+        f"it has none of the layouts that {kind} reads{given}",
         f"Use one of these, {FILES[kind.partition('_')[0]]}:\n{drawings}",
     )
 
 
-def suited(path: pathlib.Path, kinds) -> str:
+def hinted(source, hints):
+    """Return a source whose fingerprint depends on the hints that it was read by."""
+    facts = f"{source.fingerprint} {json.dumps(hints, sort_keys=True)}"
+    digest = hashlib.blake2b(facts.encode(), digest_size=8).hexdigest()
+    return dataclasses.replace(source, fingerprint=digest)
+
+
+def suited(path: pathlib.Path, kinds, hints: Mapping | None = None) -> str:
     """Return the first of some kinds that a layout of which fits a path; the first if none does."""
-    fits = (kind for kind in kinds if any(layout.match(path) for layout in LAYOUTS.get(kind, ())))
+    hints = hints or {}
+    fits = (k for k in kinds if any(layout.fits(path, hints) for layout in LAYOUTS.get(k, ())))
     return next(fits, kinds[0])

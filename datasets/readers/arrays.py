@@ -31,8 +31,8 @@ def match(path: pathlib.Path) -> bool:
 def read(path: pathlib.Path, kind: str) -> Source:
     """Read x_train, y_train and, where they are there, x_val, y_val, x_test, y_test.
 
-    For point clouds x is (examples, N, 3), metres; for images (examples, H, W, C) with C = 1 or 3,
-    or (examples, H, W), uint8, uint16 or floats; for series (examples, T, F) or (examples, T), with
+    For point clouds x is (examples, N, 3), metres; for images (examples, H, W, C), or (examples,
+    H, W), uint8, uint16 or floats; for series (examples, T, F) or (examples, T), with
     NaN at the end of shorter ones. y holds class indices: (examples,) for classification; one for
     each point, (examples, N), or pixel, (examples, H, W), for segmentation, where -1 is ignored. An
     array `classes` of strings names them; what the values of masks mean without it,
@@ -108,12 +108,12 @@ def check_images(path, name, x):
         raise BadInput(path, f"{said} is not uint8, uint16 or floats", f"{name}.astype('uint8')")
     if x.ndim == 3:
         x = x[..., None]
-    if x.ndim != 4 or x.shape[3] not in (1, 3) or 0 in x.shape:
-        first = x.ndim == 4 and x.shape[1] in (1, 3)
+    first = x.ndim == 4 and x.shape[1] in (1, 3) and x.shape[3] not in (1, 3)
+    if x.ndim != 4 or 0 in x.shape or first:
         raise BadInput(
             path,
-            f"{said} is not (examples, height, width, 1 or 3 channels)",
-            f"numpy.moveaxis({name}, 1, 3)" if first else "Keep gray or RGB, without alpha",
+            f"{said} is not (examples, height, width, channels)",
+            f"numpy.moveaxis({name}, 1, 3)" if first else "Keep one image an example",
         )
     if x.dtype.kind == "f":
         with np.errstate(over="ignore"):

@@ -13,15 +13,21 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from datasets.readers.files import one_or_no_split, read_bytes, safe_name, split_of
-from datasets.readers.image_masks import shown
-from datasets.readers.images import read_image
-from datasets.source import SPLITS, BadInput, Examples, Source, fingerprint
+from datasets.readers.files import one_or_no_split, read_bytes, safe_name, shown, split_of
+from datasets.readers.images import read_picture
+from datasets.source import SPLITS, BadInput, Examples, Source, fingerprint, printable
 
 ROLES = dict.fromkeys(("images", "image", "imgs", "img", "jpegimages"), "image") | dict.fromkeys(
     ("annotations", "annotation", "labels", "label", "xmls", "xml"), "note"
 )
 EDGE = 1 + 1e-3  # pixels that a box may reach beyond the image: rounding, or counting from 1
+TURNED = (
+    "its EXIF data turn the image, and its boxes, drawn on the pixels as stored, are turned too"
+)
+UNDECIDED = (
+    "its EXIF data turn the image; its boxes are taken as drawn on the turned image, as labelling "
+    "tools show it (if they were not, remove the EXIF orientation)"
+)
 YEAR = re.compile(r"(19|20)\d\d$")  # of COCO's train2017
 
 
@@ -36,6 +42,8 @@ class Boxes:
         fractions: whether corners are fractions of width and height; else they are pixels.
         flags: {name: n of bool} that go into the example's objects.
         size: (width, height) of the image as the file has it, or None.
+        faults: what is wrong with boxes that are none of these n, a `BadInput` each.
+        notes: sentences on what was decided.
     """
 
     corners: Sequence
@@ -44,6 +52,8 @@ class Boxes:
     fractions: bool = False
     flags: Mapping[str, Sequence[bool]] = dataclasses.field(default_factory=dict)
     size: tuple[int, int] | None = None
+    faults: Sequence[BadInput] = ()
+    notes: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +78,8 @@ class Pair:
 def example(what: pathlib.Path, image: pathlib.Path, found: Boxes, remedy: str) -> dict:
     """Read an image, and make an example of it and its boxes.
 
-    A box that reaches beyond the image by a pixel at most is cut off at the border.
+    A box that reaches beyond the image by a pixel at most is cut off at the border. Where EXIF data
+    turn the image, boxes of its size as stored are turned too.
 
     Args:
         what: the file of the boxes.
@@ -78,11 +89,13 @@ def example(what: pathlib.Path, image: pathlib.Path, found: Boxes, remedy: str) 
 
     Raises:
         BadInput: the image cannot be read or has not the size that was annotated, or a box is not
-            finite, has no size or lies outside.
+            finite, has no size or lies outside; the example of the sound boxes, if there are any,
+            is kept in it.
     """
-    pixels = read_image(image)
-    height, width = pixels.shape[:2]
-    if found.size and found.size != (width, height):
+    picture = read_picture(image)
+    height, width = picture.pixels.shape[:2]
+    corners, notes = upright(found, picture)
+    if found.size and found.size != (width, height) and TURNED not in notes:
         raise BadInput(
             what,
             f"it is for an image of {found.size[0]} x {found.size[1]} pixels, and {image.name} has "
@@ -90,7 +103,6 @@ def example(what: pathlib.Path, image: pathlib.Path, found: Boxes, remedy: str) 
             "Use the image that was annotated, or correct the size there",
         )
     sides = np.array([width, height, width, height], np.float64)
-    corners = np.array(found.corners, np.float64).reshape(-1, 4)
     corners = corners if found.fractions else corners / sides
     with np.errstate(invalid="ignore"):  # of what is not finite, which the first fault names
         beyond = (corners < -EDGE / sides) | (corners > 1 + EDGE / sides)
@@ -101,12 +113,55 @@ def example(what: pathlib.Path, image: pathlib.Path, found: Boxes, remedy: str) 
             f"reaches beyond {image.name} of {width} x {height} pixels": beyond.any(axis=1),
             "has no size in the image": (clipped[:, 2:] <= clipped[:, :2]).any(axis=1),
         }
-    for fault, bad in faults.items():
-        if bad.any():
-            raise BadInput(what, f"{found.said[bad.argmax()]} {fault}", remedy)
+    sound = ~np.any([*faults.values()], axis=0)
     objects = {"bbox": clipped[:, [1, 0, 3, 2]], "label": np.array(found.labels, np.int64)}
-    flags = {name: np.array(some, bool) for name, some in found.flags.items()}
-    return {"image": pixels, "objects": objects | flags}
+    objects |= {name: np.array(some, bool) for name, some in found.flags.items()}
+    objects = {name: some[sound] for name, some in objects.items()}
+    notes = [*picture.notes, *found.notes, *notes]
+    made = {"image": picture.pixels, "objects": objects, **({"notes": notes} if notes else {})}
+    errors = [
+        BadInput(what, f"{found.said[bad.argmax()]} {fault}", remedy)
+        for fault, bad in faults.items()
+        if bad.any()
+    ]
+    errors = [*found.faults, *errors]
+    count = len(found.faults) + int((~sound).sum())
+    if errors:
+        why = errors[0].why + (f", and {count - 1} more boxes are faulty" if count > 1 else "")
+        kept = made if sound.any() else None
+        raise BadInput(errors[0].what, why, errors[0].remedy, kept=kept)
+    return made
+
+
+def upright(found, picture):
+    """Return corners (n, 4) as they lie in the upright picture, and notes on what was decided.
+
+    The size that was annotated tells whether boxes are of the image as stored or as it is shown, or
+    else whether they fit; what neither tells is taken as drawn on the picture that was shown.
+    """
+    height, width = picture.pixels.shape[:2]
+    turn, corners = picture.orientation, np.array(found.corners, np.float64).reshape(-1, 4)
+    if turn == 1 or not len(corners):
+        return corners, []
+    stored = (height, width) if turn > 4 else (width, height)
+    if found.size == (width, height) != stored:
+        return corners, []
+    fits = [(corners[:, 2:] <= np.add(size, EDGE)).all() for size in ((width, height), stored)]
+    if found.size == stored != (width, height) or (
+        not found.fractions and not found.size and fits == [False, True]
+    ):
+        return turned_boxes(corners, turn, *stored), [TURNED]
+    return corners, [UNDECIDED]
+
+
+def turned_boxes(corners, orientation, width, height):
+    """Return corners (n, 4) of an image, stored by one of EXIF's orientations, upright."""
+    x, y = corners[:, [0, 2]], corners[:, [1, 3]]
+    x = width - x if orientation in (2, 3, 7, 8) else x
+    y = height - y if orientation in (3, 4, 6, 7) else y
+    x, y = (y, x) if orientation > 4 else (x, y)
+    x, y = np.sort(x, axis=1), np.sort(y, axis=1)
+    return np.stack([x[:, 0], y[:, 0], x[:, 1], y[:, 1]], axis=1)
 
 
 def source(
@@ -116,6 +171,8 @@ def source(
     read_one: Callable,
     used: Sequence[pathlib.Path],
     ignored: Sequence[pathlib.Path],
+    notes: Sequence[str] = (),
+    boxed: Sequence | None = None,
 ) -> Source:
     """Make a source of items, each with a `split` and a `name`; no split becomes "train".
 
@@ -126,9 +183,31 @@ def source(
         read_one: the function.
         used: files that the data depend on.
         ignored: files beside them that are not used; they are counted.
+        notes: sentences on what was decided.
+        boxed: the splits that hold a box, None being "train".
+
+    Raises:
+        BadInput: there is no box to learn from.
     """
     by_split = {s: [item for item in items if (item.split or "train") == s] for s in SPLITS}
     counted = Counter(file.suffix.lower() or file.name for file in ignored)
+    info = {"ignored": dict(sorted(counted.items()))} if counted else {}
+    if boxed is not None:
+        empty = [
+            s for s, some in by_split.items() if some and s not in {b or "train" for b in boxed}
+        ]
+        if "train" in empty:
+            raise BadInput(
+                path,
+                "no image for training has a box (crowds do not count)",
+                "Annotate some images",
+            )
+        notes = [
+            *notes,
+            *(f"no image of {split} has a box: its scores say little" for split in empty),
+        ]
+    if notes:
+        info["notes"] = list(notes)
     return Source(
         name=safe_name(path),
         fingerprint=fingerprint(used, path),
@@ -138,7 +217,7 @@ def source(
             for s, some in by_split.items()
             if some
         },
-        info={"ignored": dict(sorted(counted.items()))} if counted else {},
+        info=info,
     )
 
 
@@ -165,11 +244,13 @@ def bare(name):
     return YEAR.sub("", name)
 
 
-def by_place(files: Sequence[pathlib.Path], root: pathlib.Path, role: str) -> dict:
+def by_place(
+    files: Sequence[pathlib.Path], root: pathlib.Path, role: str, splits: bool = True
+) -> dict:
     """Return {(split, key): file} of the files in folders of a role, or of all if none is in one.
 
     Raises:
-        BadInput: some have one name, or only some are in a split.
+        BadInput: some have one name, or only some are in a split, where folders say the `splits`.
     """
     placed = [(file, *place(file, root)) for file in files]
     placed = [item for item in placed if item[2] == role] or placed
@@ -183,7 +264,8 @@ def by_place(files: Sequence[pathlib.Path], root: pathlib.Path, role: str) -> di
             f"files with the name of another: {len(twins)} ({shown(twins, root)})",
             "Name each image and its annotation alike, and like no other",
         )
-    one_or_no_split([(file, split) for (split, _), file in found.items()])
+    if splits:
+        one_or_no_split([(file, split) for (split, _), file in found.items()])
     return found
 
 
@@ -221,9 +303,9 @@ def checked(what, names: Sequence[str]) -> tuple[str, ...]:
         raise BadInput(what, "it names no class", "Name the classes")
     if "" in names:
         raise BadInput(what, f"class {names.index('')} has no name", "Name it")
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
         raise BadInput(what, f"it names {', '.join(twice)} twice", "Name each class once")
-    return tuple(names)
+    return tuple(map(printable, names))
 
 
 def number(word: str) -> float | None:

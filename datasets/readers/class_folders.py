@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Callable, Sequence
 
 from datasets.readers.files import divide, one_or_no_split, safe_name, split_of, subfolders, walk
-from datasets.source import SPLITS, BadInput, Examples, Source, fingerprint
+from datasets.source import SPLITS, BadInput, Examples, Source, fingerprint, printable
 
 
 def match(path: pathlib.Path, extensions: Sequence[str]) -> bool:
@@ -35,9 +35,10 @@ def read(path: pathlib.Path, extensions: Sequence[str], read_file: Callable) -> 
         raise BadInput(
             loose[0], "it lies beside the class folders, not in one", "Move it into its class"
         )
-    placed = [(file, *place(file, path)) for file in files]
+    official = has_splits(path, files)
+    placed = [(file, *place(file, path, official)) for file in files]
     one_or_no_split(placed)
-    check_filled(path, {(split, name) for _, split, name in placed}, extensions)
+    check_filled(path, {(split, name) for _, split, name in placed}, extensions, official)
     classes = sorted({name for _, split, name in placed if split in (None, "train")})
     check_classes(path, placed, classes)
 
@@ -52,15 +53,28 @@ def read(path: pathlib.Path, extensions: Sequence[str], read_file: Callable) -> 
     return Source(
         name=safe_name(path),
         fingerprint=fingerprint(files, path),
-        classes=tuple(classes),
+        classes=tuple(map(printable, classes)),
         splits={s: Examples.of(some, read_one, title) for s, some in by_split.items() if some},
         info={"ignored": ignored} if ignored else {},
     )
 
 
-def place(file, root):
+def has_splits(root, files):
+    """Tell whether folders named train, val or test are splits: else "train" is a class of trains.
+
+    It is where other folders are no splits and files lie in it directly.
+    """
+    folders = {file.relative_to(root).parts[:-1] for file in files}
+    return all(split_of(top) for top, *_ in folders) or not any(
+        split_of(top) and not inner for top, *inner in folders
+    )
+
+
+def place(file, root, official):
     """Return (split or None, class) of a file from the folders that lead to it."""
     folders = file.relative_to(root).parts[:-1]
+    if not official:
+        return None, folders[0]
     if split_of(folders[0]) and len(folders) > 1:
         return split_of(folders[0]), folders[1]
     if len(folders) > 1 and split_of(folders[1]):
@@ -70,10 +84,10 @@ def place(file, root):
     return None, folders[0]
 
 
-def check_filled(root, filled, extensions):
+def check_filled(root, filled, extensions, official):
     """Raise if a class folder holds no file that counts: its class would silently not exist."""
     for folder in subfolders(root):
-        split = split_of(folder.name)
+        split = split_of(folder.name) if official else None
         for inner in subfolders(folder) if split else [folder]:
             found = [where for where, name in filled if name == inner.name]
             if not found or (split and split not in found):

@@ -97,6 +97,7 @@ def read(path: pathlib.Path) -> Source:
     ids, classes = categories(listings)
     index = {key: i for i, key in enumerate(ids)}
     entries = [entry for listing in listings for entry in entries_of(listing, path)]
+    check_pixels(listings)
     used = {entry.image for entry in entries if entry.image}
     used |= {listing.file for listing in listings}
     return boxes.source(
@@ -106,7 +107,40 @@ def read(path: pathlib.Path) -> Source:
         lambda entry: read_entry(entry, index),
         used=sorted(used),
         ignored=[file for file in walk(path) if file not in used],
+        boxed=[listing.split for listing in listings if any(map(counts, annotations(listing)))],
     )
+
+
+def annotations(listing):
+    """Return the annotations of a listing's images."""
+    return [item for some in listing.notes.values() for _, item in some]
+
+
+def counts(item):
+    """Tell whether an annotation is of one object: crowds are not learnt from."""
+    return not crowd(item)
+
+
+def crowd(item):
+    """Tell whether an annotation is of a crowd of objects."""
+    return item.get("iscrowd") in (1, "1")
+
+
+def check_pixels(listings):
+    """Raise if all boxes of a file are below one pixel: they are fractions of the image's size.
+
+    Which fractions is not guessed: x and y may be a corner or the middle.
+    """
+    for listing in listings:
+        sizes = [item.get("bbox") for item in annotations(listing)]
+        sizes = [box[2:] for box in sizes if isinstance(box, list) and len(box) == 4]
+        sizes = [size for size in sizes if {int, float} >= set(map(type, size))]
+        if sizes and all(0 <= side <= 1 for size in sizes for side in size):
+            raise BadInput(
+                listing.file,
+                "all its boxes are below one pixel: they seem to be fractions of the image's size",
+                "Write bbox as x, y (of the top left corner), width and height in pixels",
+            )
 
 
 def find(path):
@@ -265,19 +299,28 @@ def read_entry(entry, index):
     if not entry.image:
         why = f"the image {name!r} (id {entry.key!r}) is in none of the folders that are searched"
         raise BadInput(listing.file, why, "Put it beside the file, or into images/ or its split")
-    corners, labels, said, crowds = [], [], [], []
+    corners, labels, said, crowds, faults = [], [], [], [], []
     for place, item in listing.notes.get(entry.key, ()):
         which = f"{called(place, item)} of {name}"
-        if not known_kind(item, index):
-            why = f"{which} is of category {item.get('category_id')!r:.40}, which is not listed"
-            raise BadInput(listing.file, why, "List it in categories, or correct the annotation")
-        x, y, width, height = box_of(listing.file, which, item.get("bbox"))
+        try:
+            check_kind(listing.file, which, item, index)
+            x, y, width, height = box_of(listing.file, which, item.get("bbox"))
+        except BadInput as error:
+            faults.append(error)
+            continue
         corners.append((x, y, x + width, y + height))
         labels.append(index[item["category_id"]])
         said.append(f"{which} (bbox {x:g}, {y:g}, {width:g}, {height:g})")
-        crowds.append(item.get("iscrowd") in (1, "1"))
-    found = boxes.Boxes(corners, labels, said, flags={"is_crowd": crowds}, size=size)
+        crowds.append(crowd(item))
+    found = boxes.Boxes(corners, labels, said, flags={"is_crowd": crowds}, size=size, faults=faults)
     return boxes.example(listing.file, entry.image, found, CORRECT)
+
+
+def check_kind(file, which, item, kinds):
+    """Raise `BadInput` unless an annotation's category is listed."""
+    if not known_kind(item, kinds):
+        why = f"{which} is of category {item.get('category_id')!r:.40}, which is not listed"
+        raise BadInput(file, why, "List it in categories, or correct the annotation")
 
 
 def called(place, item):

@@ -17,6 +17,11 @@ SPLIT_FOLDERS = {
     "test": "test",
     "testing": "test",
 }
+CLUTTER = ("__macosx", "thumbs.db", "desktop.ini", "@eadir")  # of macOS, Windows and a NAS
+LINKS = 3  # links to folders, one inside another, that are followed
+SHOWN = 3  # files that a message names
+MEMORY = 2**32  # bytes
+UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 
 
 def safe_name(path: pathlib.Path) -> str:
@@ -27,22 +32,44 @@ def safe_name(path: pathlib.Path) -> str:
 
 
 def walk(root: pathlib.Path) -> list[pathlib.Path]:
-    """List all files below a folder in order; hidden ones are skipped, links followed once."""
-    found, seen = [], set()
-    for folder, subfolders, names in os.walk(root, followlinks=True):
+    """List all files below a folder in order, those of links to folders included.
+
+    What is hidden or an operating system's own is skipped, and so are pipes, sockets and devices,
+    which would never end. A link to nothing is listed, so that whoever reads it names it.
+
+    Raises:
+        BadInput: a folder may not be read.
+    """
+    found, pending = [], [(os.fspath(root), (), 0)]
+    while pending:
+        folder, above, links = pending.pop()
         real = os.path.realpath(folder)
-        if real in seen:  # a link back to a folder above would never end
-            subfolders.clear()
+        if real in above:  # a link back to a folder above would never end
             continue
-        seen.add(real)
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        found += [pathlib.Path(folder, name) for name in names if not name.startswith(".")]
+        try:
+            entries = list(os.scandir(folder))
+        except OSError as error:
+            raise BadInput(folder, f"the folder cannot be read ({error.strerror})") from error
+        for entry in entries:
+            if clutter(entry.name):
+                continue
+            through = links + entry.is_symlink()
+            if entry.is_dir():
+                if through <= LINKS:
+                    pending.append((entry.path, (*above, real), through))
+            elif entry.is_file() or not os.path.exists(entry.path):
+                found.append(pathlib.Path(entry.path))
     return sorted(found)
+
+
+def clutter(name: str) -> bool:
+    """Tell whether a file or folder of this name is hidden, or put there by a system or archive."""
+    return name.startswith(".") or name.lower() in CLUTTER
 
 
 def subfolders(root: pathlib.Path) -> list[pathlib.Path]:
     """List the folders directly below one, in order, hidden ones skipped."""
-    return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return sorted(p for p in root.iterdir() if p.is_dir() and not clutter(p.name))
 
 
 def split_of(name: str) -> str | None:
@@ -72,13 +99,57 @@ def divide(
     return wanted, dict(sorted(ignored.items()))
 
 
+def budget() -> int:
+    """Return how much memory reading one file may take, bytes: $ZOO_MEMORY ("8G"), else 4 GiB.
+
+    Raises:
+        BadInput: the variable holds something else.
+    """
+    text = os.environ.get("ZOO_MEMORY") or str(MEMORY)
+    parts = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if not parts:
+        raise BadInput("ZOO_MEMORY", f"{text!r} is no amount of memory", "Write for example 8G")
+    return int(float(parts[1]) * 2 ** UNITS[parts[2].upper()])
+
+
+def afford(path: pathlib.Path, needed: int, remedy: str = "Cut it into parts") -> None:
+    """Raise `BadInput` if reading a file needs more memory, bytes, than `budget`."""
+    if needed > budget():
+        raise BadInput(
+            path,
+            f"reading it takes about {needed / 2**30:,.1f} GiB of memory, and at most "
+            f"{budget() / 2**30:,.1f} GiB may be used",
+            f"{remedy}, or allow more: ZOO_MEMORY={needed / 2**30 + 1:.0f}G",
+        )
+
+
+def check_regular(path: pathlib.Path) -> None:
+    """Raise `BadInput` unless a path is a file that ends: no link to nothing, pipe or device."""
+    if os.path.isfile(path):
+        return
+    if os.path.islink(path) and not os.path.exists(path):
+        target = os.readlink(path)
+        raise BadInput(path, f"it is a link to {target}, which does not exist", "Remove the link")
+    if not os.path.exists(path):
+        raise BadInput(path, "it cannot be read (there is no such file)")
+    raise BadInput(path, "it cannot be read as a file: it is a folder, pipe or device")
+
+
+def shown(files: Sequence[pathlib.Path], root: pathlib.Path) -> str:
+    """Return the first files in words, by their paths below a folder."""
+    names = ", ".join(os.path.relpath(file, root).replace(os.sep, "/") for file in files[:SHOWN])
+    return names + (" ..." if len(files) > SHOWN else "")
+
+
 def read_bytes(path: pathlib.Path) -> bytes:
     """Read a whole file.
 
     Raises:
-        BadInput: it is missing, empty, a folder, or may not be read.
+        BadInput: it is missing, empty, larger than `budget`, a folder, a pipe, or may not be read.
     """
+    check_regular(path)
     try:
+        afford(path, os.path.getsize(path))
         raw = pathlib.Path(path).read_bytes()
     except OSError as error:
         raise BadInput(path, f"it cannot be read ({error.strerror})") from error

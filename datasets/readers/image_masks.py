@@ -1,178 +1,172 @@
-"""Images with masks: folders of both, paired by name, with or without splits.
+"""Images with masks: `datasets.readers.mask_pairs` finds them, `mask_classes` what they mean."""
 
-`images/1.png` and `masks/1.png`, `train/images/` and `train/masks/`, `images/train/` and
-`masks/train/`, `train/` and `trainannot/`: in all of them the folders say which split a file is in
-and whether it is an image or a mask.
-"""
-
+import os
 import pathlib
-import re
-from collections import Counter, defaultdict
+from collections import Counter
 
 import numpy as np
 
-from datasets.readers import mask_classes
-from datasets.readers.files import (
-    SPLIT_FOLDERS,
-    divide,
-    one_or_no_split,
-    safe_name,
-    subfolders,
-    walk,
-)
-from datasets.readers.images import EXTENSIONS, read_image, read_mask, read_size
+from datasets.readers import mask_classes, mask_files, mask_pairs
+from datasets.readers.files import divide, safe_name, walk
+from datasets.readers.images import read_picture, read_size, turned
 from datasets.source import SPLITS, BadInput, Examples, Source, fingerprint
 
-IMAGES = ("images", "image", "imgs", "img")
-MASKS = ("masks", "mask", "labels", "label", "annotations", "annotation", "annots", "annot")
-FOLDER = re.compile(f"({'|'.join(SPLIT_FOLDERS)})?[_-]?({'|'.join(IMAGES + MASKS)})?")
-SUFFIX = re.compile("_(mask|labels?|seg|gt|l)$", re.IGNORECASE)  # of a mask's name, not its image's
-SHOWN = 3  # files that a message names
+match = mask_pairs.match
 TILE = 640  # pixels a side up to which a whole image is one piece
 STEP = 32  # what a tile's sides are multiples of: five halvings
+RARE = 0.01  # share of the pixels below which a class is told to be rare
+TURNED = "its EXIF data turn the image, and its mask, drawn on the pixels as stored, is turned too"
+UNDECIDED = (
+    "its EXIF data turn the image; its mask is taken as drawn on the turned image, as labelling "
+    "tools show it (if it was not, remove the EXIF orientation)"
+)
 
 
-def match(path: pathlib.Path) -> bool:
-    """Tell whether a folder holds folders of images and folders of masks."""
-    if not path.is_dir():
-        return False
-    folders = [inner for outer in subfolders(path) for inner in (outer, *subfolders(outer))]
-    return {"image", "mask"} <= {place(folder / "any", path)[1] for folder in folders}
-
-
-def read(path: pathlib.Path) -> Source:
+def read(path: pathlib.Path, masks: str | None = None, mask_suffix: str | None = None) -> Source:
     """Pair images with their masks; folders named train, val or test are official splits.
 
     All masks are read once to know which values there are; `datasets.readers.mask_classes` says
     what they mean. An image or mask that cannot be read, or whose sizes differ, is one example
     that raises `BadInput`.
 
+    Args:
+        path: the folder.
+        masks: the folder of the masks, a name or a path, where several could be.
+        mask_suffix: what follows the image's name in the mask's, likewise.
+
     Raises:
-        BadInput: an image has no mask, a mask no image, a name occurs twice, only some images are
-            in a split, or the classes are not clear.
+        BadInput: what is paired is not clear, see `mask_pairs.find`, or the classes are not.
     """
     list_file = mask_classes.find_list(path)
-    files, ignored = divide(walk(path), EXTENSIONS)
-    ignored = Counter(ignored)
-    if list_file:
-        ignored[list_file.suffix.lower()] -= 1
-    images, masks = defaultdict(list), defaultdict(list)
-    for file in files:
-        split, role, key = place(file, path)
-        if role == "image":
-            images[split, key].append(file)
-        elif role == "mask":
-            masks[split, key].append(file)
-        else:
-            ignored[file.suffix.lower()] += 1
-    pairs = paired(path, images, masks)
-    one_or_no_split([(image, split) for split, image, _ in pairs])
+    files, ignored = divide(walk(path), mask_files.EXTENSIONS)
+    pairs, notes, lists = mask_pairs.find(path, files, masks, mask_suffix)
+    lists += [list_file] if list_file else []
+    used = [file for pair in pairs for file in (pair.image, *pair.masks)] + lists
+    ignored = Counter(ignored) + Counter(file.suffix.lower() for file in set(files) - set(used))
+    ignored -= Counter(file.suffix.lower() for file in lists)
     listed = mask_classes.read_list(list_file) if list_file else None
     colours = bool(listed and listed.colours)
-    meant = mask_classes.meaning(survey([mask for *_, mask in pairs], listed), listed)
+    survey = Survey([pair.masks for pair in pairs], listed)
+    meant = mask_classes.meaning(survey.values, listed)
 
-    def read_one(item):
-        image, mask = item
-        example = {"image": read_image(image)}
-        raw = read_mask(mask, colours)
-        if raw.shape[:2] != example["image"].shape[:2]:
-            raise BadInput(
-                mask,
-                f"the mask has {size(raw)} pixels and the image {image.name} "
-                f"{size(example['image'])}",
-                "Give both the same size",
-            )
-        return {**example, "segmentation_mask": mask_classes.mapped(mask, raw, meant)}
+    def read_one(pair):
+        picture = read_picture(pair.image)
+        raw = mask_files.union(pair.masks, colours)
+        raw, more = aligned(pair, picture, raw)
+        example = {
+            "image": picture.pixels,
+            "segmentation_mask": mask_classes.mapped(pair.masks[0], raw, meant),
+        }
+        found = (*picture.notes, *more)
+        return {**example, "notes": found} if found else example
 
-    def title(item):
-        return item[0].relative_to(path).as_posix()
+    def title(pair):
+        return pair.image.relative_to(path).as_posix()
 
-    by_split = {
-        s: [(image, mask) for split, image, mask in pairs if (split or "train") == s]
-        for s in SPLITS
-    }
-    used = [file for _, *both in pairs for file in both] + ([list_file] if list_file else [])
-    info = {"ignored": {suffix: n for suffix, n in sorted(ignored.items()) if n}}
+    by_split = {s: [pair for pair in pairs if (pair.split or "train") == s] for s in SPLITS}
+    notes += survey.notes(meant)
+    root = pathlib.Path(os.path.commonpath([path.resolve(), *(f.resolve() for f in used)]))
+    inside = all(file.is_relative_to(path) for file in used)
+    info = {"ignored": dict(sorted(ignored.items()))} if ignored else {}
     return Source(
         name=safe_name(path),
-        fingerprint=fingerprint(used, path),
+        fingerprint=fingerprint(used, path) if inside else fingerprint(absolute(used), root),
         classes=meant.classes,
         splits={s: Examples.of(some, read_one, title) for s, some in by_split.items() if some},
-        info=info if info["ignored"] else {},
-        options=whole_images([image for _, image, _ in pairs]),
+        info={**info, **({"notes": notes} if notes else {})},
+        options=whole_images([pair.image for pair in pairs]),
     )
 
 
-def place(file, root):
-    """Return (split, "image" or "mask", the rest of the path without extension) of a file.
-
-    Split and role are None where no folder says them; an image is what lies in a split otherwise.
-    """
-    *folders, _ = file.relative_to(root).parts
-    split = role = None
-    for depth, folder in enumerate(folders[:2]):
-        found = FOLDER.fullmatch(folder.lower())
-        in_split, in_role = found.groups() if found else (None, None)
-        if not (in_split or in_role) or (in_split and split) or (in_role and role):
-            folders = folders[depth:]
-            break
-        split, role = SPLIT_FOLDERS.get(in_split, split), in_role or role
-    else:
-        folders = folders[2:]
-    role = "mask" if role in MASKS else "image" if role or split else None
-    return split, role, "/".join([*folders, file.stem])
+def absolute(files):
+    """Return files by their whole paths."""
+    return [file.resolve() for file in files]
 
 
-def paired(root, images, masks):
-    """Pair images and masks, both {(split, key): files}, into a list of (split, image, mask).
+def aligned(pair, picture, raw):
+    """Return the mask as the upright image lies, and notes on what was decided.
+
+    Labelling tools show a picture upright, and programs that know nothing of EXIF data do not. The
+    size tells which it was, unless a half turn or a square has the same.
 
     Raises:
-        BadInput: some have no partner, or several; names the first and counts all.
+        BadInput: the mask has another size than the image.
     """
-    partners = defaultdict(list)
-    for (split, key), files in masks.items():
-        own = (split, key) if (split, key) in images else (split, SUFFIX.sub("", key))
-        partners[own] += files
-    faults = {
-        "images without a mask": [some[0] for key, some in images.items() if key not in partners],
-        "masks without an image": [some[0] for key, some in partners.items() if key not in images],
-        "files with the name of another": [
-            file for some in (*images.values(), *partners.values()) for file in some[1:]
-        ],
-    }
-    said = [f"{what}: {len(some)} ({shown(some, root)})" for what, some in faults.items() if some]
-    if said or not images:
-        raise BadInput(
-            root,
-            "; ".join(said) or "its folders hold no images",
-            "Give each image one mask of its name, which _mask, _label, _seg, _gt or _L may follow",
-        )
-    return [(split, files[0], partners[split, key][0]) for (split, key), files in images.items()]
+    shape, orientation = picture.pixels.shape[:2], picture.orientation
+    if raw.shape[:2] == shape:
+        undecided = orientation != 1 and turned(raw, orientation).shape[:2] == shape
+        return raw, [UNDECIDED] * undecided
+    if orientation != 1 and turned(raw, orientation).shape[:2] == shape:
+        return turned(raw, orientation), [TURNED]
+    raise BadInput(
+        pair.masks[0],
+        f"the mask has {size(raw)} pixels and the image {pair.image.name} {size(picture.pixels)}",
+        "Give both the same size",
+    )
 
 
-def survey(masks, listed):
-    """Return {value: the mask where it occurs first} over all single-channel masks.
+class Survey:
+    """What the values of all single-channel masks are.
+
+    Args:
+        masks: for each image the files of its masks.
+        listed: the list of classes, or None.
+
+    Attributes:
+        values: {value: the mask where it occurs first}.
+        pixels: {value: how many pixels have it}.
+        constant: {value: how many masks hold it alone}.
+        count: how many masks could be read.
 
     Raises:
         BadInput: no mask can be read, or one is in colours and there is no list of them.
     """
-    values, sound, first_error = {}, 0, None
-    colours = bool(listed and listed.colours)
-    for mask in masks:
-        try:
-            raw = read_mask(mask, colours)
-        except BadInput as error:  # raised again when the example is read
-            first_error = first_error or error
-            continue
-        sound += 1
-        if raw.ndim == 2:
-            for value in np.unique(raw).tolist():
-                values.setdefault(value, mask)
-        elif not colours:
-            mask_classes.mapped(mask, raw, mask_classes.Meaning((), {}))
-    if not sound:
-        raise first_error
-    return values
+
+    def __init__(self, masks, listed):
+        self.values, self.pixels, self.constant, self.count = {}, Counter(), Counter(), 0
+        colours, first_error = bool(listed and listed.colours), None
+        for files in masks:
+            try:
+                raw = mask_files.union(files, colours)
+            except BadInput as error:  # raised again when the example is read
+                first_error = first_error or error
+                continue
+            self.count += 1
+            if raw.ndim == 2:
+                self.add(files[0], raw)
+            elif not colours:
+                mask_classes.mapped(files[0], raw, mask_classes.Meaning((), {}))
+        if not self.count:
+            raise first_error
+
+    def add(self, file, raw):
+        """Count the values of a mask."""
+        found, counts = np.unique(raw, return_counts=True)
+        found = found.tolist()
+        self.pixels.update(dict(zip(found, counts.tolist(), strict=True)))
+        if len(found) == 1:
+            self.constant[found[0]] += 1
+        for value in found:
+            self.values.setdefault(value, file)
+
+    def notes(self, meant):
+        """Return sentences on classes that are rare, and on masks of one class alone."""
+        shares, alone = Counter(), Counter()
+        for value, count in self.pixels.items():
+            shares[meant.values.get(value, -1)] += count
+        for value, count in self.constant.items():
+            alone[meant.values.get(value, -1)] += count
+        known = sum(count for index, count in shares.items() if index >= 0)
+        out = [
+            f"class {meant.classes[index]} is rare: {shares[index] / known:.2%} of the pixels"
+            for index in sorted(shares)
+            if index >= 0 and shares[index] < RARE * known
+        ]
+        return out + [
+            f"{count:,} of {self.count:,} masks hold {meant.classes[index]} alone"
+            for index, count in sorted(alone.items())
+            if index >= 0
+        ]
 
 
 def whole_images(images):
@@ -192,9 +186,3 @@ def whole_images(images):
 def size(array):
     """Return width x height of an array (H, W, ...) in words."""
     return f"{array.shape[1]} x {array.shape[0]}"
-
-
-def shown(files, root):
-    """Return the first files in words."""
-    names = ", ".join(file.relative_to(root).as_posix() for file in files[:SHOWN])
-    return names + (" ..." if len(files) > SHOWN else "")

@@ -8,12 +8,13 @@ their pixels become -1, which counts nowhere.
 import dataclasses
 import pathlib
 import re
+from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
 
 from datasets.readers.files import read_bytes
-from datasets.source import BadInput
+from datasets.source import BadInput, printable
 
 LISTS = ("classes.txt", "labels.txt", "codes.txt", "class_dict.csv")
 NO_CLASS = re.compile("void|unlabell?ed|ignored?", re.IGNORECASE)
@@ -85,10 +86,10 @@ def read_list(path: pathlib.Path) -> ClassList:
     if lines and HEADER.fullmatch(lines[0]):
         del lines[0]
     found = [LINE.fullmatch(line).groups() for line in lines]
-    names = tuple(name.strip(" \t,;\"'") for name, *_ in found)
+    names = tuple(printable(name.strip(" \t,;\"'")) for name, *_ in found)
     colours = tuple(tuple(map(int, colour)) for _, *colour in found if colour[0])
     for what, some in (("names", names), ("colours", colours)):
-        if twice := sorted({str(item) for item in some if some.count(item) > 1}):
+        if twice := sorted(str(item) for item, count in Counter(some).items() if count > 1):
             raise BadInput(path, f"its {what} {', '.join(twice)} occur twice", "Name each once")
     if colours and len(colours) < len(names):
         raise BadInput(
@@ -120,7 +121,8 @@ def named(values, listed):
         raise BadInput(
             listed.what, f"it names {len(classes)} classes", "Name the background as well"
         )
-    places = [classes.index(name) if name in classes else -1 for name in listed.names]
+    index = {name: i for i, name in enumerate(classes)}
+    places = [index.get(name, -1) for name in listed.names]
     colours = {code(colour): i for colour, i in zip(listed.colours, places, strict=False)}
     grays = {value: colours.get(code((value, value, value))) for value in values}
     if colours and None not in grays.values():

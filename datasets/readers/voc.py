@@ -18,7 +18,7 @@ from xml.parsers import expat
 from datasets.readers import boxes
 from datasets.readers.files import divide, read_bytes, walk
 from datasets.readers.images import EXTENSIONS
-from datasets.source import BadInput, Source
+from datasets.source import BadInput, Source, printable
 
 LISTS = {"train": "train", "val": "validation", "test": "test"}  # of ImageSets/Main
 SIDES = ("xmin", "ymin", "xmax", "ymax")
@@ -58,6 +58,9 @@ class Annotation:
     things: tuple[Thing, ...]
 
 
+NOTHING = Annotation("", None, ())
+
+
 def match(path: pathlib.Path) -> bool:
     """Tell whether a folder holds .xml files."""
     return path.is_dir() and any(file.suffix.lower() == ".xml" for file in walk(path))
@@ -94,31 +97,47 @@ def read(path: pathlib.Path) -> Source:
     if list_file.is_file():
         classes = boxes.read_names(list_file)
     else:
-        classes = sorted({thing.name for note in parsed.values() for thing in note.things})
+        names = {printable(thing.name) for note in parsed.values() for thing in note.things}
+        classes = sorted(names)
     if not classes:
         raise first_error or BadInput(path, "no .xml file holds an object", "Annotate some images")
+    check_pixels(parsed)
+    index = {name: i for i, name in enumerate(classes)}
     pairs = chosen(path, listed, images, notes) if listed else joined(path, images, notes)
+    boxed = {file for place, file in notes.items() if parsed.get(place, NOTHING).things}
     used = {file for pair in pairs for file in (pair.image, pair.note) if file} | set(listed)
     used |= {list_file} & set(files)
     return boxes.source(
         path,
         classes,
         pairs,
-        lambda pair: read_pair(pair, classes),
+        lambda pair: read_pair(pair, index),
         used=sorted(used),
         ignored=[file for file in files if file not in used],
+        boxed=[pair.split for pair in pairs if pair.note in boxed],
     )
 
 
-def lists(root):
-    """Return {file: (split, names with their lines)} of the lists in ImageSets/Main.
+def check_pixels(parsed):
+    """Raise if all boxes of all files are below one pixel: fractions of the image's size."""
+    corners = [c for note in parsed.values() for thing in note.things for c in thing.corners]
+    if corners and all(0 <= corner <= 1 for corner in corners):
+        raise BadInput(
+            "The .xml files",
+            "all their boxes are below one pixel: they seem to be fractions of the image's size",
+            "Write xmin, ymin, xmax and ymax in pixels",
+        )
+
+
+def lists(root, folder="Main"):
+    """Return {file: (split, names with their lines)} of the lists in a folder of ImageSets.
 
     Where there is no train.txt, what trainval.txt has beyond val.txt is for training.
 
     Raises:
         BadInput: two splits share an image.
     """
-    folder, found = root / "ImageSets" / "Main", {}
+    folder, found = root / "ImageSets" / folder, {}
     for stem, split in {**LISTS, "trainval": "train"}.items():
         file = folder / f"{stem}.txt"
         if file.is_file() and not (stem == "trainval" and folder / "train.txt" in found):
@@ -170,8 +189,8 @@ def pair(root, split, image, note):
     return boxes.Pair(split, boxes.title(root, image, note), image, note, note or image)
 
 
-def read_pair(pair, classes):
-    """Read an example."""
+def read_pair(pair, index):
+    """Read an example; `index` is {name of a class: its index}."""
     if not pair.image and not pair.note:
         why = f"it names {pair.name}, and there is neither image nor .xml file of this name"
         raise BadInput(pair.what, why, "Add them, or remove the line")
@@ -185,19 +204,26 @@ def read_pair(pair, classes):
         why = "there is no image of its name, or of the filename in it"
         raise BadInput(pair.note, why, "Add the image, or remove the file")
     found = parse(pair.note)
-    for thing in found.things:
-        if thing.name not in classes:
-            why = f"the object of line {thing.line} is of class {thing.name!r}, which is not listed"
-            raise BadInput(pair.note, why, "Add it to classes.txt, or correct the file")
+    things = [thing for thing in found.things if printable(thing.name) in index]
+    faults = [
+        BadInput(
+            pair.note,
+            f"the object of line {thing.line} is of class {thing.name!r}, which is not listed",
+            "Add it to classes.txt, or correct the file",
+        )
+        for thing in found.things
+        if printable(thing.name) not in index
+    ]
     return boxes.example(
         pair.note,
         pair.image,
         boxes.Boxes(
-            corners=[thing.corners for thing in found.things],
-            labels=[classes.index(thing.name) for thing in found.things],
-            said=[said(thing) for thing in found.things],
-            flags={"is_difficult": [thing.difficult for thing in found.things]},
+            corners=[thing.corners for thing in things],
+            labels=[index[printable(thing.name)] for thing in things],
+            said=[said(thing) for thing in things],
+            flags={"is_difficult": [thing.difficult for thing in things]},
             size=found.size,
+            faults=faults,
         ),
         "Correct or remove it",
     )

@@ -1,15 +1,17 @@
 """YOLO's text files: one an image, a line a box, in fractions of the image.
 
 Redmon's Darknet, https://pjreddie.com/darknet/yolo/: `class x y width height`, x and y being the
-middle of the box. `images/` and `labels/`, each with or without train, val and test, or these with
+middle of the box; or an outline, `class x1 y1 x2 y2 x3 y3 ...`, of which the box around it is
+taken. `images/` and `labels/`, each with or without train, val and test, or these with
 both in each; or text files beside their images. `data.yaml`, `classes.txt` or `obj.names` names the
-classes.
+classes; `datasets.readers.yolo_splits` reads the splits that data.yaml or lists of images name.
 """
 
+import dataclasses
 import pathlib
 import re
 
-from datasets.readers import boxes
+from datasets.readers import boxes, yolo_splits
 from datasets.readers.files import divide, subfolders, walk
 from datasets.readers.images import EXTENSIONS
 from datasets.source import BadInput, Source
@@ -19,6 +21,9 @@ NAMES = ("classes.txt", "obj.names", "_darknet.labels")
 COLUMNS = "class, middle x and y, width, height"
 CORRECT = "Correct the line: fractions of width and height, from 0 to 1"
 WRITE = "Write `names:` with a line `  - name` a class, or classes.txt with a line a class"
+OUTLINE = "the outline of line "
+OUTLINES = "its outlines (polygons) are read as the boxes around them"
+LONG = 4096  # characters of a line in data.yaml
 QUOTED = r"""'((?:[^'\\]|'')*)'|"([^"\\]*)\""""
 INDEX = r"""(?:['"]?(\d{1,6})['"]?\s*:\s+)"""
 BLOCK = re.compile(
@@ -50,14 +55,17 @@ def read(path: pathlib.Path) -> Source:
     """
     files = walk(path)
     lists, classes = read_classes(path)
-    images = boxes.by_place(divide(files, EXTENSIONS)[0], path, "image")
+    yaml = next((file for file in lists if file.name.lower() in YAML), None)
+    owner, notices, split_lists = yolo_splits.assigned(path, files, yaml, yaml_values)
+    folders_say = not owner
+    images = boxes.by_place(divide(files, EXTENSIONS)[0], path, "image", folders_say)
     folders = [inner for outer in subfolders(path) for inner in (outer, *subfolders(outer))]
     folders = [boxes.place(folder / "any", path) for folder in folders]
     labelled = {split for split, role, _ in folders if role == "note"}
-    notes = label_files(files)
+    notes = [file for file in label_files(files) if file not in split_lists]
     if not labelled:  # a readme.txt is no label
         notes = [file for file in notes if boxes.place(file, path)[::2] in images]
-    notes = boxes.by_place(notes, path, "note")
+    notes = boxes.by_place(notes, path, "note", folders_say)
     pairs = [
         boxes.Pair(
             split=place[0],
@@ -68,15 +76,60 @@ def read(path: pathlib.Path) -> Source:
         )
         for place in images.keys() | notes.keys()
     ]
+    unlabelled = {pair.image for pair in pairs if not pair.note and pair.split not in labelled}
+    pairs, more = placed(pairs, owner)
+    pairs, others = without_test(pairs, unlabelled)
     used = {file for pair in pairs for file in (pair.image, pair.note) if file} | set(lists)
+    used |= set(split_lists)
     return boxes.source(
         path,
         classes,
         sorted(pairs, key=lambda pair: pair.name),
-        lambda pair: read_pair(pair, classes, lists[0].name, pair.split in labelled),
+        lambda pair: read_pair(pair, len(classes), lists[0].name, pair.image not in unlabelled),
         used=sorted(used),
         ignored=[file for file in files if file not in used],
+        notes=[*notices, *more, *others],
+        boxed=[s for s in {pair.split for pair in pairs} if any(map(drawn, of_split(pairs, s)))],
     )
+
+
+def placed(pairs, owner):
+    """Return pairs in the splits that are named, {image: split}, without those in none; and notes.
+
+    A split that is not named may be a folder still, and a label without an image is none's.
+    """
+    if not owner:
+        return pairs, []
+    named = set(owner.values())
+    found = []
+    for pair in pairs:
+        other = pair.split if pair.split not in named or not pair.image else None
+        if split := owner.get(pair.image, other):
+            found.append(dataclasses.replace(pair, split=split))
+    left = len(pairs) - len(found)
+    return found, [f"{left:,} images or labels are in no split, and are left out"] * bool(left)
+
+
+def without_test(pairs, unlabelled):
+    """Return pairs without a test split that nobody labelled, and a note on that."""
+    test = of_split(pairs, "test")
+    if not test or len(test) == len(pairs) or any(p.image not in unlabelled for p in test):
+        return pairs, []
+    note = f"the {len(test):,} images of test have no labels: they are left out"
+    return [pair for pair in pairs if pair.split != "test"], [note]
+
+
+def of_split(pairs, split):
+    """Return the pairs of a split."""
+    return [pair for pair in pairs if pair.split == split]
+
+
+def drawn(pair):
+    """Tell whether a pair has a line of a box, or one that cannot be read."""
+    try:
+        return bool(pair.note and boxes.read_text(pair.note).strip())
+    except BadInput:
+        return True
 
 
 def label_files(files):
@@ -106,7 +159,7 @@ def read_classes(root):
     return list(found), names
 
 
-def read_pair(pair, classes, said_in, labelled):
+def read_pair(pair, count, said_in, labelled):
     """Read an example; `labelled` tells whether no text file means no objects."""
     if not pair.image:
         raise BadInput(pair.note, "there is no image of its name", "Add it, or remove the file")
@@ -116,44 +169,56 @@ def read_pair(pair, classes, said_in, labelled):
             f"there is no {pair.image.stem}.txt, and no folder of labels for its split",
             "Add it, with a line a box; without objects it is empty",
         )
-    rows = read_rows(pair.note, len(classes), said_in) if pair.note else []
+    rows, faults = read_rows(pair.note, count, said_in) if pair.note else ([], [])
     found = boxes.Boxes(
-        corners=[(x - w / 2, y - h / 2, x + w / 2, y + h / 2) for _, _, (x, y, w, h) in rows],
-        labels=[label for _, label, _ in rows],
-        said=[
-            f"the box of line {line} (x {x:g}, y {y:g}, width {w:g}, height {h:g})"
-            for line, _, (x, y, w, h) in rows
-        ],
+        corners=[corners for _, corners, _ in rows],
+        labels=[label for label, *_ in rows],
+        said=[said for *_, said in rows],
         fractions=True,
+        faults=faults,
+        notes=[OUTLINES] if any(OUTLINE in said for *_, said in rows) else [],
     )
     return boxes.example(pair.what, pair.image, found, CORRECT)
 
 
 def read_rows(path, count, said_in):
-    """Return (line, class, (x, y, width, height)) of each box in a text file.
+    """Return (class, corners, what to call it) of each box in a text file, and what is wrong."""
+    rows, faults = [], []
+    for line, text in enumerate(boxes.read_text(path).splitlines(), 1):
+        try:
+            rows += read_row(path, line, text.split(), count, said_in)
+        except BadInput as error:
+            faults.append(error)
+    return rows, faults
+
+
+def read_row(path, line, words, count, said_in):
+    """Return a list of the (class, corners, what to call it) of a line, none if it is blank.
 
     Raises:
-        BadInput: a line has not five numbers, or its class is none of the `count`.
+        BadInput: it has not five numbers, nor an outline, or its class is none of the `count`.
     """
-    rows = []
-    for line, text in enumerate(boxes.read_text(path).splitlines(), 1):
-        words = text.split()
-        values = [boxes.number(word) for word in words]
-        if words and len(words) != 5:
-            raise BadInput(
-                path,
-                f"line {line} has {len(words)} columns, not 5 ({COLUMNS})",
-                "Export boxes: no outlines, corners or chances",
-            )
-        if None in values:
-            word = words[values.index(None)]
-            raise BadInput(path, f"line {line}: {word[:40]!r} is no number", CORRECT)
-        if words and not (values[0].is_integer() and 0 <= values[0] < count):
-            why = f"line {line} is of class {words[0]}, and {said_in} names 0 to {count - 1}"
-            raise BadInput(path, why, "Correct the line, or name all classes")
-        if words:
-            rows.append((line, int(values[0]), tuple(values[1:])))
-    return rows
+    if not words:
+        return []
+    values = [boxes.number(word) for word in words]
+    outline = len(words) >= 7 and len(words) % 2
+    if len(words) != 5 and not outline:
+        why = f"line {line} has {len(words)} columns, not 5 ({COLUMNS})"
+        raise BadInput(path, why, "Export boxes or outlines, without probabilities")
+    if None in values:
+        word = words[values.index(None)]
+        raise BadInput(path, f"line {line}: {word[:40]!r} is no number", CORRECT)
+    label, *places = values
+    if not (label.is_integer() and 0 <= label < count):
+        why = f"line {line} is of class {words[0]}, and {said_in} names 0 to {count - 1}"
+        raise BadInput(path, why, "Correct the line, or name all classes")
+    if outline:
+        x, y = places[::2], places[1::2]
+        corners = min(x), min(y), max(x), max(y)
+        return [(int(label), corners, f"{OUTLINE}{line}")]
+    x, y, w, h = places
+    said = f"the box of line {line} (x {x:g}, y {y:g}, width {w:g}, height {h:g})"
+    return [(int(label), (x - w / 2, y - h / 2, x + w / 2, y + h / 2), said)]
 
 
 def yaml_names(path: pathlib.Path) -> tuple[str, ...]:
@@ -182,17 +247,37 @@ def yaml_names(path: pathlib.Path) -> tuple[str, ...]:
     return names
 
 
-def in_lines(path, text, first):
+def yaml_values(path: pathlib.Path, key: str) -> list[str]:
+    """Return the text or the list of texts under a key of a .yaml file; none if it is not there.
+
+    Raises:
+        BadInput: a list is written otherwise than data.yaml is.
+    """
+    text = boxes.read_text(path)
+    head = re.search(rf"^{key}[ \t]*:(?=\s|$)[ \t]*([^\n]*)", text, re.MULTILINE)
+    if not head:
+        return []
+    value = re.sub(r"(^|\s)#.*", "", head[1][:LONG]).strip()
+    if value.startswith("["):
+        return [name for _, name in in_brackets(path, text, head.start(1))]
+    if value:
+        return [value.strip("'\"")] if value.lower() not in ("null", "~") else []
+    first = text.count("\n", 0, head.start()) + 1
+    return [name for _, name in in_lines(path, text, first, key)]
+
+
+def in_lines(path, text, first, key="names"):
     """Return (number or None, name) of the lines that follow line `first`."""
     found = []
     for number, line in enumerate(text.split("\n")[first - 1 :], first):
         if number == first:
-            line = re.sub(r"^names[ \t]*:[ \t]*", "", line)
+            line = re.sub(rf"^{key}[ \t]*:[ \t]*", "", line)
         elif line.strip() and not re.match(r"[\s#-]", line):
             break  # the next key
         if not line.strip() or line.lstrip().startswith("#"):
             continue
-        item = BLOCK.fullmatch(line) if number > first else None
+        line = line.rstrip()
+        item = BLOCK.fullmatch(line) if number > first and len(line) <= LONG else None
         if not item:
             raise BadInput(path, f"line {number} is not understood: {line.strip()[:60]}", WRITE)
         found.append(entry(item))

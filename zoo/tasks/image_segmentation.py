@@ -134,7 +134,7 @@ TASK = Task(
         margin=0,  # pixels that unpadded convolutions eat; 92 for unet with padding=valid
         fixed_size=False,  # the model takes tiles of this size only
         resolution=1.0,  # images are resized by this factor
-        channels=0,  # 1 gray, 3 colour, 0 as the data
+        channels=0,  # 1 gray, 3 colour, or the number of bands; 0 as the data
         normalize="range",  # of the data set's values; "image": of each image's own
         loss="dice_bce",
         alpha=0.3,  # of tversky and focal_tversky: weight of false positives,

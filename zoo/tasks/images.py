@@ -9,18 +9,35 @@ from zoo.layers import reseed
 def measure(examples, options):
     """Return the number of channels and the range of values of the data set's images."""
     images = [example["image"] for example in examples]
-    count = options["channels"] or max(image.shape[-1] for image in images)
-    if count not in (1, 3):
-        raise ValueError(f"images have {count} channels: 1 (gray) or 3 (colour) can be used")
+    counts = {image.shape[-1] for image in images}
+    count = options["channels"] or max(counts)
+    for found in sorted(counts):
+        fit(found, count)
     deep = [image for image in images if bits(image) is None]
     return {"channels": count, "range": spread(deep) if deep else [0.0, 255.0]}
 
 
 def channels(info, options):
     """Return the number of channels, once the options fit it."""
-    if info["channels"] == 1 and options["color_jitter"]:
-        raise ValueError("color_jitter is set, and the images are gray: use brightness, contrast")
-    return info["channels"]
+    count = info["channels"]
+    if count != 3 and options["color_jitter"]:
+        what = "are gray" if count == 1 else f"have {count} bands"
+        raise ValueError(
+            f"color_jitter is set, and the images {what}: --set color_jitter=0, and brightness and "
+            "contrast in its place"
+        )
+    return count
+
+
+def fit(found, count):
+    """Raise `ValueError` unless an image of so many channels can be given `count`.
+
+    Gray is repeated, and colour becomes gray; bands are never left out, nor made up.
+    """
+    if found != count and found != 1 and (found, count) != (3, 1):
+        raise ValueError(
+            f"an image has {found} channels and {count} are wanted: give all images the same bands"
+        )
 
 
 def bits(image):
@@ -41,11 +58,15 @@ def scale(image, limits, channels):
     Args:
         image: (H, W, C) of any type.
         limits: (low, high); what lies outside is clipped.
-        channels: 1 or 3.
+        channels: how many, see `fit`.
 
     Returns:
         (H, W, channels) float32.
+
+    Raises:
+        ValueError: the image has other bands.
     """
+    fit(image.shape[-1], channels)
     low, high = limits
     x = (np.asarray(image, np.float32) - np.float32(low)) / np.float32(max(high - low, 1e-6))
     x = np.clip(x, 0.0, 1.0)

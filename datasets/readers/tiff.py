@@ -1,0 +1,108 @@
+"""TIFF of any number of bands: what a satellite or a microscope sees beside red, green and blue.
+
+Pillow reads one band or three, and of more it gives the first three or nothing; tifffile reads all.
+"""
+
+import dataclasses
+import io
+import pathlib
+import warnings
+from typing import BinaryIO
+
+import numpy as np
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+from datasets.readers.files import afford
+from datasets.source import BadInput
+
+MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter of BigTIFF
+WIDTH, HEIGHT, BITS, PHOTOMETRIC, ORIENTATION, SAMPLES, EXTRA = 256, 257, 258, 262, 274, 277, 338
+COLOURS = {0: 1, 1: 1, 2: 3}  # samples of gray and RGB; others are left to Pillow
+ALPHA = (1, 2)  # what ExtraSamples calls a sample that is alpha; 0 is anything
+DROPPED = "its alpha channel is left out"
+
+
+@dataclasses.dataclass(frozen=True)
+class Header:
+    """What the first directory of a TIFF says.
+
+    Attributes:
+        size: (H, W) of the upright image.
+        more: whether it has other bands than gray's one or RGB's three, alpha left out.
+        alphas: the places of those that are alpha.
+        orientation: as EXIF numbers it.
+        memory: bytes that the pixels take.
+    """
+
+    size: tuple[int, int]
+    more: bool
+    alphas: tuple[int, ...]
+    orientation: int
+    memory: int
+
+    @property
+    def notes(self):
+        """Sentences on what is left out."""
+        return (DROPPED,) if self.alphas else ()
+
+
+def header(file: BinaryIO) -> Header | None:
+    """Read the header of a TIFF and go back to its start; None if it is none, or is damaged."""
+    start = file.read(16)
+    try:
+        if start[:4] not in MAGIC:
+            return None
+        with warnings.catch_warnings(action="ignore"):
+            tags = ImageFileDirectory_v2(start if start[2:3] == b"+" else start[:8])
+            file.seek(tags.next)
+            tags.load(file)
+            width, height = int(tags[WIDTH]), int(tags[HEIGHT])
+            samples, bits = int(tags.get(SAMPLES, 1)), max(tags.get(BITS, (1,)))
+    except Exception:  # whoever decodes it says what is wrong
+        return None
+    finally:
+        file.seek(0)
+    kind, extra = tags.get(PHOTOMETRIC, 1), tags.get(EXTRA, ())
+    extra = extra if isinstance(extra, tuple) else (extra,)
+    first = samples - len(extra)
+    alphas = tuple(first + i for i, meaning in enumerate(extra) if meaning in ALPHA)
+    orientation = tags.get(ORIENTATION, 1)
+    orientation = orientation if orientation in range(1, 9) else 1
+    return Header(
+        (width, height) if orientation > 4 else (height, width),
+        kind in COLOURS and samples - len(alphas) > COLOURS[kind],
+        alphas,
+        orientation,
+        width * height * samples * -(-bits // 8),
+    )
+
+
+def read(path: pathlib.Path, raw: bytes, described: Header) -> np.ndarray:
+    """Decode all bands of a TIFF.
+
+    Args:
+        path: the file, for messages.
+        raw: what it holds.
+        described: its header.
+
+    Returns:
+        (H, W, C) as stored, not turned, without alpha, in the type that the values have.
+
+    Raises:
+        BadInput: it holds several pictures or complex values, or needs too much memory.
+    """
+    import tifffile  # on demand: few images need it
+
+    afford(path, 3 * described.memory, "Cut it into tiles")
+    with tifffile.TiffFile(io.BytesIO(raw)) as file:
+        pages = [page for page in file.pages if not page.subfiletype & 1]  # but for overviews
+        if len(pages) != 1:
+            raise BadInput(path, f"it holds {len(pages)} pictures", "Save each as its own file")
+        (page,) = pages
+        array = page.asarray(maxworkers=1)
+        axes = page.axes
+    if array.dtype.kind not in "uif" or sorted(axes) != ["S", "X", "Y"]:
+        why = f"its values are {array.dtype}, along the axes {axes}"
+        raise BadInput(path, why, "Save it as integers or floats, height x width x bands")
+    array = array if axes.endswith("S") else np.moveaxis(array, axes.index("S"), -1)
+    return np.delete(array, described.alphas, axis=-1)

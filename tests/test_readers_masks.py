@@ -1,0 +1,262 @@
+"""Each layout of masks is read, and where several could be meant, the person is asked."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import savemat
+
+from datasets.readers import mask_files, mask_pairs, read
+from datasets.source import BadInput
+
+KIND = "image_segmentation"
+RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+SQUARE = RGB[:20, :20]
+DISC = (np.hypot(*(np.indices((20, 30)) - [[[8]], [[20]]])) < 6).astype(np.uint8) * 255
+
+
+def save(path, array, **options):
+    """Write an array in the format of the file's ending."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".npy":
+        np.save(path, array)
+    elif path.suffix == ".mat":
+        savemat(path, array if isinstance(array, dict) else {"mask": array})
+    else:
+        Image.fromarray(array).save(path, **options)
+    return path
+
+
+def write(root, *pairs, mask=DISC, names=("1", "2", "3")):
+    """Write images and masks to the paths of each pair, "{}" being their names."""
+    for image, masks in pairs:
+        for name in names:
+            save(root / image.format(name), RGB)
+            save(root / masks.format(name), mask)
+    return root
+
+
+def masks_of(source, split="train"):
+    return [example.read()["segmentation_mask"] for example in source.splits[split]]
+
+
+def refused(path, *words, **hints):
+    with pytest.raises(BadInput) as caught:
+        read(path, KIND, hints)
+    for word in words:
+        assert word in str(caught.value)
+
+
+LAYOUTS = {
+    "one folder (LGG)": [("a_{}/b_{}_1.tif", "a_{}/b_{}_1_mask.tif")],
+    "one folder with splits": [
+        ("train/{}.jpg", "train/{}-gt.png"),
+        ("val/{}.jpg", "val/{}-gt.png"),
+    ],
+    "suffix (ISIC)": [("images/ISIC_{}.jpg", "masks/ISIC_{}_segmentation.png")],
+    "folders of ISIC": [
+        ("ISIC_Task1-2_Training_Input/I_{}.jpg", "ISIC_Task1_Training_GroundTruth/I_{}_gt.png"),
+        ("ISIC_Task1-2_Test_Input/I_{}.jpg", "ISIC_Task1_Test_GroundTruth/I_{}_gt.png"),
+    ],
+    "folder a scene": [("{}/images/a.png", "{}/masks/a.png")],
+    "unknown name": [("images/{}.png", "1st_manual/{}.png")],
+    "other names": [("images/2{}_training.png", "masks/2{}_manual1.gif")],
+    "npy": [("images/{}.png", "masks/{}.npy")],
+    "mat (CrackForest)": [("image/00{}.jpg", "groundTruth/00{}.mat")],
+    "jpeg": [("images/{}.png", "masks/{}.jpg")],
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts_of_masks(layout, tmp_path):
+    pairs = [(i.replace("{}", "{0}"), m.replace("{}", "{0}")) for i, m in LAYOUTS[layout]]
+    source = read(write(tmp_path, *pairs), KIND)
+    splits = ["train", "test"] if "ISIC_Task1" in pairs[0][0] else ["train", "validation"]
+    assert [*source.splits] == splits[: len(pairs)]
+    assert source.classes == ("background", "foreground")
+    for split in source.splits:
+        assert len(masks_of(source, split)) == 3
+        for mask in masks_of(source, split):
+            np.testing.assert_array_equal(mask, DISC > 0)
+    told = source.info.get("notes", [])
+    assert bool(told) == (layout in ("unknown name", "other names")), told
+
+
+def test_where_several_folders_could_hold_masks_the_person_is_asked(tmp_path):
+    for split in ("training", "test"):
+        image, field = f"{split}/images/2{{}}_{split}.tif", f"{split}/mask/2{{}}_{split}_mask.gif"
+        write(tmp_path, (image, f"{split}/1st_manual/2{{}}_manual1.gif"))
+        write(tmp_path, (image, field), mask=np.full((20, 30), 255, np.uint8))
+    refused(tmp_path, "mask, 1st_manual", "--masks 1st_manual")
+    source = read(tmp_path, KIND, {"masks": "1st_manual"})
+    assert {split: len(found) for split, found in source.splits.items()} == {"train": 3, "test": 3}
+    for mask in masks_of(source) + masks_of(source, "test"):
+        np.testing.assert_array_equal(mask, DISC > 0)
+    assert "21_test.tif with 21_manual1.gif" in source.info["notes"][0]
+    refused(tmp_path, "2nd_manual is no folder of masks", masks="2nd_manual")
+    other = read(tmp_path / "training", KIND, {"masks": "1st_manual"})
+    assert other.fingerprint != source.fingerprint
+
+
+def test_photographs_beside_are_no_masks(tmp_path):
+    write(tmp_path, ("images/{}.png", "masks/{}.png"), ("previews/{}.png", "masks/{}.png"))
+    assert len(read(tmp_path, KIND).splits["train"]) == 3
+
+
+def test_masks_may_lie_in_any_folder_that_is_named(tmp_path):
+    write(tmp_path, ("data/scans/{}.png", "drawn by hand/a/{}.png"))
+    for path, folder in [("data", tmp_path / "drawn by hand" / "a"), ("", "drawn by hand/a")]:
+        source = read(tmp_path / path, KIND, {"masks": str(folder)})
+        np.testing.assert_array_equal(masks_of(source)[0], DISC > 0)
+
+
+def test_where_several_suffixes_follow_an_image_the_person_is_asked(tmp_path):
+    write(tmp_path, ("Image_0{}L.jpg", "Image_0{}L_1stHO.png"))
+    write(tmp_path, ("Image_0{}L.jpg", "Image_0{}L_2ndHO.png"), mask=255 - DISC)
+    refused(tmp_path, "_1stHO, _2ndHO", "--mask-suffix _1stHO")
+    for suffix, mask in [("_1stHO", DISC), ("_2ndHO", 255 - DISC)]:
+        source = read(tmp_path, KIND, {"mask_suffix": suffix})
+        assert len(source.splits["train"]) == 3
+        np.testing.assert_array_equal(masks_of(source)[0], mask > 0)
+    refused(tmp_path, "--mask-suffix _3rd: no image", mask_suffix="_3rd")
+    save(tmp_path / "Image_04R.jpg", RGB)
+    refused(tmp_path, "images without a mask: 1 (Image_04R.jpg)", mask_suffix="_1stHO")
+
+
+def test_a_suffix_chooses_among_the_masks_of_a_folder(tmp_path):
+    write(tmp_path, ("images/{}.png", "masks/{}_left.png"))
+    write(tmp_path, ("images/{}.png", "masks/{}_right.png"), mask=255 - DISC)
+    refused(tmp_path, "masks without an image: 6")
+    source = read(tmp_path, KIND, {"mask_suffix": "_right"})
+    np.testing.assert_array_equal(masks_of(source)[0], DISC == 0)
+
+
+def test_masks_of_single_objects_are_joined(tmp_path):
+    for name in ("a", "b"):
+        save(tmp_path / name / "images" / f"{name}.png", RGB)
+        save(tmp_path / name / "masks" / "0.png", DISC)
+        save(tmp_path / name / "masks" / "1.png", np.fliplr(DISC))
+    source = read(tmp_path, KIND)
+    np.testing.assert_array_equal(masks_of(source)[1], (DISC > 0) | (np.fliplr(DISC) > 0))
+    assert "2 images have several masks each" in source.info["notes"][0]
+    save(tmp_path / "b" / "masks" / "1.png", DISC[:10])
+    with pytest.raises(BadInput, match="1.png: it has 30 x 10 pixels"):
+        masks_of(read(tmp_path, KIND))
+
+
+def test_voc(tmp_path):
+    write(tmp_path, ("JPEGImages/{}.jpg", "SegmentationClass/{}.png"))
+    write(tmp_path, ("JPEGImages/{}.jpg", "SegmentationObject/{}.png"))
+    save(tmp_path / "JPEGImages" / "4.jpg", RGB)
+    source = read(tmp_path, KIND)
+    assert len(source.splits["train"]) == 3 and "1 images have no mask" in source.info["notes"][0]
+    lists = tmp_path / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("1\n2\n")
+    (lists / "val.txt").write_text("3\n")
+    splits = read(tmp_path, KIND).splits
+    assert {split: len(found) for split, found in splits.items()} == {"train": 2, "validation": 1}
+    (lists / "val.txt").write_text("4\n")
+    refused(tmp_path, "val.txt: line 1 names 4, of which there is no mask")
+
+
+def test_alpha_is_the_mask_where_nothing_else_differs(tmp_path):
+    clear = np.zeros((20, 30, 4), np.uint8)
+    clear[..., 3] = DISC
+    np.testing.assert_array_equal(mask_files.read(save(tmp_path / "a.png", clear)), DISC)
+    clear[..., 0] = DISC
+    assert mask_files.read(save(tmp_path / "b.png", clear)).shape == (20, 30, 3)
+
+
+def test_jpeg_changes_all_values_but_black_and_white(tmp_path):
+    for quality in (60, 95):
+        path = save(tmp_path / "a.jpg", DISC, quality=quality)
+        np.testing.assert_array_equal(mask_files.read(path), DISC)
+    numbers = np.repeat(np.arange(3, dtype=np.uint8), 10)[None].repeat(20, axis=0)
+    for values in (numbers, numbers * 120, RGB):
+        with pytest.raises(BadInput, match="JPEG that is not black and white"):
+            mask_files.read(save(tmp_path / "b.jpg", values))
+    assert not mask_files.read(save(tmp_path / "c.jpg", np.zeros((9, 9), np.uint8))).any()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("a.npy", DISC.astype(float) + 0.5, "not whole numbers"),
+        ("a.npy", RGB, "shape (20, 30, 3)"),
+        ("a.npy", np.array(["a"]), "type <U1"),
+        ("a.npy", np.array([None]), "no sound .npy"),
+        ("a.mat", {"a": DISC, "b": DISC}, "a, b, and 2 of them are matrices"),
+        ("a.mat", {"a": "text"}, "0 of them are matrices"),
+    ],
+)
+def test_faults_of_arrays_are_named(name, value, words, tmp_path):
+    with pytest.raises(BadInput) as caught:
+        mask_files.read(save(tmp_path / name, value))
+    assert words in str(caught.value) and name in str(caught.value)
+
+
+@pytest.mark.parametrize("field", ["Segmentation", None])
+def test_matrices_of_matlab_may_be_in_structures(field, tmp_path):
+    truth = {"Segmentation": DISC.astype(np.uint16), "Boundaries": DISC * 0}
+    held = {"groundTruth": truth} if field else {"GTcls": DISC}
+    np.testing.assert_array_equal(mask_files.read(save(tmp_path / "a.mat", held)), DISC)
+    (tmp_path / "a.mat").write_bytes(b"MATLAB 5.0 MAT-file" + bytes(200))
+    with pytest.raises(BadInput, match="a.mat: it (is no sound|holds nothing)"):
+        mask_files.read(tmp_path / "a.mat")
+
+
+def test_arrays_that_do_not_fit_in_memory_are_refused_by_their_header(tmp_path, monkeypatch):
+    monkeypatch.setenv("ZOO_MEMORY", "1M")
+    with open(tmp_path / "a.npy", "wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (10**5, 10**5)}
+        np.lib.format.write_array_header_1_0(file, header)
+    with pytest.raises(BadInput, match="a.npy.*of memory"):
+        mask_files.read(tmp_path / "a.npy")
+
+
+TURNS = {3: lambda a: a[::-1, ::-1], 6: lambda a: np.rot90(a, -1), 8: np.rot90}
+
+
+@pytest.mark.parametrize("orientation", TURNS)
+@pytest.mark.parametrize("drawn", ["stored", "upright"])
+def test_a_mask_is_turned_as_its_image_is(orientation, drawn, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    upright = TURNS[orientation](DISC)
+    for name in ("a", "b"):
+        save(tmp_path / "images" / f"{name}.png", RGB, exif=exif)
+        save(tmp_path / "masks" / f"{name}.png", DISC if drawn == "stored" else upright)
+    for example in read(tmp_path, KIND).splits["train"]:
+        example = example.read()
+        np.testing.assert_array_equal(example["image"], TURNS[orientation](RGB))
+        if orientation == 3:  # both have one size
+            assert "EXIF" in example["notes"][0] and "labelling tools" in example["notes"][0]
+            expected = DISC if drawn == "stored" else upright
+        else:
+            assert ("notes" in example) == (drawn == "stored")
+            expected = upright
+        np.testing.assert_array_equal(example["segmentation_mask"], expected > 0)
+
+
+def test_rare_classes_and_masks_of_one_class_are_told(tmp_path):
+    write(tmp_path, ("images/{}.png", "masks/{}.png"), mask=np.zeros((20, 30), np.uint8))
+    dot = np.zeros((20, 30), np.uint8)
+    dot[3, 4:6] = 255
+    save(tmp_path / "masks" / "1.png", dot)
+    notes = read(tmp_path, KIND).info["notes"]
+    assert notes == [
+        "class foreground is rare: 0.11% of the pixels",
+        "2 of 3 masks hold background alone",
+    ]
+
+
+def test_names_are_compared_without_what_they_share():
+    def rests(*names):
+        place = [mask_pairs.Place(mask_pairs.pathlib.Path(n), None, None, ()) for n in names]
+        found = mask_pairs.rests(place)
+        return found and [*found]
+
+    assert rests("21_training.tif", "22_training.tif") == ["21", "22"]
+    assert rests("img10.png", "img20.png") == ["10", "20"]
+    assert rests("a1_m.png", "b1_m.png") == ["a1", "b1"]
+    assert rests("a.png", "a.gif") is None
