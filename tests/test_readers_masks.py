@@ -1,6 +1,7 @@
 """Each layout of masks is read, and where several could be meant, the person is asked."""
 
 import json
+import types
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from scipy.io import savemat
 
 from datasets.readers import mask_files, mask_pairs, outlines, read
 from datasets.source import BadInput
+from ensembles import members
 
 KIND = "image_segmentation"
 RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
@@ -388,3 +390,29 @@ def test_faults_of_labelme_are_named(text, words, tmp_path):
         for example in examples:
             example.read()
     assert words in str(caught.value) and "b.json" in str(caught.value)
+
+
+def test_hints_and_notes_travel_from_the_command_to_the_record(tmp_path, capsys):
+    import train
+    from zoo import tasks
+
+    write(tmp_path / "eyes", ("{}L.jpg", "{}L_1stHO.png"), ("{}L.jpg", "{}L_2ndHO.png"))
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    save(tmp_path / "eyes" / "1L.jpg", RGB, exif=exif)
+    words = ["--model", "unet", "--data", str(tmp_path / "eyes"), "--mask-suffix", "_2ndHO"]
+    settings = train.parse(words)
+    assert settings["hints"] == {"mask_suffix": "_2ndHO"}
+    splits, record = train.prepare(settings, tasks.get("image_segmentation"))
+    assert sum(map(len, splits.values())) == 3
+    assert any("EXIF" in note for note in record["notes"])
+    assert "EXIF" in capsys.readouterr().out
+    with pytest.raises(BadInput, match="Say which: --mask-suffix _1stHO"):
+        train.prepare({**settings, "hints": {}}, tasks.get("image_segmentation"))
+    assert members.cut([member(settings)])["hints"] == {"mask_suffix": "_2ndHO"}
+    assert members.cut([member(settings), member({})])["hints"] is None
+
+
+def member(settings):
+    """Return a member of an ensemble as far as its record goes."""
+    return types.SimpleNamespace(record={"settings": settings})
