@@ -303,3 +303,10 @@ def test_prepared_data_are_those_of_the_fingerprint(tmp_path, monkeypatch):
     np.savez(tmp_path / "toy.npz", x_train=2 * points, y_train=labels)
     with pytest.raises(BadInput, match=data.about["fingerprint"]):
         prepared.prepare("$TOYS/toy.npz", task, "key", **same)
+
+
+def test_what_readers_note_is_counted():
+    assert pipeline.counted("its mask is turned", ["a.png"]) == "a.png: its mask is turned"
+    text = pipeline.counted("its mask is turned", [f"{i}.png" for i in range(1200)])
+    assert text == "0.png, 1.png, 2.png, ...: its mask is turned (1,200 examples)"
+    assert pipeline.counted("x", ["caf\udce9.png"]) == r"caf\udce9.png: x"

@@ -898,6 +898,23 @@ def test_names_in_yaml_that_are_written_otherwise_are_refused(text, words, tmp_p
     refused(lambda: yolo_labels.yaml_names(file), file, *words)
 
 
+def test_many_names_and_blanks_take_no_time(tmp_path):
+    blanks = " " * 10**6
+    names = [f"class {i}" for i in range(20_000)]
+    texts = {
+        "names:\n" + "".join(f"  - {name}\n" for name in names): 20_000,
+        f"names: [{', '.join(names)}]": 20_000,
+        f"names:\n  - a{blanks}\n{blanks}\n  - b\n": 2,
+        f"train:{blanks}\nnames:{blanks}[a,{blanks}b{blanks}]": 2,
+    }
+    for text, count in texts.items():
+        file = put(tmp_path / "data.yaml", text)
+        assert len(yolo_labels.yaml_names(file)) == count
+        assert yolo_labels.yaml_values(file, "train") == []
+    file = put(tmp_path / "data.yaml", f"names:\n  - a{blanks}b\n")
+    refused(lambda: yolo_labels.yaml_names(file), "line 2 is not understood")
+
+
 def test_names_of_classes_are_needed_and_must_agree(tmp_path):
     write(tmp_path, "yolo", **{"data.yaml": None})
     refused(lambda: read(tmp_path, KIND), "nothing names its classes", "classes.txt")

@@ -693,6 +693,14 @@ def test_faults_of_lists_are_named(text, words, tmp_path):
 # Classes of images
 
 
+def test_many_classes_and_long_lines_take_no_time(tmp_path):
+    many = tmp_path / "classes.txt"
+    many.write_text("".join(f"class {i}\n" for i in range(20_000)))
+    assert len(mask_classes.read_list(many).names) == 20_000
+    many.write_text("a" + " " * 10**6 + "b\nc\n")
+    refused(lambda: mask_classes.read_list(many), "classes.txt", "1,000,002 characters")
+
+
 def test_class_folders_of_images(tmp_path):
     for name, array in [("cat/1.png", RGB), ("cat/2.jpg", GRAY), ("dog/1.tif", DEEP)]:
         save(tmp_path / "train" / name, array)

@@ -1,12 +1,17 @@
 """Each layout of masks is read, and where several could be meant, the person is asked."""
 
+import json
+import types
+
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools import mask as runs_of
 from scipy.io import savemat
 
-from datasets.readers import mask_files, mask_pairs, read
+from datasets.readers import mask_files, mask_pairs, outlines, read
 from datasets.source import BadInput
+from ensembles import members
 
 KIND = "image_segmentation"
 RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
@@ -260,3 +265,154 @@ def test_names_are_compared_without_what_they_share():
     assert rests("img10.png", "img20.png") == ["10", "20"]
     assert rests("a1_m.png", "b1_m.png") == ["a1", "b1"]
     assert rests("a.png", "a.gif") is None
+
+
+SMALL = [[4, 4, 12, 4, 12, 10, 4, 10]]
+LARGE = [[2, 2, 22, 2, 22, 18, 2, 18]]
+
+
+def coco(found, names=("cat", "dog"), **more):
+    """A COCO file of one image of 30 x 20; those found are (category, segmentation, crowd)."""
+    annotations = [
+        {"id": i, "image_id": 1, "category_id": kind, "segmentation": outline, "iscrowd": crowd}
+        for i, (kind, outline, crowd) in enumerate(found)
+    ]
+    return json.dumps(
+        {
+            "images": [{"id": 1, "file_name": "a.png", "width": 30, "height": 20}],
+            "annotations": annotations,
+            "categories": [{"id": 5 + i, "name": name} for i, name in enumerate(names)],
+            **more,
+        }
+    )
+
+
+def write_coco(root, text):
+    save(root / "images" / "a.png", RGB)
+    (root / "annotations").mkdir(exist_ok=True)
+    (root / "annotations" / "instances_train.json").write_text(text)
+    return root
+
+
+def test_outlines_of_coco_are_drawn(tmp_path):
+    runs = {"size": [20, 30], "counts": [0, 20, 580]}  # the left column
+    coded = {"size": [20, 30], "counts": runs_of.frPyObjects(runs, 20, 30)["counts"].decode()}
+    for left in (runs, coded):
+        found = [(5, SMALL, 0), (6, LARGE, 0), (6, left, 1)]
+        source = read(write_coco(tmp_path, coco(found)), KIND)
+        assert source.classes == ("background", "cat", "dog")
+        assert "drawn from the outlines" in source.info["notes"][0]
+        assert source.options == {"tile_height": 32, "tile_width": 32}
+        wanted = np.zeros((20, 30), int)
+        wanted[2:18, 2:22], wanted[4:10, 4:12], wanted[:, 0] = 2, 1, -1
+        np.testing.assert_array_equal(masks_of(source)[0], wanted)
+
+
+def test_run_lengths_are_decoded_as_pycocotools_does():
+    rng = np.random.default_rng(0)
+    for shape in [(20, 30), (200, 311)]:
+        inside = np.asfortranarray(rng.random(shape) < rng.random()).astype(np.uint8)
+        counts = outlines.uncoded(runs_of.encode(inside)["counts"].decode())
+        assert sum(counts) == inside.size
+        again = runs_of.decode(runs_of.frPyObjects({"size": list(shape), "counts": counts}, *shape))
+        np.testing.assert_array_equal(again, inside)
+
+
+@pytest.mark.parametrize(
+    ("outline", "words"),
+    [
+        ([[1, 2, 3, 4]], "annotation 1 of a.png has the segmentation [[1, 2, 3, 4]]"),
+        ([[1, 2, 3, 4, 5, None]], "no polygons"),
+        ({"size": [9, 9], "counts": [81]}, "no runs of 20 x 30"),
+        ({"size": [20, 30], "counts": [10**9]}, "no runs of 20 x 30"),
+        ({"size": [20, 30], "counts": "zzzzzz"}, "no runs of 20 x 30"),
+        (None, "the segmentation null"),
+    ],
+)
+def test_faults_of_outlines_are_named_and_the_rest_is_kept(outline, words, tmp_path):
+    source = read(write_coco(tmp_path, coco([(5, SMALL, 0), (6, outline, 0)])), KIND)
+    with pytest.raises(BadInput) as caught:
+        masks_of(source)
+    assert words in str(caught.value) and "instances_train.json" in str(caught.value)
+    assert caught.value.kept["segmentation_mask"].sum() == 48
+    refused(write_coco(tmp_path, coco([(5, [], 0)])), "no outlines (segmentation)", "detection")
+
+
+def labelme(*shapes, **more):
+    """A labelme file; shapes are (label, type, points)."""
+    shapes = [{"label": a, "shape_type": b, "points": c} for a, b, c in shapes]
+    size = {"imageHeight": 20, "imageWidth": 30, "imagePath": "..\\a.png"}
+    return json.dumps({"shapes": shapes, **size, **more})
+
+
+SQUARE = [[4, 4], [12, 4], [12, 10], [4, 10]]
+
+
+def test_shapes_of_labelme_are_drawn(tmp_path):
+    for split in ("train", "val"):
+        save(tmp_path / split / "a.png", RGB)
+        text = labelme(
+            ("dog", "rectangle", [[22, 18], [2, 2]]),
+            ("cat", "polygon", SQUARE),
+            ("__ignore__", "circle", [[25, 10], [27, 10]]),
+            ("_background_", "polygon", [[20, 2], [22, 2], [22, 4]]),
+        )
+        (tmp_path / split / "a.json").write_text(text)
+    save(tmp_path / "train" / "b.png", RGB)
+    source = read(tmp_path, KIND)
+    assert source.classes == ("background", "cat", "dog")
+    assert [*source.splits] == ["train", "validation"]
+    assert "1 images have no .json file, and are left out" in source.info["notes"]
+    drawn = masks_of(source)[0]
+    assert drawn[2, 2] == drawn[18, 22] == 2 and drawn[1, 1] == drawn[19, 23] == 0
+    assert drawn[4, 4] == drawn[10, 12] == 1 and drawn[11, 12] == 2
+    assert drawn[10, 25] == drawn[8, 25] == -1 and drawn[2, 21] == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (labelme(("a", "point", [[1, 1]])), "shapes[0] (point 'a') surrounds nothing"),
+        (labelme(("a", "polygon", [[1, 1], [2, 2]])), "has the points [[1, 1], [2, 2]]"),
+        (labelme(("a", "circle", [[1, 1], [2, "x"]])), "has the points"),
+        (labelme(("a", "polygon", SQUARE), imagePath="gone.png"), "'gone.png' beside it"),
+        (labelme(("a", "polygon", SQUARE), imageHeight=40), "30 x 40 pixels"),
+        ('{"shapes": [{"label": 3}]}', "no shapes with labels"),
+        ('{"shapes": ', "no sound JSON"),
+    ],
+)
+def test_faults_of_labelme_are_named(text, words, tmp_path):
+    save(tmp_path / "a.png", RGB)
+    (tmp_path / "a.json").write_text(labelme(("cat", "polygon", SQUARE)))
+    (tmp_path / "b.json").write_text(text)
+    examples = [*read(tmp_path, KIND).splits["train"]]
+    with pytest.raises(BadInput) as caught:
+        for example in examples:
+            example.read()
+    assert words in str(caught.value) and "b.json" in str(caught.value)
+
+
+def test_hints_and_notes_travel_from_the_command_to_the_record(tmp_path, capsys):
+    import train
+    from zoo import tasks
+
+    write(tmp_path / "eyes", ("{}L.jpg", "{}L_1stHO.png"), ("{}L.jpg", "{}L_2ndHO.png"))
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    save(tmp_path / "eyes" / "1L.jpg", RGB, exif=exif)
+    words = ["--model", "unet", "--data", str(tmp_path / "eyes"), "--mask-suffix", "_2ndHO"]
+    settings = train.parse(words)
+    assert settings["hints"] == {"mask_suffix": "_2ndHO"}
+    splits, record = train.prepare(settings, tasks.get("image_segmentation"))
+    assert sum(map(len, splits.values())) == 3
+    assert any("EXIF" in note for note in record["notes"])
+    assert "EXIF" in capsys.readouterr().out
+    with pytest.raises(BadInput, match="Say which: --mask-suffix _1stHO"):
+        train.prepare({**settings, "hints": {}}, tasks.get("image_segmentation"))
+    assert members.cut([member(settings)])["hints"] == {"mask_suffix": "_2ndHO"}
+    assert members.cut([member(settings), member({})])["hints"] is None
+
+
+def member(settings):
+    """Return a member of an ensemble as far as its record goes."""
+    return types.SimpleNamespace(record={"settings": settings})

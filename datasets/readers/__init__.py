@@ -15,6 +15,7 @@ from datasets.readers import (
     image_masks,
     images,
     kitti,
+    outlines,
     scans,
     semantic_kitti,
     sequences,
@@ -113,6 +114,16 @@ LAYOUTS = {
             image_masks.match,
             image_masks.read,
             hints=("masks", "mask_suffix"),
+        ),
+        Layout(
+            "train/1.jpg           and annotations/instances_train.json with outlines (COCO)",
+            outlines.match_coco,
+            outlines.read_coco,
+        ),
+        Layout(
+            "1.jpg                 and 1.json with shapes (labelme)",
+            outlines.match_labelme,
+            outlines.read_labelme,
         ),
     ),
     "image_detection": (

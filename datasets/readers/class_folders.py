@@ -42,9 +42,11 @@ def read(path: pathlib.Path, extensions: Sequence[str], read_file: Callable) -> 
     classes = sorted({name for _, split, name in placed if split in (None, "train")})
     check_classes(path, placed, classes)
 
+    index = {name: i for i, name in enumerate(classes)}
+
     def read_one(item):
         file, _, name = item
-        return {**read_file(file), "label": classes.index(name)}
+        return {**read_file(file), "label": index[name]}
 
     def title(item):
         return item[0].relative_to(path).as_posix()
@@ -100,8 +102,9 @@ def check_filled(root, filled, extensions, official):
 
 def check_classes(root, placed, classes):
     """Raise unless there are two classes or more, and training has all of them."""
+    known = set(classes)
     for file, split, name in placed:
-        if name not in classes:
+        if name not in known:
             raise BadInput(
                 file.parent,
                 f"class {name!r} is in {split} but not in train ({', '.join(classes)})",

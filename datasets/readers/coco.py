@@ -87,19 +87,13 @@ def read(path: pathlib.Path) -> Source:
     Raises:
         BadInput: a .json file is not as COCO's, two are for one split, or their categories differ.
     """
-    listings = [load(file, split_name(file, path)) for file in find(path)]
-    one_or_no_split([(listing.file, listing.split) for listing in listings])
-    for i, listing in enumerate(listings):
-        for other in listings[:i]:
-            if other.split == listing.split:
-                why = f"{other.file.name} is for {listing.split or 'the same images'} as well"
-                raise BadInput(listing.file, why, "Keep one of them")
-    ids, classes = categories(listings)
+    found = listings(path)
+    ids, classes = categories(found)
     index = {key: i for i, key in enumerate(ids)}
-    entries = [entry for listing in listings for entry in entries_of(listing, path)]
-    check_pixels(listings)
+    entries = [entry for listing in found for entry in entries_of(listing, path)]
+    check_pixels(found)
     used = {entry.image for entry in entries if entry.image}
-    used |= {listing.file for listing in listings}
+    used |= {listing.file for listing in found}
     return boxes.source(
         path,
         classes,
@@ -107,8 +101,24 @@ def read(path: pathlib.Path) -> Source:
         lambda entry: read_entry(entry, index),
         used=sorted(used),
         ignored=[file for file in walk(path) if file not in used],
-        boxed=[listing.split for listing in listings if any(map(counts, annotations(listing)))],
+        boxed=[listing.split for listing in found if any(map(counts, annotations(listing)))],
     )
+
+
+def listings(path, outlines=False):
+    """Return the `Listing` of each .json file below a path, one a split.
+
+    Raises:
+        BadInput: a file is not as COCO's, or two are for one split.
+    """
+    found = [load(file, split_name(file, path), outlines) for file in find(path)]
+    one_or_no_split([(listing.file, listing.split) for listing in found])
+    for i, listing in enumerate(found):
+        for other in found[:i]:
+            if other.split == listing.split:
+                why = f"{other.file.name} is for {listing.split or 'the same images'} as well"
+                raise BadInput(listing.file, why, "Keep one of them")
+    return found
 
 
 def annotations(listing):
@@ -165,14 +175,14 @@ def split_name(file, root):
     return folder or next(filter(None, words), None)
 
 
-def load(file: pathlib.Path, split: str | None) -> Listing:
-    """Read a .json file; outlines of objects are left out while it is read.
+def load(file: pathlib.Path, split: str | None, outlines: bool = False) -> Listing:
+    """Read a .json file; outlines of objects are left out while it is read, if so wished.
 
     Raises:
         BadInput: it is no sound JSON, lacks a list, or an entry of images or categories is broken.
     """
     try:
-        raw = json.loads(read_bytes(file), object_hook=slim)
+        raw = json.loads(read_bytes(file), object_hook=None if outlines else slim)
     except (ValueError, RecursionError) as error:
         if isinstance(error, BadInput):
             raise
@@ -284,8 +294,8 @@ def locate(name, folders):
     return None
 
 
-def read_entry(entry, index):
-    """Read an example; `index` is {id of a category: index of its class}."""
+def image_of(entry):
+    """Return name and size of an entry's image; raises `BadInput` if it has none."""
     listing = entry.listing
     if entry.key is None:
         place, item = listing.strays[0]
@@ -299,7 +309,13 @@ def read_entry(entry, index):
     if not entry.image:
         why = f"the image {name!r} (id {entry.key!r}) is in none of the folders that are searched"
         raise BadInput(listing.file, why, "Put it beside the file, or into images/ or its split")
-    corners, labels, said, crowds, faults = [], [], [], [], []
+    return name, size
+
+
+def read_entry(entry, index):
+    """Read an example; `index` is {id of a category: index of its class}."""
+    name, size = image_of(entry)
+    listing, corners, labels, said, crowds, faults = entry.listing, [], [], [], [], []
     for place, item in listing.notes.get(entry.key, ()):
         which = f"{called(place, item)} of {name}"
         try:

@@ -52,7 +52,7 @@ def read(path: pathlib.Path, masks: str | None = None, mask_suffix: str | None =
     def read_one(pair):
         picture = read_picture(pair.image)
         raw = mask_files.union(pair.masks, colours)
-        raw, more = aligned(pair, picture, raw)
+        raw, more = aligned(pair.masks[0], pair.image, picture, raw)
         example = {
             "image": picture.pixels,
             "segmentation_mask": mask_classes.mapped(pair.masks[0], raw, meant),
@@ -83,7 +83,7 @@ def absolute(files):
     return [file.resolve() for file in files]
 
 
-def aligned(pair, picture, raw):
+def aligned(file, image, picture, raw):
     """Return the mask as the upright image lies, and notes on what was decided.
 
     Labelling tools show a picture upright, and programs that know nothing of EXIF data do not. The
@@ -99,8 +99,8 @@ def aligned(pair, picture, raw):
     if orientation != 1 and turned(raw, orientation).shape[:2] == shape:
         return turned(raw, orientation), [TURNED]
     raise BadInput(
-        pair.masks[0],
-        f"the mask has {size(raw)} pixels and the image {pair.image.name} {size(picture.pixels)}",
+        file,
+        f"the mask has {size(raw)} pixels and the image {image.name} {size(picture.pixels)}",
         "Give both the same size",
     )
 

@@ -21,6 +21,7 @@ NO_CLASS = re.compile("void|unlabell?ed|ignored?", re.IGNORECASE)
 LINE = re.compile(r"(.+?)(?:[\s,;]+(\d+)[\s,;]+(\d+)[\s,;]+(\d+))?")
 HEADER = re.compile(r".+[,;]\s*r(ed)?\s*[,;]\s*g(reen)?\s*[,;]\s*b(lue)?", re.IGNORECASE)
 VOID = 255  # as Pascal VOC marks what has no class
+LONG = 1000  # characters of a line; what LINE matches takes their square
 MAX_CLASSES = 256
 SPARSE = 8  # class numbers up to this many times what occurs; farther apart they are grays
 SMOOTH = range(240, 255)  # what lies just below white where an edge was smoothed
@@ -83,6 +84,9 @@ def read_list(path: pathlib.Path) -> ClassList:
         raise BadInput(path, "it is not a text file", "Write a line a class") from error
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith("#")]
+    for line in lines:
+        if len(line) > LONG:
+            raise BadInput(path, f"a line has {len(line):,} characters", "Write a line a class")
     if lines and HEADER.fullmatch(lines[0]):
         del lines[0]
     found = [LINE.fullmatch(line).groups() for line in lines]
