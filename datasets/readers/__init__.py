@@ -72,8 +72,9 @@ LAYOUTS = {
         kitti_layout("pointcloud_classification"),
         Layout(
             "train/car/1.ply       class folders, with or without train/, val/ and test/",
-            partial(class_folders.match, extensions=clouds.EXTENSIONS),
-            partial(class_folders.read, extensions=clouds.EXTENSIONS, read_file=clouds.read_points),
+            clouds.match_folders,
+            clouds.read_folders,
+            ("columns", "up", "units"),
         ),
     ),
     "pointcloud_segmentation": (
@@ -89,6 +90,7 @@ LAYOUTS = {
             "val/ and test/",
             scans.match,
             scans.read,
+            ("columns", "up", "units"),
         ),
     ),
     "image_classification": (
