@@ -74,7 +74,7 @@ LAYOUTS = {
             "train/car/1.ply       class folders, with or without train/, val/ and test/",
             clouds.match_folders,
             clouds.read_folders,
-            ("columns", "up", "units"),
+            clouds.HINTS,
         ),
     ),
     "pointcloud_segmentation": (
@@ -90,7 +90,7 @@ LAYOUTS = {
             "val/ and test/",
             scans.match,
             scans.read,
-            ("columns", "up", "units"),
+            clouds.HINTS,
         ),
     ),
     "image_classification": (

@@ -2,11 +2,11 @@
 
 import functools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from datasets.readers import class_folders, meshes
+from datasets.readers import class_folders, las, meshes
 from datasets.readers.arrayfiles import read_npy, read_npz
 from datasets.readers.files import check_regular, divide, walk
 from datasets.readers.las import read_las
@@ -76,6 +76,7 @@ FORMATS = {
     ".stl": meshes.read_stl,
 }
 EXTENSIONS = tuple(FORMATS)
+HINTS = ("columns", "up", "units")  # of `datasets.source.HINTS`, that `read_cloud` takes
 NO_EXTENT = "all its points are at one place: such a cloud shows no shape"
 NO_UNIT = "the header names no unit of length: metres are assumed (--units)"
 
@@ -166,6 +167,30 @@ def read_points(path: pathlib.Path, **hints) -> dict:
     """Read what an example of an object holds of `read_cloud`: its points and the notes."""
     cloud = read_cloud(path, **hints)
     return {name: cloud[name] for name in ("points", "notes") if name in cloud}
+
+
+def read_example(path: pathlib.Path, recorded: Mapping | None = None, **hints) -> dict:
+    """Read a cloud to predict, without its labels, which are not the model's.
+
+    Args:
+        path: of the file.
+        recorded: the hints that the model's own data were read with, which hold for these too.
+        **hints: what a person says of this file, see `read_cloud`.
+
+    Returns:
+        `points` and `offset` as of `read_cloud`, and for a survey `labelled`: a function of labels
+        (n,) and the names of classes, see `las.labelled`.
+    """
+    path = pathlib.Path(path)
+    reader = FORMATS.get(extension(path))
+    likely = {name: value for name, value in (recorded or {}).items() if name in HINTS}
+    if reader not in (read_table, read_array):
+        likely.pop("columns", None)
+    cloud = read_cloud(path, **{**likely, **hints})
+    example = {"points": cloud["points"], "offset": cloud["offset"]}
+    if reader is read_las:
+        example["labelled"] = functools.partial(las.labelled, path)
+    return example
 
 
 def match_folders(path: pathlib.Path, **hints) -> bool:

@@ -91,6 +91,25 @@ def relabel(path: pathlib.Path, target: pathlib.Path, codes: np.ndarray) -> None
             writer.write_points(chunk)
 
 
+def labelled(path: pathlib.Path, labels: np.ndarray, classes) -> dict:
+    """Return what writes a copy of a survey with predicted classes, by the ending of its name.
+
+    Args:
+        path: of the file.
+        labels: (n,) indices of classes, in the order of its points.
+        classes: their names.
+
+    Returns:
+        {".laz": function of the path to write}; {} where a class has no code, see `codes_of`.
+    """
+    codes = codes_of(path, classes)
+    if codes is None:
+        return {}
+    return {
+        path.suffix.lower(): lambda target: relabel(path, target, np.array(codes, np.uint8)[labels])
+    }
+
+
 def codes_of(path: pathlib.Path, classes) -> list[int] | None:
     """Return the classification code of each class by its name, as `CLASS_NAMES` or "class 64".
 

@@ -56,17 +56,17 @@ def columns_of(path, raw, labels):
         fitting = whole_files(folder, folder.stat().st_mtime_ns)
     except OSError:
         fitting = [len(raw) % (4 * columns) == 0 for columns in COLUMNS]
-    if fitting[0] != fitting[1]:
+    if fitting[0] != fitting[1] and max(fitting) > 1:
         return COLUMNS[fitting[1] > fitting[0]]
-    if len(raw) % 80:  # of neither, or of one of them alone
-        return 5 if len(raw) % 20 == 0 else 4
+    if len(raw) % 20:
+        return 4
     values = np.frombuffer(raw, "<f4")
     ring = values.reshape(-1, 5)[:, 4]
     with np.errstate(invalid="ignore"):
         rings = bool(((ring == np.round(ring)) & (ring >= 0) & (ring < RINGS)).all())
     if not rings:
         return 4
-    if (values == np.round(values)).all():
+    if len(raw) % 16 == 0 and (values == np.round(values)).all():
         why = "its points may have four columns (x y z reflectance) or five (and ring)"
         remedy = "Name it .pcd.bin if they have five, else save x y z as .npz"
         raise BadInput(path, why, remedy)
