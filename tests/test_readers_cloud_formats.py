@@ -349,3 +349,20 @@ def test_relabelled_surveys_keep_all_but_their_codes(suffix, tmp_path):
     assert codes_of(path, ["ground", "building", "class 64"]) == [2, 6, 64]
     assert codes_of(path, ["ground", "car"]) is None
     assert codes_of(survey(tmp_path / "old.las", "", kind=1, version="1.2"), ["class 64"]) is None
+
+
+def test_files_to_predict_are_read_as_those_of_the_training(tmp_path):
+    path = put(tmp_path / "a.xyz", b"9 1 2 3\n9 4 5 6\n")
+    recorded = {"columns": "2,3,4", "up": "y", "units": "cm", "masks": "m"}
+    example = clouds.read_example(path, recorded)
+    np.testing.assert_allclose(example["points"][0], [0.01, -0.03, 0.02], rtol=1e-6)
+    example = clouds.read_example(path, recorded, units="m", up="z")
+    np.testing.assert_allclose(example["points"][0], [1, 2, 3], rtol=1e-6)
+    write_las(tmp_path / "a.las")  # has no columns to be named
+    assert "labelled" in clouds.read_example(tmp_path / "a.las", {"columns": "2,3,4"})
+
+
+def test_the_layout_that_was_read_is_said(tmp_path):
+    put(tmp_path / "a" / "1.xyz", b"0 0 0\n")
+    put(tmp_path / "b" / "1.xyz", b"0 0 0\n")
+    assert read(tmp_path, OBJECTS).info["layout"].startswith("train/car/1.ply class folders")
