@@ -121,7 +121,10 @@ def task_of(parser, row, name, data, hints):
         if expand(data).exists():
             from datasets import readers
 
-            return readers.suited(expand(data), row.tasks, hints)
+            task = readers.suited(expand(data), row.tasks, hints)
+            others = " or ".join(other for other in row.tasks if other != task)
+            print(f"{data}: taken for {task}, as its files suit it; else say --task {others}")
+            return task
         for task in row.tasks:
             if index.tasks()[task]["dataset"] == data:
                 return task
@@ -324,6 +327,8 @@ def prepare(settings, task):
     )
     for message in data.about["skipped"]:
         print(f"skipped {message}")
+    if "layout" in data.about:
+        print(f"{settings['data']}: read as {data.about['layout']}")
     told = [*data.about["notes"], *data.info.get("notes", ())]
     told += task.notes(data.splits["train"], data.info, data.options)
     for message in told:

@@ -18,6 +18,12 @@ SPLITS = ("train", "validation", "test")
 HINTS = {
     "masks": ("DIR", "the folder of the masks, where several could be"),
     "mask_suffix": ("TEXT", "what follows the image's name in the mask's: _1stHO"),
+    "columns": ("X,Y,Z", "which columns of a cloud in text are x, y and z, by name or number"),
+    "up": ("AXIS", "the axis of clouds that points up: y or z (z)"),
+    "units": (
+        "UNIT",
+        "the unit of clouds: m, mm, cm, km, in, ft or us-ft (as the file says, or m)",
+    ),
 }
 
 

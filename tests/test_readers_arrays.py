@@ -34,6 +34,28 @@ def test_arrays_for_classification(tmp_path):
     assert read(tmp_path / "own.npz", OBJECTS).classes == ("0", "1", "2")
 
 
+@pytest.mark.parametrize(
+    ("y_train", "y_test", "classes", "first"),
+    [
+        (np.eye(3)[[2, 0, 1, 2, 1, 0]], np.eye(3)[:2], ("0", "1", "2"), 2),
+        (np.eye(2, dtype=bool)[[1, 0] * 3], np.array([[1], [0]]), ("0", "1"), 1),
+        (np.array([2.0, 0, 1, 2, 1, 0]), np.array([True, False]), ("0", "1", "2"), 2),
+        (np.array(["b", "a"] * 3), np.array(["a", "b"]), ("a", "b"), 1),
+        (np.array([b"b", b"a"] * 3), np.array([["a"], ["b"]]), ("a", "b"), 1),
+    ],
+)
+def test_labels_may_be_one_hot_names_or_whole_floats(y_train, y_test, classes, first, tmp_path):
+    np.savez(tmp_path / "own.npz", **arrays(y_train=y_train, y_test=y_test))
+    source = read(tmp_path / "own.npz", OBJECTS)
+    assert source.classes == classes and examples(source)[0][1]["label"] == first
+    assert bool(source.info.get("notes")) == (y_train.dtype.kind in "USb" or y_train.ndim == 2)
+    if y_train.dtype.kind == "U":  # in the order that the array says
+        changed = arrays(y_train=y_train, y_test=y_test, classes=np.array(["b", "a"]))
+        np.savez(tmp_path / "own.npz", **changed)
+        source = read(tmp_path / "own.npz", OBJECTS)
+        assert source.classes == ("b", "a") and examples(source)[0][1]["label"] == 0
+
+
 def test_arrays_for_segmentation(tmp_path):
     labels = CHANCE.integers(-1, 4, (6, 5))
     labels[0, 0] = 3
@@ -56,8 +78,11 @@ def test_arrays_for_segmentation(tmp_path):
             ["'x_train'", "Python objects", "class folders"],
         ),
         (dict(y_train=np.arange(5)), ["'y_train' of shape (5,)", "(6,)"]),
-        (dict(y_train=np.eye(6)), ["'y_train'", "float64", "astype"]),
-        (dict(y_train=np.eye(6, dtype=int)), ["argmax"]),
+        (dict(y_train=np.eye(6) / 2), ["'y_train'", "float64", "whole numbers", "argmax(axis=1)"]),
+        (dict(y_train=np.full(6, 0.5)), ["whole numbers", "round()"]),
+        (dict(y_train=1 + np.eye(6, dtype=int)), ["argmax"]),
+        (dict(y_train=np.array([*"abcabc"])), ["'y_train'", "whole numbers"]),
+        (dict(y_train=np.array([*"abcabc"]), y_test=np.array(["a", "d"])), ["'d'", "a, b, c"]),
         (dict(y_train=np.arange(6) - 1), ["from -1 to 4"]),
         (dict(y_train=np.arange(6) * 10**9), ["to 5000000000"]),
         (dict(y_test=np.array([7, 0])), ["'y_test' has label 7", "3 classes"]),

@@ -102,22 +102,31 @@ def test_long_compressed_pcd_uses_references_into_its_own_output(tmp_path):
     assert decompress(b"\x01ab" + b"\xe0\x05\x02", 16) is None  # a reference before the start
 
 
-def test_ply_with_faces_doubles_and_big_endian(tmp_path):
+@pytest.mark.parametrize("label", ["", "property uchar label\n"])
+def test_ply_with_faces_doubles_and_big_endian(label, tmp_path):
     path = tmp_path / "mesh.ply"
     head = "ply\nformat {} 1.0\nelement camera 1\nproperty uchar id\nelement vertex 3\n" + (
-        "property double x\nproperty double y\nproperty double z\n"
+        f"property double x\nproperty double y\nproperty double z\n{label}"
         "element face 1\nproperty list uchar int vertex_indices\nend_header\n"
     )
-    corners = [[0, 0, 0], [1, 0, 0], [0, 1, 2.5]]
+    corners, code = np.float32([[0, 0, 0], [1, 0, 0], [0, 1, 2.5]]), b"\7" if label else b""
     path.write_bytes(
         head.format("binary_big_endian").encode()
         + b"\x09"
-        + struct.pack(">9d", *np.ravel(corners))
+        + b"".join(struct.pack(">3d", *corner) + code for corner in corners)
         + struct.pack(">B3i", 3, 0, 1, 2)
     )
-    np.testing.assert_array_equal(clouds.read_cloud(path)["points"], np.float32(corners))
-    path.write_text(head.format("ascii") + "9\n0 0 0\n1 0 0\n0 1 2.5\n3 0 1 2\n")
-    np.testing.assert_array_equal(clouds.read_cloud(path)["points"], np.float32(corners))
+    binary = clouds.read_cloud(path)["points"]
+    end = " 7\n" if label else "\n"
+    path.write_text(head.format("ascii") + f"9\n0 0 0{end}1 0 0{end}0 1 2.5{end}3 0 1 2\n")
+    np.testing.assert_array_equal(clouds.read_cloud(path)["points"], binary)
+    if label:  # of the vertices, which are all that is labelled
+        np.testing.assert_array_equal(binary, corners)
+    else:
+        x, y, z = binary.T
+        assert len(x) == 10_000 and min(x.min(), y.min()) >= 0 and (x + y).max() <= 1
+        np.testing.assert_allclose(z, 2.5 * y, atol=1e-6)
+        np.testing.assert_allclose([x.mean(), y.mean()], [1 / 3, 1 / 3], atol=0.01)
 
 
 def test_rays_that_met_nothing_are_left_out_of_an_organised_pcd(tmp_path):
@@ -168,7 +177,7 @@ BAD = {
     "unclear.npz": (npz(a=np.zeros((4, 3)), b=np.zeros((5, 3))), "a (4, 3), b (5, 3)"),
     "labels.npz": (npz(points=np.zeros((4, 3)), labels=np.zeros(3, int)), "labels of shape (3,)"),
     "halves.npz": (npz(points=np.zeros((4, 3)), labels=np.full(4, 0.5)), "not whole numbers"),
-    "cloud.obj": (b"v 0 0 0", ".obj is no format of clouds"),
+    "cloud.step": (b"v 0 0 0", ".step is no format of clouds"),
 }
 
 

@@ -464,7 +464,7 @@ def test_layouts_of_images_and_masks(layout, tmp_path):
     assert example["image"].shape == (20, 30, 3) and example["image"].dtype == np.uint8
     np.testing.assert_array_equal(example["segmentation_mask"], INDEX > 1)
     assert example["segmentation_mask"].dtype == np.int32
-    assert source.options == {"tile_height": 32, "tile_width": 32} and source.info == {}
+    assert source.options == {"tile_height": 32, "tile_width": 32} and [*source.info] == ["layout"]
 
 
 def test_fingerprint_and_ignored_files(tmp_path):

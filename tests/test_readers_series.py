@@ -352,7 +352,7 @@ def test_a_folder_holds_a_series_a_file(tmp_path):
     )
     put(tmp_path / "load" / "notes.md")
     source = read(tmp_path / "load", FORECAST)
-    assert source.name == "load" and source.info == {"ignored": {".md": 1}}
+    assert source.name == "load" and source.info["ignored"] == {".md": 1}
     first, second = source.splits["train"]
     assert (first.name, second.name) == ("a.csv", "b.csv")
     assert first.read()["columns"].tolist() == second.read()["columns"].tolist() == ["heat", "load"]

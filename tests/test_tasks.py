@@ -249,6 +249,48 @@ def test_metric_size_survives_the_dataset_constant_and_not_the_unit_ball():
     assert np.linalg.norm(one, axis=1).max() == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("radius", [0, 0.0, -1.0, np.nan, np.inf, 1e-30, None, "1", True])
+def test_a_radius_that_cannot_divide_is_refused(radius):
+    with pytest.raises(ValueError, match="radius .* is .*, not metres above 0"):
+        clouds.normalize(np.ones((4, 3)), {"radius": radius}, "dataset")
+    clouds.normalize(np.ones((4, 3)), {"radius": radius}, "unit_ball")  # needs none
+
+
+def test_clouds_without_extent_are_no_nan_and_alone_no_data():
+    task = tasks.get("pointcloud_classification")
+    options, flat = {**task.options, "points": 8}, {"points": np.ones((5, 3)), "label": 0}
+    with pytest.raises(ValueError, match="no cloud has an extent"):
+        task.measure([flat], options)
+    constants = task.measure([flat, {"points": np.eye(3), "label": 1}], options)
+    for how in ("dataset", "unit_ball"):
+        x, _ = task.prepare(flat, constants, {**options, "normalize": how})
+        assert np.isfinite(x).all() and not x.any()
+
+
+def test_a_survey_comes_back_as_it_was_with_the_predicted_codes(tmp_path):
+    import laspy
+
+    from datasets.readers.clouds import read_example
+    from tests.test_readers_cloud_formats import ROWS, survey
+
+    path, task = survey(tmp_path / "town.laz"), tasks.get("pointcloud_segmentation")
+    options = {**task.options, "points": 16}
+    for classes, endings in [
+        (["ground", "building"], [".laz", ".png"]),
+        (["car", "tree"], [".ply", ".png"]),
+    ]:
+        example = read_example(path)
+        pieces = task.cover(example, options)
+        outputs = iter([np.eye(2)[piece["index"] % 2] for piece in pieces])
+        row, writers = task.present(example, pieces, outputs, {"classes": classes})
+        assert [*writers] == endings and row["points"] == len(ROWS)
+        if classes[0] == "ground":
+            writers[".laz"](tmp_path / "out.laz")
+    las = laspy.read(tmp_path / "out.laz")
+    assert las.classification.tolist() == [2, 6] * (len(ROWS) // 2)
+    np.testing.assert_array_equal(las.gps_time, laspy.read(path).gps_time)
+
+
 def test_farthest_points_are_spread():
     rng = np.random.default_rng(0)
     points = np.concatenate([rng.normal(size=(500, 3)) * 0.01, np.eye(3) * 10])

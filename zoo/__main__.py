@@ -11,13 +11,14 @@ Nothing heavy is imported before the command line has been understood.
 """
 
 import argparse
+import functools
 import itertools
 import json
 import os
 import pathlib
 import sys
 
-from datasets.source import BadInput
+from datasets.source import HINTS, BadInput, flag
 from zoo import describe, formats, index, presets, terminal
 from zoo.registry import unknown
 
@@ -66,6 +67,8 @@ def parse(arguments):
     text = "of a forecast; more than the model says at once are forecast from forecasts"
     add("--steps", type=count(1), metavar="N", help=text)
     add("--batch-size", type=count(1), default=16, metavar="B", help="pieces a step (16)")
+    for hint in ("columns", "up", "units"):
+        add(flag(hint), metavar=HINTS[hint][0], help=HINTS[hint][1])
     add("--pictures", type=count(0), default=100, metavar="N", help="draw at most so many (100)")
     add = command("export", run_export, "write a trained model for other programs")
     add("model", metavar="MODEL", help=trained)
@@ -145,7 +148,9 @@ def run_predict(args):
     record = saving.record(path)
     if not {"task", "task_options", "info"} <= record.keys():
         raise ValueError(f"{path}: it does not say what it was trained for. Use one of train.py")
-    expand, read = readers(record["task"])
+    hints = {h: getattr(args, h) for h in ("columns", "up", "units") if getattr(args, h)}
+    recorded = (record.get("settings") or {}).get("hints")
+    expand, read = readers(record["task"], hints, recorded)
     bad = []
 
     def note(message):
@@ -225,14 +230,19 @@ def vacant(out):
     return folder
 
 
-def readers(task):
-    """Return how files for a task are found (paths to paths) and read (path to example)."""
+def readers(task, hints, recorded):
+    """Return how files for a task are found (paths to paths) and read (path to example).
+
+    Args:
+        task: its name.
+        hints: what the person says of the files, see `datasets.source.HINTS`; of clouds alone.
+        recorded: the hints that the model's own data were read with.
+    """
     from datasets.readers import clouds, images, series, ucr
 
-    def cloud(path):
-        found = clouds.read_cloud(path)
-        return {"points": found["points"], "offset": found["offset"]}  # its labels are not ours
-
+    if hints and not task.startswith("pointcloud"):
+        raise ValueError(f"{flag(next(iter(hints)))} is for clouds, and this model for {task}")
+    cloud = functools.partial(clouds.read_example, recorded=recorded, **hints)
     kinds = {
         "pointcloud": (clouds.find_clouds, cloud),
         "image": (images.find_images, images.read_example),

@@ -73,8 +73,9 @@ LAYOUTS = {
         kitti_layout("pointcloud_classification"),
         Layout(
             "train/car/1.ply       class folders, with or without train/, val/ and test/",
-            partial(class_folders.match, extensions=clouds.EXTENSIONS),
-            partial(class_folders.read, extensions=clouds.EXTENSIONS, read_file=clouds.read_points),
+            clouds.match_folders,
+            clouds.read_folders,
+            clouds.HINTS,
         ),
     ),
     "pointcloud_segmentation": (
@@ -90,6 +91,7 @@ LAYOUTS = {
             "val/ and test/",
             scans.match,
             scans.read,
+            clouds.HINTS,
         ),
     ),
     "image_classification": (
@@ -180,6 +182,9 @@ def read(path: pathlib.Path, kind: str, hints: Mapping | None = None) -> Source:
         kind: the task that they are for, "pointcloud_classification" for instance.
         hints: what no reader can know, by the names of `datasets.source.HINTS`.
 
+    Returns:
+        The source; "layout" of its info says in words as what it was read.
+
     Raises:
         BadInput: the path does not exist, no layout fits, the files are not as the layout says, or
             no layout takes a hint.
@@ -195,6 +200,8 @@ def read(path: pathlib.Path, kind: str, hints: Mapping | None = None) -> Source:
     for layout in LAYOUTS[kind]:
         if layout.fits(path, hints):
             source = layout.read(path, **hints)
+            words = " ".join(layout.drawing.split("\n")[0].split())
+            source = dataclasses.replace(source, info={**source.info, "layout": words})
             return hinted(source, hints) if hints else source
     drawings = "\n".join(
         f"  {layout.drawing}" for layout in LAYOUTS[kind] if hints.keys() <= set(layout.hints)

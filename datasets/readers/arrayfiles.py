@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from datasets.readers.files import read_bytes
+from datasets.readers.files import afford, check_regular, read_bytes
 from datasets.source import BadInput
 
 REMEDY = "Save it again with numpy.savez"
@@ -30,23 +30,30 @@ def read_npz(path: pathlib.Path) -> Mapping[str, np.ndarray]:
     """Read all arrays of an .npz file; never unpickles.
 
     Raises:
-        BadInput: the file is damaged, holds anything but .npy members, or Python objects.
+        BadInput: the file is damaged, larger than the budget of `afford`, holds anything but .npy
+            members, or Python objects.
     """
+    check_regular(path)
     size = path.stat().st_size
     if not size:
         raise BadInput(path, "the file is empty", "Remove it or copy it again")
     arrays = {}
     try:
         with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
+            members = archive.infolist()
+            for member in members:
                 if member.file_size > DEFLATE_RATIO * min(member.compress_size, size) + 1024:
                     raise BadInput(path, f"the size of {member.filename!r} is impossible", REMEDY)
+            afford(path, sum(member.file_size for member in members))
+            for member in members:
                 name = member.filename.removesuffix(".npy")
                 with archive.open(member) as file:
                     what = f"{path} (array {name!r})"
                     arrays[name] = array_from(path, what, file, member.file_size)
     except BadInput:
         raise
+    except PermissionError as error:
+        raise BadInput(path, f"it cannot be read ({error.strerror})") from error
     except Exception as error:  # zipfile and zlib raise a dozen kinds on damaged archives
         raise BadInput(path, f"it is no sound .npz file ({error})", REMEDY) from error
     if not arrays:

@@ -35,14 +35,16 @@ def read(path: pathlib.Path, kind: str) -> Source:
     H, W), uint8, uint16 or floats; for series (examples, T, F) or (examples, T), with
     NaN at the end of shorter ones. y holds class indices: (examples,) for classification; one for
     each point, (examples, N), or pixel, (examples, H, W), for segmentation, where -1 is ignored. An
-    array `classes` of strings names them; what the values of masks mean without it,
+    array `classes` of strings names them. Labels of classification may also be names, or one-hot
+    rows; whole numbers may be floats. What the values of masks mean without it,
     `datasets.readers.mask_classes` says. For the parts of objects, object_train, object_val and
     object_test say what each cloud is, integers from 0.
 
     Raises:
         BadInput: an array is missing, or has a wrong shape, type or value; names array and shape.
     """
-    arrays, form = read_npz(path), FORMS[kind]
+    arrays, form = dict(read_npz(path)), FORMS[kind]
+    notes = [] if form.dense else as_indices(path, arrays)
     splits, objects = {}, {}
     for split, suffix in SUFFIXES.items():
         x, y = arrays.get(f"x_{suffix}"), arrays.get(f"y_{suffix}")
@@ -84,6 +86,7 @@ def read(path: pathlib.Path, kind: str) -> Source:
             split: Examples.of([(split, i) for i in range(len(x))], read_one, title)
             for split, (x, _) in splits.items()
         },
+        info={"notes": notes} if notes else {},
         options={"num_objects": 1 + max(int(k.max()) for k in objects.values())} if objects else {},
     )
 
@@ -134,21 +137,59 @@ def check_finite(path, name, x):
         )
 
 
+def as_indices(path, arrays):
+    """Replace one-hot rows and names of classes by indices; return sentences on what was done.
+
+    The classes of names are those of the array `classes`, else those of y_train in their order.
+    """
+    notes, labels = [], [f"y_{suffix}" for suffix in SUFFIXES.values()]
+    present = [name for name in labels if name in arrays]
+    for name in present:
+        y = arrays[name]
+        if y.ndim == 2 and y.shape[1] > 1 and len(y) and y.dtype.kind in "biuf":
+            if ((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all():
+                arrays[name] = y.argmax(axis=1)
+                notes.append(f"the rows of {name} are one-hot: their classes are taken")
+    if "y_train" not in arrays or any(arrays[name].dtype.kind not in "US" for name in present):
+        return notes
+    for name in present:
+        arrays[name] = np.char.strip(arrays[name].reshape(-1).astype(str))
+    if "classes" not in arrays:
+        arrays["classes"] = np.unique(arrays["y_train"])
+        notes.append("the names in y_train are the classes, in alphabetical order")
+    known = {str(name): i for i, name in enumerate(arrays["classes"].reshape(-1).tolist())}
+    for name in present:
+        strange = sorted(set(arrays[name].tolist()) - known.keys())
+        if strange:
+            why = f"array {name!r} has the class {strange[0]!r}, and the classes are "
+            why += ", ".join(list(known)[:20])
+            raise BadInput(path, why, "Give all classes in train, or in an array classes")
+        arrays[name] = np.array([known[label] for label in arrays[name].tolist()], np.int64)
+    return notes
+
+
 def check_labels(path, name, y, x, dense):
     """Return y, integers, once it fits x; raise otherwise."""
     said = f"array {name!r} of shape {y.shape} and type {y.dtype}"
+    if y.dtype.kind == "b" or (y.dtype.kind == "f" and np.isfinite(y).all()):
+        whole = y.astype(np.int64) if np.abs(y, dtype=float).max(initial=0) < 2**53 else None
+        y = y if whole is None or (whole != y).any() else whole
+    if y.dtype.kind in "US":
+        raise BadInput(path, f"{said} does not hold whole numbers", "Number the classes from 0")
+    largest = f"{name}.argmax(axis=1) takes the class of the largest of each row"
+    rows = not dense and y.ndim == 2 and len(y) == len(x) and y.shape[1] > 1
     if y.dtype.kind not in "iu":
-        raise BadInput(path, f"{said} does not hold whole numbers", f"{name}.astype('int64')")
+        remedy = largest if rows else f"Round them: {name}.round()"
+        raise BadInput(path, f"{said} does not hold whole numbers", remedy)
     expected = x.shape[:-1] if dense else x.shape[:1]
     if y.shape == (*expected, 1):
         y = y[..., 0]
     if y.shape != expected:
-        one_hot = not dense and y.ndim == 2 and len(y) == len(x)
         raise BadInput(
             path,
             f"{said} does not fit {name.replace('y', 'x', 1)!r} of shape {x.shape}: "
             f"it should be {expected}",
-            f"{name}.argmax(axis=1)" if one_hot else "One label for each",
+            largest if rows else "One label for each",
         )
     lowest = -1 if dense else 0
     if y.min() < lowest or y.max() >= MAX_CLASSES:

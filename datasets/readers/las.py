@@ -6,11 +6,15 @@ where a damaged header declares billions of records, and lazrs panics.
 """
 
 import pathlib
+import re
 import struct
 
 import numpy as np
 
+from datasets.readers import crs
+from datasets.readers.files import afford
 from datasets.readers.laz import check_chunks
+from datasets.readers.units import RawCloud
 from datasets.source import BadInput
 
 CLASS_NAMES = {
@@ -21,14 +25,16 @@ CLASS_NAMES = {
     21: "snow", 22: "temporal exclusion", 26: "civil structure",
 }  # fmt: skip # 1 is what a survey looked at and gave no class; 26 is the Dutch AHN's own
 CHUNK = 1_000_000
+TAKES = 100  # bytes of memory that a point takes while it is read, about
 REMEDY = "Copy it again, or write it anew with the program it comes from"
 
 
-def read_las(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
+def read_las(path: pathlib.Path) -> RawCloud:
     """Read a .las or .laz file.
 
     Returns:
-        World coordinates (n, 3) float64, and ASPRS classification codes (n,) uint8.
+        World coordinates (n, 3) float64, ASPRS classification codes (n,) uint8, and the unit that
+        the header's reference system has: 0 where these are degrees.
 
     Raises:
         BadInput: it is no LAS file, or truncated, or damaged.
@@ -37,6 +43,7 @@ def read_las(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
 
     size = path.stat().st_size
     points = check_header(path, size)
+    afford(path, TAKES * points)
     wanted = laspy.DecompressionSelection.CLASSIFICATION | laspy.DecompressionSelection.Z
     wanted |= laspy.DecompressionSelection.base()
     xyz, codes = [np.empty((0, 3))], [np.empty(0, np.uint8)]
@@ -48,6 +55,7 @@ def read_las(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
                 xyz.append(np.stack([chunk.x, chunk.y, chunk.z], axis=1))
                 codes.append(np.array(chunk.classification, np.uint8))
                 points -= len(chunk)
+            metres = unit_of(reader)
     except (BadInput, MemoryError, KeyboardInterrupt, SystemExit):  # not laspy's
         raise
     except BaseException as error:  # a Rust panic in lazrs is no Exception
@@ -55,7 +63,68 @@ def read_las(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
         raise BadInput(path, f"laspy cannot read it ({why})", REMEDY) from None
     if points:
         raise BadInput(path, f"{points} of the points that its header declares are missing", REMEDY)
-    return np.concatenate(xyz), np.concatenate(codes)
+    return RawCloud(np.concatenate(xyz), np.concatenate(codes), metres=metres)
+
+
+def unit_of(reader):
+    """Return the metres in the unit of each axis, 0 for degrees, None if the header names none."""
+    vlrs = [*reader.header.vlrs, *(getattr(reader.header, "evlrs", None) or ())]
+    return crs.metres({vlr.record_id: vlr.record_data_bytes() for vlr in vlrs
+                       if vlr.user_id.strip("\0 ") == "LASF_Projection"})  # fmt: skip
+
+
+def relabel(path: pathlib.Path, target: pathlib.Path, codes: np.ndarray) -> None:
+    """Copy a .las or .laz file with other classification codes; all else stays as it is.
+
+    Args:
+        path: the file.
+        target: the new one; it is compressed if its name ends in .laz.
+        codes: (n,) uint8, one a point, in the file's order.
+    """
+    import laspy
+
+    with laspy.open(path) as reader, laspy.open(target, mode="w", header=reader.header) as writer:
+        at = 0
+        for chunk in reader.chunk_iterator(CHUNK):
+            chunk.classification = codes[at : at + len(chunk)]
+            at += len(chunk)
+            writer.write_points(chunk)
+
+
+def labelled(path: pathlib.Path, labels: np.ndarray, classes) -> dict:
+    """Return what writes a copy of a survey with predicted classes, by the ending of its name.
+
+    Args:
+        path: of the file.
+        labels: (n,) indices of classes, in the order of its points.
+        classes: their names.
+
+    Returns:
+        {".laz": function of the path to write}; {} where a class has no code, see `codes_of`.
+    """
+    codes = codes_of(path, classes)
+    if codes is None:
+        return {}
+    return {
+        path.suffix.lower(): lambda target: relabel(path, target, np.array(codes, np.uint8)[labels])
+    }
+
+
+def codes_of(path: pathlib.Path, classes) -> list[int] | None:
+    """Return the classification code of each class by its name, as `CLASS_NAMES` or "class 64".
+
+    Returns:
+        None if a name stands for no code, or for one that the file's points have no room for.
+    """
+    known = {name: code for code, name in CLASS_NAMES.items()}
+    codes = [known.get(name) for name in classes]
+    for i, name in enumerate(classes):
+        if codes[i] is None and (match := re.fullmatch(r"class (\d{1,3})", name)):
+            codes[i] = int(match[1])
+    with open(path, "rb") as file:
+        kind = file.read(105)[104] & 0x3F
+    most = 31 if kind < 6 else 255  # older points have five bits for it
+    return None if any(code is None or code > most for code in codes) else codes
 
 
 def check_header(path, size):

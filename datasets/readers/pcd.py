@@ -8,15 +8,18 @@ import pathlib
 
 import numpy as np
 
-from datasets.readers.files import read_bytes
+from datasets.readers.files import afford, read_bytes
 from datasets.readers.tables import label_name, numbers
+from datasets.readers.units import RawCloud
 from datasets.source import BadInput
 
 HEADER_LIMIT = 1 << 16
+KINDS = {"F": (4, 8), "I": (1, 2, 4, 8), "U": (1, 2, 4, 8)}  # bytes of each type
+MOST = 1 << 40  # of points, and of numbers in a field: more than any file holds
 REMEDY = "Copy it again, or write it anew with the program it comes from"
 
 
-def read_pcd(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray | None]:
+def read_pcd(path: pathlib.Path) -> RawCloud:
     """Read a .pcd file.
 
     In an organised cloud (HEIGHT > 1) NaN stands for a ray that met nothing: such points are left
@@ -35,8 +38,11 @@ def read_pcd(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray | None]:
     if form == "ascii":
         columns = ascii_columns(path, body, fields, points)
     elif form == "binary":
+        record = sum(count * int(code[2:]) for _, code, count in fields)
+        check_length(path, points, points * record, len(body))
+        if record > MOST >> 10:  # of a file without points
+            raise BadInput(path, f"its header declares {record} bytes a point", REMEDY)
         kind = np.dtype([(name, code, (count,)) for name, code, count in fields])
-        check_length(path, points, points * kind.itemsize, len(body))
         columns = np.frombuffer(body, kind, points)
     else:
         columns = compressed_columns(path, body, fields, points)
@@ -46,7 +52,7 @@ def read_pcd(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray | None]:
     if height > 1:
         met = ~np.isnan(xyz).all(axis=1)
         xyz, labels = xyz[met], None if labels is None else labels[met]
-    return xyz, labels
+    return RawCloud(xyz, labels)
 
 
 def header(path, raw):
@@ -72,29 +78,33 @@ def describe(path, entries):
         (width,), (height,) = map(int, entries["WIDTH"]), map(int, entries["HEIGHT"])
         (points,) = map(int, entries.get("POINTS", [width * height]))
         (form,) = entries["DATA"]
-        fields = [
-            (f"padding {i}" if name == "_" else name, "<" + kind.lower() + str(size), count)
-            for i, (name, kind, size, count) in enumerate(
-                zip(names, kinds, sizes, counts, strict=True)
-            )
-        ]
-        for _, code, _ in fields:
-            np.dtype(code)
-    except (KeyError, ValueError, TypeError) as error:
-        raise BadInput(path, f"its .pcd header is wrong ({error})", REMEDY) from error
-    known = {"<f4", "<f8", *(f"<{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8))}
+        described = list(zip(names, map(str.upper, kinds), sizes, counts, strict=True))
+    except (KeyError, ValueError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise BadInput(path, f"its .pcd header is wrong ({why})", REMEDY) from error
+    largest = max(width, height, points, *counts)
+    if largest > MOST:
+        what = f"{largest:,}" if largest < MOST**2 else "far too many"
+        raise BadInput(path, f"its .pcd header declares {what} points or numbers", REMEDY)
+    for name, kind, size, _ in described:
+        if size not in KINDS.get(kind, ()):
+            why = f"its field {ascii(name[:40])} is of type {ascii(kind[:40])} and {size} bytes"
+            raise BadInput(path, why, "Fields are of type F, I or U and of 1, 2, 4 or 8 bytes")
+    fields = [
+        (f"padding {i}" if name == "_" else name, f"<{kind.lower()}{size}", count)
+        for i, (name, kind, size, count) in enumerate(described)
+    ]
     unique = {name: count for name, _, count in fields}
     if (
         min(width, height, points, *counts) < 0
         or width * height != points
         or len(unique) < len(fields)
-        or not {code for _, code, _ in fields} <= known
         or form not in ("ascii", "binary", "binary_compressed")
     ):
         raise BadInput(path, "its .pcd header contradicts itself", REMEDY)
     label = label_name(list(unique))
     if [unique.get(axis) for axis in "xyz"] != [1, 1, 1] or (label and unique[label] != 1):
-        raise BadInput(path, f"its fields have no single x, y and z but {names}", REMEDY)
+        raise BadInput(path, f"its fields have no single x, y and z but {names[:20]}", REMEDY)
     return fields, points, height
 
 
@@ -136,6 +146,7 @@ def compressed_columns(path, body, fields, points):
         raise BadInput(
             path, f"{points} points need {sum(sizes)} bytes and {unpacked} are stored", REMEDY
         )
+    afford(path, 2 * unpacked)
     data = decompress(body[8 : 8 + packed], unpacked)
     if data is None:
         raise BadInput(path, "its compressed points are damaged", REMEDY)

@@ -6,11 +6,14 @@ full length with uninitialised memory when an ASCII file is cut short.
 
 import dataclasses
 import pathlib
+import re
 
 import numpy as np
 
+from datasets.readers import meshes
 from datasets.readers.files import read_bytes
 from datasets.readers.tables import label_name, numbers
+from datasets.readers.units import RawCloud
 from datasets.source import BadInput
 
 TYPES = {
@@ -26,16 +29,28 @@ REMEDY = "Copy it again, or write it anew with the program it comes from"
 
 @dataclasses.dataclass
 class Element:
-    """One kind of record: `lists` says whether its records have no fixed length."""
+    """One kind of record; `fields` are (name, type of its number), or that of a list's length too.
+
+    A list is (name, type of its items, type of its length).
+    """
 
     name: str
     count: int
-    fields: list[tuple[str, str]]
-    lists: bool = False
+    fields: list[tuple]
+
+    @property
+    def lists(self):
+        """Whether records differ in length."""
+        return any(len(field) == 3 for field in self.fields)
+
+    @property
+    def least(self):
+        """Bytes that a record has at least: lists may be empty."""
+        return sum(np.dtype(field[-1]).itemsize for field in self.fields)
 
 
-def read_ply(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """Read the vertices of a .ply file.
+def read_ply(path: pathlib.Path) -> RawCloud:
+    """Read the vertices of a .ply file; of a mesh without labels that has few, points on its faces.
 
     Returns:
         Coordinates (n, 3) in the file's own type, and labels (n,) or None.
@@ -48,79 +63,149 @@ def read_ply(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray | None]:
     order = [element.name for element in elements]
     if order.count("vertex") != 1:
         raise BadInput(path, "its header declares no vertices", REMEDY)
-    at = order.index("vertex")
-    vertex, before = elements[at], elements[:at]
-    names = [name for name, _ in vertex.fields]
-    if vertex.lists or not {"x", "y", "z"} <= set(names) or len(set(names)) < len(names):
+    for element in elements:
+        names = [field[0] for field in element.fields]
+        if len(set(names)) < len(names):
+            raise BadInput(path, f"its {element.name!r} have a property twice: {names}", REMEDY)
+    vertex = elements[order.index("vertex")]
+    names = [field[0] for field in vertex.fields if len(field) == 2]
+    if not {"x", "y", "z"} <= set(names):
         raise BadInput(path, f"its vertices have no single x, y and z but {names}", REMEDY)
-    if layout == "ascii":
-        records = ascii_records(path, raw[start:], elements, sum(e.count for e in before), vertex)
-        column = {name: records[:, i] for i, name in enumerate(names)}
-    else:
-        column = binary_records(path, raw, start, elements, before, vertex, ORDERS[layout])
     label = label_name(names)
+    wanted = {"vertex": {"x", "y", "z", label}}
+    if label is None and vertex.count < meshes.POINTS:
+        wanted["face"] = {"vertex_indices", "vertex_index"}
+    if layout == "ascii":
+        found = text_records(path, raw[start:], elements, wanted)
+    else:
+        found = binary_records(path, raw, start, elements, wanted, ORDERS[layout])
+    column = found["vertex"]
     xyz = np.stack([column[axis] for axis in "xyz"], axis=1)
-    return xyz, None if label is None else column[label]
+    polygons = next(iter(found.get("face", {}).values()), ())
+    triangles = meshes.fans([polygon for polygon in polygons if len(polygon) > 2])
+    if len(triangles):
+        return meshes.on_faces(path, xyz, triangles)
+    return RawCloud(xyz, None if label is None else column[label])
 
 
 def header(path, raw):
     """Parse the header into the layout, the elements and the position where the records start."""
-    end = raw.find(b"end_header", 0, HEADER_LIMIT)
-    stop = raw.find(b"\n", end)
-    if not raw.startswith(b"ply") or end < 0 or stop < 0 or raw[end + 10 : stop].strip():
+    end = re.search(rb"\n[ \t]*end_header[ \t\r]*\n", raw[:HEADER_LIMIT])
+    if not re.match(rb"ply[ \t\r]*\n", raw) or not end:
         raise BadInput(path, "it has no complete .ply header", REMEDY)
     layout, elements = None, []
-    try:
-        for line in raw[3:end].decode("ascii").splitlines():
-            match line.split():
-                case [] | ["comment" | "obj_info", *_]:
-                    continue
-                case ["format", ("ascii" | "binary_little_endian" | "binary_big_endian"), "1.0"]:
-                    layout = line.split()[1]
-                case ["element", name, count] if count.isdecimal():
-                    elements.append(Element(name, int(count), []))
-                case ["property", "list", _, _, _] if elements:
-                    elements[-1].lists = True
-                case ["property", kind, name] if elements and kind in TYPES:
-                    elements[-1].fields.append((name, TYPES[kind]))
-                case _:
-                    raise BadInput(path, f"its header has a line {line.strip()!r}", REMEDY)
-    except UnicodeDecodeError as error:
-        raise BadInput(path, "its header is not text", REMEDY) from error
+    for line in raw[3 : end.start()].decode("latin-1").split("\n"):  # a comment holds any byte
+        match line.split():
+            case [] | ["comment" | "obj_info", *_]:
+                continue
+            case ["format", ("ascii" | "binary_little_endian" | "binary_big_endian"), "1.0"]:
+                layout = line.split()[1]
+            case ["element", name, count] if re.fullmatch(r"[0-9]{1,18}", count):
+                elements.append(Element(name, int(count), []))
+            case ["property", "list", length, kind, name] if (
+                elements and TYPES.get(length, "f")[0] != "f" and kind in TYPES
+            ):
+                elements[-1].fields.append((name, TYPES[kind], TYPES[length]))
+            case ["property", kind, name] if elements and kind in TYPES:
+                elements[-1].fields.append((name, TYPES[kind]))
+            case _:
+                shown = ascii(line.strip()[:80])
+                raise BadInput(path, f"its header has a line {shown}", REMEDY)
     if layout is None:
         raise BadInput(path, "its header names no format", REMEDY)
-    return layout, elements, stop + 1
+    return layout, elements, end.end()
 
 
-def binary_records(path, raw, start, elements, before, vertex, order):
-    """View the vertices' bytes as a record array, once the declared length is the file's."""
-    if any(element.lists and element.count for element in before):
-        raise BadInput(path, "lists stand before its vertices", "Save the vertices first")
+def binary_records(path, raw, at, elements, wanted, order):
+    """Read the wanted columns of elements, {element: {name: column}}.
 
-    def size(element):
-        return element.count * sum(np.dtype(kind).itemsize for _, kind in element.fields)
+    What is declared is compared with the file before memory is taken. Bytes may follow only where
+    lists stand after all that is wanted, as their length is not known.
+    """
+    found = {}
+    for number, element in enumerate(elements):
+        later = elements[number:]
+        need = at + sum(e.count * e.least for e in later)
+        if need > len(raw) or (need < len(raw) and not any(e.lists and e.count for e in later)):
+            raise BadInput(
+                path,
+                f"its header declares {element.count} records {element.name!r}, {need} bytes in "
+                f"all, and the file has {len(raw)}",
+                REMEDY,
+            )
+        if element.lists:
+            if not any(e.name in wanted for e in later):
+                break
+            found[element.name], at = with_lists(path, raw, at, element, order)
+        else:
+            if element.name in wanted and element.fields:
+                kind = np.dtype([(name, order + code) for name, code in element.fields])
+                found[element.name] = np.frombuffer(raw, kind, element.count, at)
+            at += element.count * element.least
+    return {name: pick(columns, wanted[name]) for name, columns in found.items() if name in wanted}
 
-    open_ended = any(element.lists and element.count for element in elements)
-    start += sum(size(element) for element in before)
-    need = start + size(vertex)
-    if not open_ended:
-        total = need + sum(size(element) for element in elements[len(before) + 1 :])
-        wrong = total != len(raw)
-    else:
-        total, wrong = need, need > len(raw)
-    if wrong:
-        raise BadInput(
-            path,
-            f"its header declares {vertex.count} vertices, {total} bytes in all, "
-            f"and the file has {len(raw)}",
-            REMEDY,
-        )
-    kind = np.dtype([(name, order + code) for name, code in vertex.fields])
-    return np.frombuffer(raw, kind, vertex.count, start)
+
+def pick(columns, names):
+    """Return the columns of some names, of those that there are."""
+    known = columns.dtype.names if isinstance(columns, np.ndarray) else columns
+    return {name: columns[name] for name in known if name in names}
 
 
-def ascii_records(path, body, elements, skip, vertex):
-    """Parse the vertices' lines, once there are as many lines as the header declares."""
+def with_lists(path, raw, at, element, order):
+    """Read records of which properties are lists, {name: column}, and where they end.
+
+    Most files have lists of one length, like triangles: these are read at once.
+    """
+    lengths = {}
+    if element.count:
+        _, _, lengths = record(path, raw, at, element, order)
+    fields = []
+    for field in element.fields:
+        if len(field) == 3:
+            fields.append((f"length of {field[0]}", order + field[2]))
+            fields.append((field[0], order + field[1], (lengths.get(field[0], 0),)))
+        else:
+            fields.append((field[0], order + field[1]))
+    kind = np.dtype(fields)
+    if at + element.count * kind.itemsize <= len(raw):
+        rows = np.frombuffer(raw, kind, element.count, at)
+        if all((rows[f"length of {name}"] == length).all() for name, length in lengths.items()):
+            return rows, at + element.count * kind.itemsize
+    columns = {field[0]: [] for field in element.fields}
+    for _ in range(element.count):
+        values, at, _ = record(path, raw, at, element, order)
+        for name, value in values.items():
+            columns[name].append(value)
+    return {
+        field[0]: columns[field[0]] if len(field) == 3 else np.array(columns[field[0]])
+        for field in element.fields
+    }, at
+
+
+def record(path, raw, at, element, order):
+    """Read one record: its values by name, where it ends, and the lengths of its lists."""
+    values, lengths = {}, {}
+    try:
+        for name, code, *length in element.fields:
+            count = 1
+            if length:
+                count = int(np.frombuffer(raw, order + length[0], 1, at)[0])
+                at += np.dtype(length[0]).itemsize
+                lengths[name] = count
+            kind = np.dtype(order + code)
+            if not 0 <= count * kind.itemsize <= len(raw) - at:
+                raise ValueError
+            items = np.frombuffer(raw, kind, count, at) if count else np.empty(0, kind)
+            values[name] = items if length else items[0]
+            at += count * kind.itemsize
+    except ValueError as error:
+        why = f"its records {element.name!r} end before the {element.count} that are declared"
+        raise BadInput(path, why, REMEDY) from error
+    return values, at, lengths
+
+
+def text_records(path, body, elements, wanted):
+    """Parse the lines of the wanted elements, once there are as many as the header declares."""
     try:
         lines = [line for line in body.decode("ascii").splitlines() if line.strip()]
     except UnicodeDecodeError as error:
@@ -128,12 +213,49 @@ def ascii_records(path, body, elements, skip, vertex):
     total = sum(element.count for element in elements)
     if len(lines) != total:
         raise BadInput(path, f"its header declares {total} lines and {len(lines)} follow", REMEDY)
-    records = numbers(path, lines[skip : skip + vertex.count])
-    if len(records) and records.shape[1] != len(vertex.fields):
+    found, at = {}, 0
+    for element in elements:
+        rows, at = lines[at : at + element.count], at + element.count
+        if element.name in wanted:
+            parse = split_lists if element.lists else split_numbers
+            found[element.name] = pick(parse(path, rows, element), wanted[element.name])
+    return found
+
+
+def split_numbers(path, lines, element):
+    """Parse lines of equally many numbers, {name: column}."""
+    records = numbers(path, lines)
+    if len(records) and records.shape[1] != len(element.fields):
         raise BadInput(
             path,
             f"a line holds {records.shape[1]} numbers and the header declares "
-            f"{len(vertex.fields)} properties",
+            f"{len(element.fields)} properties",
             REMEDY,
         )
-    return records
+    return {
+        name: records[:, i] if len(records) else records[:, 0]
+        for i, (name, _) in enumerate(element.fields)
+    }
+
+
+def split_lists(path, lines, element):
+    """Parse lines in which lists stand after their lengths, {name: column}."""
+    columns = {field[0]: [] for field in element.fields}
+    for line in lines:
+        words = iter(line.split())
+        try:
+            for name, kind, *length in element.fields:
+                if length:
+                    parse = float if kind[0] == "f" else int
+                    columns[name].append([parse(next(words)) for _ in range(int(next(words)))])
+                else:
+                    columns[name].append(float(next(words)))
+            if next(words, None) is not None:
+                raise ValueError("more follows")
+        except (ValueError, OverflowError, StopIteration) as error:
+            why = f"the line {line[:40]!r} is not as the header says"
+            raise BadInput(path, why, REMEDY) from error
+    return {
+        field[0]: columns[field[0]] if len(field) == 3 else np.array(columns[field[0]])
+        for field in element.fields
+    }

@@ -47,18 +47,35 @@ def settle(points, ground="lowest"):
 
 
 def radius(settled):
-    """Root mean square distance (metres) of settled clouds' points from their origins."""
+    """Return the root mean square distance (metres) of settled clouds' points from their origins.
+
+    Raises:
+        ValueError: all clouds have all their points at one place.
+    """
     squares = [np.mean(np.sum(points.astype(np.float64) ** 2, axis=1)) for points in settled]
-    return float(np.sqrt(np.mean(squares)))
+    found = float(np.sqrt(np.mean(squares)))
+    return size(found, "no cloud has an extent: the points of each are at one place")
+
+
+def size(radius, why):
+    """Return a radius as float32 can divide by it; raise a `ValueError` that says why it cannot."""
+    if type(radius) not in (int, float) or not np.float32(1e-20) < radius < np.float32(1e20):
+        raise ValueError(why)
+    return radius
 
 
 def normalize(settled, info, how):
     """Divide settled points (n, 3) by the data set's radius, or by their own largest one.
 
     Outdoors the size in metres tells a car from a lorry, so the constant is the default.
+
+    Raises:
+        ValueError: the radius is missing, 0 or not finite, or there is no such way.
     """
     if how == "dataset":
-        return settled / np.float32(info["radius"])
+        radius = info.get("radius")
+        why = f"the radius that was kept with the model is {radius!r}, not metres above 0"
+        return settled / np.float32(size(radius, why))
     if how == "unit_ball":
         centred = settled - settled.mean(axis=0)
         return centred / max(np.sqrt(np.sum(centred**2, axis=1)).max(), np.float32(1e-6))

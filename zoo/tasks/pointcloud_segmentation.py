@@ -133,7 +133,10 @@ def preview(x, y, info):
 
 
 def present(example, pieces, outputs, info):
-    """Return the table's row of one scan (the share of each class), its .ply and its picture."""
+    """Return the table's row of one scan (the share of each class), its .ply and its picture.
+
+    A survey whose classes have codes becomes a .las or .laz file as it was, instead of a .ply.
+    """
     points = np.asarray(example["points"])
     labels = np.zeros(len(points), np.int32)
     for piece, logits in zip(pieces, outputs, strict=True):
@@ -153,7 +156,8 @@ def present(example, pieces, outputs, info):
         offset = example.get("offset", np.zeros(3))
         clouds.write_ply(path, points, labels, colours[labels], offset)
 
-    return row, {".ply": scan, ".png": picture}
+    copies = example["labelled"](labels, info["classes"]) if "labelled" in example else {}
+    return row, {**(copies or {".ply": scan}), ".png": picture}
 
 
 TASK = Task(
