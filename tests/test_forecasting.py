@@ -220,9 +220,28 @@ def test_intervals_hold_as_many_as_they_say_and_grow_beyond_the_horizon():
     inside = (10 + 2 * error >= low[:3]) & (10 + 2 * error <= high[:3])
     np.testing.assert_allclose(inside.mean(axis=0), 0.9, atol=0.002)
     width = (high - low)[:, 0]
-    np.testing.assert_allclose(width[3:6], width[:3] * np.sqrt(2), rtol=1e-6)
-    np.testing.assert_allclose(width[6:], width[:3] * np.sqrt(3), rtol=1e-6)
     assert (middle == 10).all()
+    assert forecasts.between(np.zeros((2, 1)), info)[2].shape == (2, 1)
+    # The recursion of a random walk forecast by its last value: errors of all rounds add up.
+    walks = np.cumsum(rng.normal(size=(20_000, 9)), axis=1)
+    info["found"] = forecasts.found(walks[:, :3, None], np.zeros((1, 3, 1)), info)
+    _, low, high = forecasts.between(np.zeros((9, 1)), info)
+    inside = (10 + 2 * walks >= low[:, 0]) & (10 + 2 * walks <= high[:, 0])
+    np.testing.assert_allclose(inside.mean(axis=0), 0.9, atol=0.006)
+
+
+def test_no_interval_beyond_the_horizon_is_narrower_than_the_step_before():
+    rng = np.random.default_rng(0)
+    info = {"columns": ["a", "b"], "targets": 2, "mean": [0.0, 5.0], "deviation": [1.0, 3.0]}
+    for bias in (0.0, 4.0, -4.0):  # one end may lie on the other side of the forecast
+        error = bias + rng.normal(size=(200, 96, 2)) * rng.uniform(0.5, 2, (96, 1))
+        info["found"] = forecasts.found(error, np.zeros_like(error), info)
+        _, low, high = forecasts.between(np.zeros((300, 2)), info)
+        assert (np.diff((high - low)[95:], axis=0) >= -1e-9).all()
+        assert (np.diff(high[95:], axis=0) >= 0).all() and (np.diff(low[95:], axis=0) <= 0).all()
+        np.testing.assert_allclose(
+            low[:96], info["mean"] + np.quantile(error, 0.05, axis=0) * info["deviation"]
+        )
 
 
 def test_a_recursion_goes_on_from_what_it_said():

@@ -1,8 +1,11 @@
 """Folders as their owners keep them: which files count, and which split they are in."""
 
+import gzip
+import io
 import os
 import pathlib
 import re
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 
@@ -91,7 +94,7 @@ def divide(
     """Part files into those with one of the extensions and a count of the others by extension."""
     wanted, ignored = [], Counter()
     for path in paths:
-        if path.suffix.lower() in extensions:
+        if path.name.lower().endswith(tuple(extensions)):
             wanted.append(path)
         else:
             ignored[path.suffix.lower() or path.name] += 1
@@ -135,17 +138,31 @@ def check_regular(path: pathlib.Path) -> None:
 
 
 def read_bytes(path: pathlib.Path) -> bytes:
-    """Read a whole file.
+    """Read a whole file, and unpack it if it is compressed by gzip (.gz).
 
     Raises:
-        BadInput: it is missing, empty, larger than `budget`, a folder, a pipe, or may not be read.
+        BadInput: it is missing, empty, larger than `budget`, a folder, a pipe, damaged, or may not
+            be read.
     """
     check_regular(path)
     try:
         afford(path, os.path.getsize(path))
         raw = pathlib.Path(path).read_bytes()
+        if raw and pathlib.Path(path).suffix.lower() == ".gz":
+            raw = unpacked(path, raw)
     except OSError as error:
         raise BadInput(path, f"it cannot be read ({error.strerror})") from error
     if not raw:
         raise BadInput(path, "the file is empty", "Remove it or copy it again")
     return raw
+
+
+def unpacked(path, raw):
+    """Undo the compression of a .gz file, as long as the content is within `budget`."""
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(raw)) as file:
+            content = file.read(budget() + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise BadInput(path, f"it is no sound .gz file ({error})", "Copy it again") from error
+    afford(path, len(content))
+    return content

@@ -60,21 +60,39 @@ def in_units(values, info):
 
 
 def between(outputs, info):
-    """Return forecasts (..., H, K) and the ends of their intervals, in the units of the targets.
-
-    Beyond the horizon, where forecasts are made from forecasts, the interval grows with the root
-    of how often, as the errors of rounds do that know nothing of one another.
-    """
+    """Return forecasts (..., H, K) and the ends of their intervals, in the units of the targets."""
     outputs = np.asarray(outputs, np.float64)
     if "found" not in info:
         return in_units(outputs, info), None, None
-    steps, ends = outputs.shape[-2], []
-    for key in ("lower", "upper"):
-        reach = np.array(info["found"][key])
-        rounds = -(-steps // len(reach))
-        grown = np.concatenate([reach * np.sqrt(i) for i in range(1, rounds + 1)])[:steps]
-        ends.append(in_units(outputs + grown, info))
-    return in_units(outputs, info), *ends
+    steps = outputs.shape[-2]
+    low = -reach(-np.array(info["found"]["lower"]), steps)
+    high = reach(np.array(info["found"]["upper"]), steps)
+    return in_units(outputs, info), in_units(outputs + low, info), in_units(outputs + high, info)
+
+
+def reach(quantiles, steps):
+    """Return how far an interval reaches to one side of a forecast of any number of steps.
+
+    Beyond the horizon, forecasts are made from forecasts: each round begins where the one before
+    ended, with the error of its last step, and adds an error of its own. Their variances add up,
+    as if rounds were independent; for a series that returns to its mean that is more than needed.
+    From the end of the horizon on, no step is more certain than the one before it.
+
+    Args:
+        quantiles: (H, K) of the errors of each step within the horizon.
+        steps: how many are forecast.
+
+    Returns:
+        (steps, K); the quantiles themselves within the horizon.
+    """
+    horizon = len(quantiles)
+    if steps <= horizon:
+        return quantiles[:steps]
+    own = np.maximum(quantiles, 0)  # a biased forecast can have both ends on one side
+    rounds = np.arange(1, -(-steps // horizon))[:, None, None]
+    later = np.sqrt(rounds * own[-1] ** 2 + own**2).reshape(-1, own.shape[1])
+    later = np.maximum.accumulate(np.concatenate([own[-1:], later]))[1:]
+    return np.concatenate([quantiles, later])[:steps]
 
 
 def decode(outputs, info):
