@@ -219,7 +219,6 @@ def test_intervals_hold_as_many_as_they_say_and_grow_beyond_the_horizon():
     middle, low, high = forecasts.between(np.zeros((9, 1)), info)
     inside = (10 + 2 * error >= low[:3]) & (10 + 2 * error <= high[:3])
     np.testing.assert_allclose(inside.mean(axis=0), 0.9, atol=0.002)
-    width = (high - low)[:, 0]
     assert (middle == 10).all()
     assert forecasts.between(np.zeros((2, 1)), info)[2].shape == (2, 1)
     # The recursion of a random walk forecast by its last value: errors of all rounds add up.
