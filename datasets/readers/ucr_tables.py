@@ -17,7 +17,6 @@ from datasets.source import BadInput
 
 EXTENSIONS = (".tsv", ".txt", ".csv")
 SEPARATOR = re.compile(r"[\s,;]+")
-LABEL = re.compile(r"[-+]?\d{1,6}(?:\.0*)?(?:e[+-]?0+)?", re.IGNORECASE)
 SAMPLE = 256  # rows that are looked at to tell such a file from a table
 REMEDY = "Correct the line: first the class, a whole number, then the values"
 
@@ -40,7 +39,7 @@ def labelled(path: pathlib.Path) -> bool:
     return (
         len(lines) > 1
         and min(map(len, lines)) > 3
-        and all(map(LABEL.fullmatch, labels))
+        and all(map(names_class, labels))
         and len({*labels}) < len(labels)
         and all(map(numeric, lines[0] + lines[-1]))
     )
@@ -58,6 +57,11 @@ def numeric(word):
     except ValueError:
         return False
     return True
+
+
+def names_class(word):
+    """Tell whether a word is a whole number, as classes are: 1, -1 or 1.0000000e+01."""
+    return numeric(word) and abs(float(word)) < 1e6 and float(word).is_integer()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +124,7 @@ def parse(path: pathlib.Path) -> TableProblem:
     for number, line in enumerate(re.split("\r\n|\r|\n", text), 1):
         if line.strip():
             words = cells(line)
-            if len(words) < 2 or not LABEL.fullmatch(words[0]):
+            if len(words) < 2 or not names_class(words[0]):
                 why = f"line {number} begins with {words[0][:40]!r}, which is no class"
                 raise BadInput(path, why, REMEDY)
             lines.append((number, words))
