@@ -56,8 +56,11 @@ def test_arrays_for_segmentation(tmp_path):
             ["'x_train'", "Python objects", "class folders"],
         ),
         (dict(y_train=np.arange(5)), ["'y_train' of shape (5,)", "(6,)"]),
-        (dict(y_train=np.eye(6)), ["'y_train'", "float64", "astype"]),
-        (dict(y_train=np.eye(6, dtype=int)), ["argmax"]),
+        (dict(y_train=np.eye(6) / 2), ["'y_train'", "float64", "numpy.unique(y_train"]),
+        (dict(y_train=2 * np.eye(6, dtype=int)), ["argmax"]),
+        (dict(y_train=np.eye(6)[:, :5]), ["one-hot", "row 5 is of 0 classes", "one class"]),
+        (dict(y_train=np.tri(6, 2)), ["one-hot", "row 1 is of 2 classes"]),
+        (dict(y_test=np.array(["a", "b"])), ["'y_test'"]),
         (dict(y_train=np.arange(6) - 1), ["from -1 to 4"]),
         (dict(y_train=np.arange(6) * 10**9), ["to 5000000000"]),
         (dict(y_test=np.array([7, 0])), ["'y_test' has label 7", "3 classes"]),
@@ -68,6 +71,30 @@ def test_arrays_for_segmentation(tmp_path):
 def test_faults_of_arrays_are_named(changes, words, tmp_path):
     np.savez(tmp_path / "own.npz", **arrays(**changes))
     refused(tmp_path / "own.npz", OBJECTS, "own.npz", *words)
+
+
+@pytest.mark.parametrize("dtype", [int, float, bool])
+def test_one_hot_rows_are_classes(dtype, tmp_path):
+    y = np.array([2, 0, 1, 1, 0, 2])
+    made = arrays(y_train=np.eye(3, dtype=dtype)[y], y_test=np.eye(3, dtype=dtype)[[0, 1]])
+    np.savez(tmp_path / "own.npz", **made)
+    source = read(tmp_path / "own.npz", OBJECTS)
+    assert source.classes == ("0", "1", "2") and "one-hot" in source.info["notes"][0]
+    assert [example["label"] for _, example in examples(source)] == y.tolist()
+
+
+def test_names_of_classes_are_labels(tmp_path):
+    made = arrays(y_train=np.array(list("babbaa")), y_test=np.array(list("ab")))
+    np.savez(tmp_path / "own.npz", **made)
+    source = read(tmp_path / "own.npz", OBJECTS)
+    assert source.classes == ("a", "b")
+    assert [example["label"] for _, example in examples(source)] == [1, 0, 1, 1, 0, 0]
+    np.savez(tmp_path / "own.npz", **made, classes=np.array(["b", "c", "a"]))
+    source = read(tmp_path / "own.npz", OBJECTS)
+    assert source.classes == ("b", "c", "a")
+    assert [example["label"] for _, example in examples(source)] == [0, 2, 0, 0, 2, 2]
+    np.savez(tmp_path / "own.npz", **{**made, "y_test": np.array(["a", "other"])})
+    refused(tmp_path / "own.npz", OBJECTS, "'y_test'", "class other", "classes are a, b")
 
 
 def test_reading_arrays_needs_numpy_alone(tmp_path):

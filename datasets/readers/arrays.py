@@ -33,16 +33,19 @@ def read(path: pathlib.Path, kind: str) -> Source:
 
     For point clouds x is (examples, N, 3), metres; for images (examples, H, W, C), or (examples,
     H, W), uint8, uint16 or floats; for series (examples, T, F) or (examples, T), with
-    NaN at the end of shorter ones. y holds class indices: (examples,) for classification; one for
-    each point, (examples, N), or pixel, (examples, H, W), for segmentation, where -1 is ignored. An
-    array `classes` of strings names them; what the values of masks mean without it,
-    `datasets.readers.mask_classes` says. For the parts of objects, object_train, object_val and
-    object_test say what each cloud is, integers from 0.
+    NaN at the end of shorter ones. y holds class indices: (examples,) for classification, or names
+    of classes, or one-hot rows (examples, K); one for each point, (examples, N), or pixel,
+    (examples, H, W), for segmentation, where -1 is ignored. An array `classes` of strings names
+    them; what the values of masks mean without it, `datasets.readers.mask_classes` says. For the
+    parts of objects, object_train, object_val and object_test say what each cloud is, integers
+    from 0.
 
     Raises:
         BadInput: an array is missing, or has a wrong shape, type or value; names array and shape.
     """
-    arrays, form = read_npz(path), FORMS[kind]
+    arrays, form, notes = read_npz(path), FORMS[kind], []
+    if not form.dense:
+        arrays, notes = indexed(path, arrays)
     splits, objects = {}, {}
     for split, suffix in SUFFIXES.items():
         x, y = arrays.get(f"x_{suffix}"), arrays.get(f"y_{suffix}")
@@ -84,8 +87,53 @@ def read(path: pathlib.Path, kind: str) -> Source:
             split: Examples.of([(split, i) for i in range(len(x))], read_one, title)
             for split, (x, _) in splits.items()
         },
+        info={"notes": notes} if notes else {},
         options={"num_objects": 1 + max(int(k.max()) for k in objects.values())} if objects else {},
     )
+
+
+def indexed(path, arrays):
+    """Return arrays whose y are class indices where they were names or one-hot, and notes.
+
+    Raises:
+        BadInput: a name is none of the classes, or a row is of none or several.
+    """
+    arrays, notes = dict(arrays), []
+    labels = {f"y_{s}": arrays[f"y_{s}"] for s in SUFFIXES.values() if f"y_{s}" in arrays}
+    for name, y in labels.items():
+        said = f"array {name!r} of shape {y.shape} and type {y.dtype}"
+        if y.dtype.kind == "U":
+            train = labels.get("y_train", y)
+            if "classes" not in arrays and train.dtype.kind != "U":
+                why = f"{said} holds names of classes, and 'y_train' holds {train.dtype}"
+                raise BadInput(path, why, "Give names or numbers in all of them")
+            names = arrays.get("classes", np.unique(train))
+            check_names(path, names)
+            arrays[name] = named_indices(path, said, y, names)
+            arrays["classes"] = names
+        elif y.dtype.kind in "iufb" and y.ndim == 2 and y.shape[1] > 1 and np.isin(y, (0, 1)).all():
+            if (wrong := (y.sum(axis=1) != 1)).any():
+                why = f"{said} is one-hot, and its row {wrong.argmax()} is of {y[wrong][0].sum():g}"
+                raise BadInput(path, f"{why} classes", "Give one class an example")
+            arrays[name] = y.argmax(axis=1)
+            if "classes" not in arrays:
+                arrays["classes"] = np.array([str(i) for i in range(y.shape[1])])
+            notes.append(f"{path.name}: {said} is one-hot, and its columns are the classes")
+        elif y.dtype.kind in "fb" and (y == np.floor(y)).all():
+            arrays[name] = y.astype(np.int64)
+    return arrays, notes
+
+
+def named_indices(path, said, y, names):
+    """Return the indices of names of classes, of the same shape."""
+    order = np.argsort(names)
+    places = np.searchsorted(names, y, sorter=order).clip(0, len(names) - 1)
+    indices = order[places]
+    if (unknown := names[indices] != y).any():
+        known = ", ".join(names[:10].tolist())
+        why = f"{said} has the class {y[unknown][0]!s}, and the classes are {known}"
+        raise BadInput(path, why, "Give all classes in train, or their names in an array classes")
+    return indices
 
 
 def check_clouds(path, name, x):
@@ -138,7 +186,11 @@ def check_labels(path, name, y, x, dense):
     """Return y, integers, once it fits x; raise otherwise."""
     said = f"array {name!r} of shape {y.shape} and type {y.dtype}"
     if y.dtype.kind not in "iu":
-        raise BadInput(path, f"{said} does not hold whole numbers", f"{name}.astype('int64')")
+        raise BadInput(
+            path,
+            f"{said} does not hold whole numbers",
+            f"numpy.unique({name}, return_inverse=True)[1] numbers the classes",
+        )
     expected = x.shape[:-1] if dense else x.shape[:1]
     if y.shape == (*expected, 1):
         y = y[..., 0]
