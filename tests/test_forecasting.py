@@ -14,7 +14,7 @@ from statsmodels.tsa.ar_model import AutoReg
 from datasets import pipeline, prepared, windows
 from datasets.source import BadInput, Examples, Source
 from train import main as train
-from zoo import differencing, inference, saving, tasks
+from zoo import differencing, inference, prediction, saving, tasks
 from zoo.__main__ import main as zoo_command
 from zoo.sequence.autoregression import Autoregression
 from zoo.tasks import forecast_figures, forecasting, forecasts, series
@@ -128,6 +128,18 @@ def test_columns_are_chosen_and_gaps_are_told():
     assert found["values"][:, 0].tolist() == [2, 2, 8, 11]
     assert "1 of 12 values are missing, filled by forward" in found["notes"][0]
     assert "1 of 3 steps are not 3600 s long, the first after step 2, 7200 s" in found["notes"][1]
+    example["columns"] = np.array(["a", "Load, kW", "Load"])
+    for text, wanted in [
+        ("Load, kW", ["Load, kW"]),
+        ("Load, kW,a", ["Load, kW", "a"]),
+        ("a , Load,Load", ["a", "Load"]),
+        ("Load,a", ["Load", "a"]),
+    ]:
+        found = series.selected(example, settings(target=text, inputs="targets"))
+        assert found["columns"] == wanted
+    with pytest.raises(ValueError, match="there is no column kW to forecast"):
+        series.selected(example, settings(target="a,kW"))
+    example["columns"] = np.array(["a", "b", "c"])
     lone = series.selected(example, settings(target="b", inputs="targets"))
     assert lone["values"].shape == (4, 1)
     line = series.selected(example, settings(fill="interpolate"))["values"][:, 2]
@@ -211,6 +223,76 @@ def test_scores_by_hand():
     assert "a" in text and "b" not in text.split("\n")[2]
 
 
+def test_constant_targets_are_left_out_of_means_and_it_is_said():
+    rng = np.random.default_rng(0)
+    wave = np.stack([rng.normal(size=50), np.full(50, 7.3), 1e-10 * rng.normal(size=50)], axis=1)
+    info = TASK.measure([{"values": wave}], settings(window=4, horizon=2))
+    assert info["notes"] == ["constant in the training part, and left out of mean R2 and MASE: 1"]
+    assert info["deviation"][1] == 1.0 and info["deviation"][2] < 2e-10
+    x, _ = TASK.prepare(TASK.cut({"values": wave}, settings())[0], info, settings())
+    y = np.stack([x[i : i + 2] for i in range(40)])
+    found, text = TASK.score(y, y + 0.1, info)
+    assert found["targets"]["1"]["r2"] is None and found["targets"]["1"]["mase"] is None
+    rest = [found["targets"][name]["r2"] for name in "02"]
+    assert found["r2"] == pytest.approx(np.mean(rest)) and found["r2"] > 0.9
+    assert "mean R2 is without 1" in text and "mean MASE is without 1" in text
+    found, _ = TASK.score(np.zeros((3, 2, 3)), np.ones((3, 2, 3)), info)
+    assert "r2" not in found and found["mse"] == 1.0
+
+
+def test_series_of_any_size_are_scaled():
+    values = np.array([[1e37, 1e-30], [-1e37, 2e-30], [3e37, 0]])
+    mean, deviation = series.scales(values)
+    scaled = (values - mean) / deviation
+    np.testing.assert_allclose(scaled.std(axis=0), 1) and np.isfinite(scaled).all()
+
+
+def test_more_columns_than_a_model_knows_are_ignored_and_told(tmp_path):
+    values = np.arange(40.0).reshape(20, 2)
+    options = settings(window=4, horizon=2)
+    info = TASK.measure([{"values": values, "columns": np.array(["a", "b"])}], options)
+    info["found"] = {"lower": [[-1.0, -1]] * 2, "upper": [[1.0, 1]] * 2}
+
+    class Twice:
+        outputs = inputs = [np.zeros((1, 2, 2))]
+
+        def predict_on_batch(self, x):
+            return x[:, -2:]
+
+    record = {"task": "forecasting", "task_options": options, "info": info}
+    examples = {
+        "more.csv": (["extra", "b", "a"], np.hstack([values[:, :1] * 0 - 9, values[:, ::-1]])),
+        "less.csv": (["b"], values[:, 1:]),
+    }
+
+    def read(path):
+        names, own = examples[path.name]
+        return {"values": own, "columns": np.array(names), "notes": ["a note"]}
+
+    told, complaints = [], []
+    (result,) = prediction.predict(
+        [tmp_path / name for name in examples], read, complaints.append, remark=told.append,
+        model=Twice(), record=record, batch_size=1,
+    )  # fmt: skip
+    assert result[1]["a last"] == pytest.approx(38) and result[1]["b last"] == pytest.approx(39)
+    assert "lacks a" in complaints[0] and len(complaints) == 1
+    assert told[0].endswith("a note") and "ignores them" in told[1] and "'extra'" in told[1]
+    result[2][".png"](tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("level", [0.0, 3e3, 1e5])
+def test_least_squares_keep_their_intercept_far_from_zero(level):
+    values = walk(2000) + level
+    x, y = windows.views(values[:, None], 2, 1, 1)
+    model = Autoregression((2, 1), (1, 1))
+    model.solve([(x[i : i + 100], y[i : i + 100]) for i in range(0, len(x), 100)])
+    kernel, bias = (a.astype(np.float64).ravel() for a in model.layers[-2].get_weights())
+    expected = AutoReg(values - level, lags=2).fit().params
+    np.testing.assert_allclose(kernel[::-1], expected[1:], atol=1e-4)
+    error = (x[..., 0] @ kernel + bias) - y[:, 0, 0]
+    assert abs(error.mean()) < 1e-2 and error.std() < 1.05
+
+
 def test_intervals_hold_as_many_as_they_say_and_grow_beyond_the_horizon():
     rng = np.random.default_rng(0)
     info = {"columns": ["a"], "targets": 1, "mean": [10.0], "deviation": [2.0]}
@@ -219,10 +301,28 @@ def test_intervals_hold_as_many_as_they_say_and_grow_beyond_the_horizon():
     middle, low, high = forecasts.between(np.zeros((9, 1)), info)
     inside = (10 + 2 * error >= low[:3]) & (10 + 2 * error <= high[:3])
     np.testing.assert_allclose(inside.mean(axis=0), 0.9, atol=0.002)
-    width = (high - low)[:, 0]
-    np.testing.assert_allclose(width[3:6], width[:3] * np.sqrt(2), rtol=1e-6)
-    np.testing.assert_allclose(width[6:], width[:3] * np.sqrt(3), rtol=1e-6)
     assert (middle == 10).all()
+    assert forecasts.between(np.zeros((2, 1)), info)[2].shape == (2, 1)
+    # The recursion of a random walk forecast by its last value: errors of all rounds add up.
+    walks = np.cumsum(rng.normal(size=(20_000, 9)), axis=1)
+    info["found"] = forecasts.found(walks[:, :3, None], np.zeros((1, 3, 1)), info)
+    _, low, high = forecasts.between(np.zeros((9, 1)), info)
+    inside = (10 + 2 * walks >= low[:, 0]) & (10 + 2 * walks <= high[:, 0])
+    np.testing.assert_allclose(inside.mean(axis=0), 0.9, atol=0.006)
+
+
+def test_no_interval_beyond_the_horizon_is_narrower_than_the_step_before():
+    rng = np.random.default_rng(0)
+    info = {"columns": ["a", "b"], "targets": 2, "mean": [0.0, 5.0], "deviation": [1.0, 3.0]}
+    for bias in (0.0, 4.0, -4.0):  # one end may lie on the other side of the forecast
+        error = bias + rng.normal(size=(200, 96, 2)) * rng.uniform(0.5, 2, (96, 1))
+        info["found"] = forecasts.found(error, np.zeros_like(error), info)
+        _, low, high = forecasts.between(np.zeros((300, 2)), info)
+        assert (np.diff((high - low)[95:], axis=0) >= -1e-9).all()
+        assert (np.diff(high[95:], axis=0) >= 0).all() and (np.diff(low[95:], axis=0) <= 0).all()
+        np.testing.assert_allclose(
+            low[:96], info["mean"] + np.quantile(error, 0.05, axis=0) * info["deviation"]
+        )
 
 
 def test_a_recursion_goes_on_from_what_it_said():

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from datasets.readers import read, sequences, ucr
+from datasets.readers import read, sequences, suited, ucr
 from datasets.source import BadInput
 from tests.test_readers_fuzz import damage
 
@@ -258,3 +258,74 @@ def test_real_problems(name, sizes, lengths, features, classes):
     for some in found.values():
         assert {one["label"] for one in some} == set(range(classes))
     assert source.name == name
+
+
+# The archive's tables: a series a row, its class first
+
+
+def table(labels, separator="\t", steps=5):
+    rows = ([label, *map(str, np.arange(steps) / 4 + i)] for i, label in enumerate(labels))
+    return "".join(separator.join(row) + "\n" for row in rows)
+
+
+@pytest.mark.parametrize("ending", [".tsv", ".txt", ".csv"])
+def test_tables_of_the_archive_are_classes_and_not_one_series(ending, tmp_path):
+    separator = {".tsv": "\t", ".txt": "  ", ".csv": ","}[ending]
+    labels = ["-1", "10", "2", "2"] if ending != ".txt" else [f"{i:.7e}" for i in (-1, 10, 2, 2)]
+    for part in ("TRAIN", "TEST"):
+        text = table(labels, separator).replace("1.5", "NaN", 1)
+        (tmp_path / f"Walk_{part}{ending}").write_text(text.replace("\n", f"{separator}NaN\n", 1))
+    for give in (tmp_path, tmp_path / f"Walk_TEST{ending}"):
+        assert suited(give, ("forecasting", KIND)) == KIND
+        source = read(give, KIND)
+        assert source.classes == ("-1", "2", "10") and source.name == "Walk"
+        assert {split: len(some) for split, some in source.splits.items()} == dict(train=4, test=4)
+    (name, first), (_, second), *_ = examples(source)
+    assert name == f"Walk_TRAIN{ending}#0" and [first["label"], second["label"]] == [0, 2]
+    np.testing.assert_array_equal(first["series"], np.arange(5, dtype=np.float32)[:, None] / 4)
+    assert np.isnan(second["series"]).sum() == 1
+    with pytest.raises(BadInput, match="but one of .*sequence_classification"):
+        read(tmp_path, "forecasting")
+    paths = ucr.find([tmp_path / f"Walk_TEST{ending}"])
+    assert len(paths) == 4 and ucr.read_example(paths[0])["series"].shape == (5, 1)
+
+
+def test_one_format_of_a_problem_is_read_and_the_others_are_told(tmp_path):
+    for part in ("TRAIN", "TEST"):
+        put(tmp_path / f"Walk_{part}.ts")
+        (tmp_path / f"Walk_{part}.arff").write_text("@relation Walk")
+        (tmp_path / f"Walk_{part}.tsv").write_text(table("1122"))
+    assert suited(tmp_path, ("forecasting", KIND)) == KIND
+    source = read(tmp_path, KIND)
+    assert source.classes == ("2", "slow")
+    (note,) = source.info["notes"]
+    assert note.startswith("Walk_TRAIN.ts and Walk_TEST.ts are read, and these are not")
+    assert "Walk_TRAIN.arff" in note and "Walk_TEST.tsv" in note
+    assert read(tmp_path / "Walk_TRAIN.tsv", KIND).classes == ("1", "2")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("load_train.csv", "0,1,2,3\n1,5,6,7\n2,8,9,1\n"),  # rows are counted
+        ("load_train.csv", "date,a,b,c\n1,5,6,7\n1,8,9,1\n"),
+        ("load_train.csv", "1,5\n1,8\n2,8\n"),  # two columns
+        ("load.csv", "1,5,6,7\n1,8,9,1\n2,8,9,1\n"),
+        ("load_train.csv", "0.5,5,6,7\n0.5,8,9,1\n2,8,9,1\n"),
+    ],
+)
+def test_tables_of_measurements_are_no_problem_of_the_archive(name, text, tmp_path):
+    (tmp_path / name).write_text(text)
+    assert suited(tmp_path / name, (KIND, "forecasting")) == "forecasting"
+
+
+def test_faults_of_such_a_table_are_named(tmp_path):
+    (tmp_path / "a_TRAIN.tsv").write_text(table("1122").replace("1.25", "x"))
+    refused(
+        tmp_path / "a_TRAIN.tsv", "a_TRAIN.tsv", "line 2", "'x' is no number", "first the class"
+    )
+    (tmp_path / "a_TRAIN.tsv").write_text(table("1122"))
+    (tmp_path / "a_TEST.tsv").write_text(table("1133"))
+    refused(tmp_path, "a_TEST.tsv", "'3'", "a_TRAIN.tsv does not")
+    (tmp_path / "a_TEST.tsv").write_text(table("11") + "1\t1e99\t1\t1\n")
+    refused(tmp_path, "a_TEST.tsv: line 3", "too large")

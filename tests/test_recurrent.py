@@ -184,6 +184,16 @@ def test_padding_changes_nothing(name, options, steps):
     assert np.abs(outputs(unmasked, padded) - alone).max() > 1e-2
 
 
+def test_the_mean_over_padding_alone_is_zero():
+    x = np.full((2, 5, 3), PADDING, np.float32)
+    x[0, :2] = draw(2, 3)
+    model = build("gru", (None, 3), layers=1, steps="mean", masked=True)
+    assert np.isfinite(outputs(model, x)).all()
+    mask = np.array([[True, True, False, False, False], [False] * 5])
+    found = np.asarray(layers.MeanOfSteps()(x, mask=mask))
+    close(found, [x[0, :2].mean(axis=0), np.zeros(3)])
+
+
 @each
 def test_padding_has_no_part_in_the_loss_of_every_step(name):
     model = build(name, (None, 3), layers=1, steps="all", masked=True)

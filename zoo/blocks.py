@@ -5,7 +5,7 @@ import math
 import keras
 from keras import layers
 
-from zoo.layers import PADDING, Dropout, RowNormalization, StepReshape
+from zoo.layers import PADDING, Dropout, MeanOfSteps, RowNormalization, StepReshape
 
 # Keras' default of 0.99 leaves the statistics of a short training half way to their start.
 MOMENTUM = 0.9
@@ -92,7 +92,7 @@ def recurrent(x, make, depth, *, top=None, dropout=0.0, bidirectional=False, ste
             layer = layers.Bidirectional(layer, name=f"layer_{i}")
         x = layer(x)
     if steps == "mean":
-        x = layers.GlobalAveragePooling1D(dtype="float32", name="mean")(x)
+        x = MeanOfSteps(dtype="float32", name="mean")(x)
     return x
 
 

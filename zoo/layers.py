@@ -164,6 +164,21 @@ class StepReshape(keras.layers.Reshape):
 
 
 @register
+class MeanOfSteps(keras.layers.GlobalAveragePooling1D):
+    """The mean over the steps of series (B, T, F) that are no padding, (B, F).
+
+    Of a series of padding alone it is 0, where Keras' own layer divides by no steps.
+    """
+
+    def call(self, inputs, mask=None):
+        """Return the mean."""
+        if mask is None:
+            return super().call(inputs)
+        weights = ops.cast(mask, inputs.dtype)[..., None]
+        return ops.sum(inputs * weights, axis=1) / ops.maximum(ops.sum(weights, axis=1), 1)
+
+
+@register
 class BilinearUpSampling(keras.layers.Layer):
     """Doubles the height and width of maps (B, H, W, C) by bilinear interpolation.
 

@@ -10,7 +10,7 @@ from zoo import inference, tasks
 PICTURES = (".png", "_overlay.png", "_boxes.png")  # files that are for people's eyes alone
 
 
-def predict(files, read, complain, *, model, record, batch_size):
+def predict(files, read, complain, *, model, record, batch_size, remark=print):
     """Predict files, small ones in shared batches; no more is in memory than a batch needs.
 
     Args:
@@ -20,6 +20,7 @@ def predict(files, read, complain, *, model, record, batch_size):
         model: a `keras.Model`, or one in several views, `zoo.inference.Averaged`.
         record: what was saved with the model: its task, the task's options, and info.
         batch_size: pieces a step; fewer if they are large.
+        remark: called with what was decided about a file that is predicted all the same.
 
     Yields:
         (path, row, writers) for each file, as `Task.present` makes them.
@@ -41,6 +42,8 @@ def predict(files, read, complain, *, model, record, batch_size):
             except ValueError as error:
                 complain(f"{path}: {error}")
                 continue
+            for note in notes(example, pieces[0], info):
+                remark(f"{path}: {note}")
             waiting.append((path, example, pieces))
             yield first
             yield from (task.prepare(piece, info, options)[0] for piece in pieces[1:])
@@ -56,6 +59,14 @@ def predict(files, read, complain, *, model, record, batch_size):
             collections.deque(own, maxlen=0)  # the next file's come after them
             continue
         yield path, row, writers
+
+
+def notes(example, piece, info):
+    """Return what was decided about an example: its notes, and columns that the model ignores."""
+    extra = [name for name in piece.get("columns", ()) if name not in info.get("columns", ())]
+    shown = ", ".join(map(repr, extra[:10])) + (", ..." if len(extra) > 10 else "")
+    ignored = [f"the model does not know the columns {shown}, and ignores them"] if extra else []
+    return [*example.get("notes", ()), *piece.get("notes", ()), *ignored]
 
 
 def write_all(results, folder, pictures):

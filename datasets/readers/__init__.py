@@ -160,7 +160,7 @@ LAYOUTS = {
     ),
     "sequence_classification": (
         Layout(
-            "X_TRAIN.ts            and X_TEST.ts (UCR, UEA)",
+            "X_TRAIN.ts            and X_TEST.ts (UCR, UEA); or .tsv, a series a row, class first",
             ucr.match,
             ucr.read,
         ),
@@ -207,9 +207,11 @@ def read(path: pathlib.Path, kind: str, hints: Mapping | None = None) -> Source:
         f"  {layout.drawing}" for layout in LAYOUTS[kind] if hints.keys() <= set(layout.hints)
     )
     given = "".join(f" with {flag(hint)} {value}" for hint, value in hints.items())
+    others = [k for k in LAYOUTS if any(layout.fits(path, hints) for layout in LAYOUTS[k])]
+    fits = f", but one of {' and of '.join(others)}" if others else ""
     raise BadInput(
         path,
-        f"it has none of the layouts that {kind} reads{given}",
+        f"it has none of the layouts that {kind} reads{given}{fits}",
         f"Use one of these, {FILES[kind.partition('_')[0]]}:\n{drawings}",
     )
 

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 
 NAMES = {"date", "time", "datetime", "timestamp", "ds", "year", "month", "unix", "unixtime"}
+NAMES |= {"ts", "dt", "epoch", "epochtime", "timeutc", "utc", "datum", "zeit", "zeitstempel"}
 DAYS = (
     *("%d.%m.%Y", "%d.%m.%y", "%d/%m/%Y", "%m/%d/%Y", "%d/%m/%y", "%m/%d/%y", "%d-%m-%Y"),
     *("%m-%d-%Y", "%d-%b-%Y", "%d %b %Y", "%b %d %Y", "%b %d, %Y", "%b-%Y", "%b %Y"),
@@ -15,7 +16,12 @@ FORMATS = ("ISO8601", *map("".join, itertools.product(DAYS, CLOCKS)))
 SHAPE = r"\d{4}\D\d|\d{1,2}[-/. ]\w+[-/. ,]+\d|[A-Za-z]{3,9}[- ]\d"  # how all of these begin
 COMPACT = {4: "%Y", 6: "%Y%m", 8: "%Y%m%d"}  # by the number of digits
 UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # since 1970
+SECONDS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+EXCEL = (20_000, 80_000)  # days since 1899-12-30, of 1954 to 2119
 YEARS = (1678, 2261)  # whose nanoseconds since 1970 fit into 64 bits
+QUARTER = r"\d{4}[- ]?[Qq][1-4]"
+OFFSET = r"(:\d\d(?:\.\d+)?)\s+([+-]\d\d:?\d\d)$"
+ZONE = r"\s*(?:UTC|GMT|Z)$"
 WRITE = "Write all dates as 2020-12-31 or 2020-12-31 23:59:00"
 
 
@@ -39,6 +45,10 @@ def dates_of_words(column, words):
     Raises:
         BadInput: it is meant to hold dates, and one is missing, is none, or all have two meanings.
     """
+    written, words = words, words.str.replace(ZONE, "", regex=True)
+    words = words.str.replace(OFFSET, r"\1\2", regex=True)
+    if words.str.fullmatch(QUARTER).all():
+        words = words.str[:4] + "-" + (3 * words.str[-1].astype(int) - 2).astype(str).str.zfill(2)
     sample = words.iloc[:: -(-len(words) // 50)]
     if 2 * sample.str.match(SHAPE).sum() < len(sample):
         return None
@@ -52,12 +62,12 @@ def dates_of_words(column, words):
         raise column.fault(row, "the date is missing", "Fill it in, or remove the row")
     if not whole:
         row = max(read, key=lambda times: times.notna().sum()).isna().idxmax()
-        why = f"{words[row]!r} is no date, or not written like the others"
+        why = f"{written[row]!r} is no date, or not written like the others"
         raise column.fault(row, why, WRITE)
     if not all(times.equals(whole[0]) for times in whole):
         if not likely(column):
             return None
-        why = f"{words.iloc[0]!r} may be day and month or month and day, as may all the others"
+        why = f"{written.iloc[0]!r} may be day and month or month and day, as may all the others"
         raise column.fault(0, why, WRITE)
     return nanoseconds(column, whole[0])
 
@@ -73,34 +83,80 @@ def parsed(words, form):
 
 
 def dates_of_numbers(column, values):
-    """Return the dates that whole numbers mean, (T,) int64 nanoseconds, or None.
+    """Return the dates that numbers mean, (T,) int64 nanoseconds, or None.
 
-    They are years, 202012, 20201231, or seconds or parts of them since 1970, in a column whose name
-    says that it holds dates.
+    In a column whose name says that it holds dates, they are years, 202012, 20201231, seconds or
+    parts of them since 1970, or Excel's days since 1900. A first column of any other name is read
+    as seconds since 1970 only if it rises by equal steps, within 2001 to 2039. What is not plain
+    from the numbers is noted.
 
     Raises:
-        BadInput: most are dates like 20201231, and one is not.
+        BadInput: most are dates, and one is not or is missing.
     """
-    import pandas as pd
-
-    if not said(column) or column.cells.dtype.kind not in "iu":
+    known = values[~np.isnan(values)]
+    if not len(known) or not (said(column) or (column.first and rises(known, equal=True))):
         return None
-    whole = column.cells.astype(np.int64)
-    low, high = whole.min(), whole.max()
-    for digits, form in COMPACT.items():
-        scale = 10 ** (digits - 4)
-        if YEARS[0] * scale <= low and high < (YEARS[1] + 1) * scale:
-            times = parsed(whole.astype(str), form)
-            if digits == 4 and not (np.diff(whole) > 0).all():
-                return None  # of many rows each, years are no dates
-            if times.isna().any() and 2 * times.notna().sum() >= len(times):
-                row = times.isna().idxmax()
-                raise column.fault(row, f"{whole[row]} is no date", WRITE)
-            return None if times.isna().any() else nanoseconds(column, times)
+    low, high, what = known.min(), known.max(), f"column {column.name!r} is read as"
+    if said(column) and (known == np.round(known)).all():
+        for digits, form in COMPACT.items():
+            scale = 10 ** (digits - 4)
+            if YEARS[0] * scale <= low and high < (YEARS[1] + 1) * scale:
+                return compact(column, values, digits, form)
+    least, most = (3e8, 4e9) if said(column) else (1e9, 2.2e9)
     for unit, scale in UNITS.items():
-        if 3e8 * scale <= low and high < 4e9 * scale:  # 1979 to 2096
-            return nanoseconds(column, pd.to_datetime(whole, unit=unit, utc=True))
+        if least * scale <= low and high < most * scale:  # 1979 to 2096, if it says so
+            check_complete(column, values)
+            column.notes.append(f"{what} {SECONDS[unit]} since 1970")
+            return since_1970(column.cells.to_numpy(), scale)
+    days = "da" in column.name.lower() or (known != np.floor(known)).any()
+    if said(column) and EXCEL[0] <= low and high < EXCEL[1] and days and rises(known):
+        check_complete(column, values)
+        column.notes.append(f"{what} days of Excel, since 1899-12-30")
+        return np.round((values - 25_569) * 86_400).astype(np.int64) * 10**9
     return None
+
+
+def since_1970(values, scale):
+    """Return numbers, of which a second has so many, as int64 nanoseconds; exact if whole."""
+    if values.dtype.kind in "iu":
+        return values.astype(np.int64) * (10**9 // scale)
+    whole = np.floor(values / scale)  # apart, since a float cannot hold the nanoseconds of a date
+    rest = np.round((values - whole * scale) * 1e6 / scale)
+    return whole.astype(np.int64) * 10**9 + rest.astype(np.int64) * 1000
+
+
+def compact(column, values, digits, form):
+    """Return the dates that whole numbers of so many digits are, or None."""
+    if digits == 4 and not rises(values):
+        return None  # of many rows each, years are no dates
+    check_complete(column, values)
+    whole = column.cells.astype(np.int64)
+    times = parsed(whole.astype(str), form)
+    if times.isna().any() and 2 * times.notna().sum() >= len(times):
+        row = times.isna().idxmax()
+        raise column.fault(row, f"{whole[row]} is no date", WRITE)
+    return None if times.isna().any() else nanoseconds(column, times)
+
+
+def check_complete(column, values):
+    """Raise if a date is missing."""
+    if np.isnan(values).any():
+        row = np.isnan(values).argmax()
+        raise column.fault(row, "the date is missing", "Fill it in, or remove the row")
+
+
+def rises(values, equal=False):
+    """Tell whether each number is above the one before, by steps most of which are equal if so."""
+    steps = np.diff(values)
+    if not len(steps) or not (steps > 0).all():
+        return False
+    usual = np.median(steps)
+    return not equal or np.mean(np.abs(steps - usual) < 1e-3 * usual) >= 0.9
+
+
+def without_date(column, values):
+    """Tell whether numbers are times since a start that nobody names: 0, 0.1, 0.2 in "time"."""
+    return said(column) and rises(values)
 
 
 def nanoseconds(column, times):

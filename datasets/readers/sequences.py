@@ -12,7 +12,7 @@ from datasets.readers import class_folders, series
 from datasets.readers.series_tables import NUMBERS
 from datasets.source import BadInput, Source
 
-EXTENSIONS = (".csv", ".tsv", ".txt", ".parquet", ".npy")  # a file a series
+EXTENSIONS = (".csv", ".tsv", ".txt", ".parquet", ".npy", ".csv.gz", ".tsv.gz", ".txt.gz")
 
 
 def match(path: pathlib.Path) -> bool:
@@ -29,11 +29,13 @@ def read(path: pathlib.Path) -> Source:
     first = []
 
     def read_file(file):
-        names, found = read_columns(file)
+        names, found, notes = read_columns(file)
         if not first:
             first.append((file.relative_to(path).as_posix(), names))
         series.check_same(file, names, *first[0])
-        return {"series": found[:, [names.index(name) for name in first[0][1]]]}
+        places = {name: i for i, name in enumerate(names)}
+        found = {"series": found[:, [places[name] for name in first[0][1]]]}
+        return {**found, "notes": notes} if notes else found
 
     return class_folders.read(path, EXTENSIONS, read_file)
 
@@ -44,12 +46,14 @@ def read_example(path: pathlib.Path) -> dict:
 
 
 def read_columns(path):
-    """Return the names of the columns of numbers of a table, and these, (T, F) float32."""
-    if path.suffix.lower() not in EXTENSIONS:
+    """Return the names of the columns of numbers of a table, these, (T, F) float32, and notes."""
+    if not path.name.lower().endswith(EXTENSIONS):
         raise BadInput(path, "it is no format of one series", f"Use {', '.join(EXTENSIONS)}")
     (table,) = series.read_tables(path).values()
     names = table.named(NUMBERS)
-    return names, singles(path, np.stack([table.columns[name][1] for name in names], axis=1))
+    values = singles(path, np.stack([table.columns[name][1] for name in names], axis=1))
+    kinds = {name: kind for name, (kind, _) in table.columns.items()}
+    return names, values, [*table.notes, *series.remarks(kinds, {})]
 
 
 def singles(what, values: np.ndarray) -> np.ndarray:

@@ -12,23 +12,42 @@ import numpy as np
 
 from datasets.readers.files import divide, one_or_no_split, safe_name, split_of, walk
 from datasets.readers.series_arrays import read_array, read_arrays, unlabelled
-from datasets.readers.series_tables import DATES, NOTHING, NUMBERS, TEXT, Table, read_table
+from datasets.readers.series_tables import (
+    DATES,
+    ELAPSED,
+    NOTHING,
+    NUMBERS,
+    TEXT,
+    Table,
+    listed,
+    read_table,
+)
+from datasets.readers.ucr_tables import labelled
 from datasets.source import SPLITS, BadInput, Examples, Source, fingerprint
 
-EXTENSIONS = (".csv", ".tsv", ".txt", ".parquet", ".npy", ".npz")
+EXTENSIONS = (".csv", ".tsv", ".txt", ".parquet", ".npy", ".npz", ".csv.gz", ".tsv.gz", ".txt.gz")
 FEWEST = 3  # steps of a series that can be forecast
 
 
 def match(path: pathlib.Path) -> bool:
     """Tell whether a path is a file of series, or a folder of such files in no class folders.
 
-    The folder may have train/, val/ and test/ in it.
+    The folder may have train/, val/ and test/ in it. Problems of the UCR archive are none: a row of
+    theirs is a series, and begins with its class.
     """
     if path.is_file():
         kind = path.suffix.lower()
-        return kind in EXTENSIONS and (kind != ".npz" or unlabelled(path))
-    files = divide(walk(path), EXTENSIONS)[0]
-    return bool(files) and all(flat(file, path) for file in files)
+        return suits(path) and not labelled(path) and (kind != ".npz" or unlabelled(path))
+    everything = walk(path)
+    if any(file.suffix.lower() == ".ts" for file in everything):
+        return False
+    files = divide(everything, EXTENSIONS)[0]
+    return bool(files) and all(flat(file, path) for file in files) and not any(map(labelled, files))
+
+
+def suits(path):
+    """Tell whether the name of a file ends as those of series do."""
+    return path.name.lower().endswith(EXTENSIONS)
 
 
 def flat(file: pathlib.Path, root: pathlib.Path) -> bool:
@@ -72,7 +91,9 @@ def read(path: pathlib.Path) -> Source:
         return example(item[2], kinds)
 
     by_split = {s: [item for item in items if item[0] == s] for s in SPLITS}
-    left_out = [name for name, kind in kinds.items() if kind in (TEXT, NOTHING)]
+    left_out = [name for name, kind in kinds.items() if kind not in (NUMBERS, DATES)]
+    notes = [f"{name}: {note}" for name, table in found.items() for note in table.notes]
+    notes += remarks(kinds, ignored)
     return Source(
         name=safe_name(path),
         fingerprint=fingerprint(files, root),
@@ -83,9 +104,25 @@ def read(path: pathlib.Path) -> Source:
             if some
         },
         info={
-            key: facts for key, facts in {"left_out": left_out, "ignored": ignored}.items() if facts
+            key: facts
+            for key, facts in {"left_out": left_out, "ignored": ignored, "notes": notes}.items()
+            if facts
         },
     )
+
+
+def remarks(kinds, ignored):
+    """Return sentences on the columns and files that are left out."""
+    notes = []
+    for reason, own in (
+        ("are neither numbers nor dates", (TEXT,)),
+        ("hold no value", (NOTHING,)),
+        ("rise like times without a date, and are not forecast", (ELAPSED,)),
+    ):
+        names = [repr(name[:40]) for name, kind in kinds.items() if kind in own]
+        notes += [f"columns that {reason} are left out: {listed(names)}"] if names else []
+    files = [f"{count} {kind}" for kind, count in ignored.items()]
+    return notes + ([f"files of other kinds are not read: {listed(files)}"] if files else [])
 
 
 def placed(file, root):
@@ -105,7 +142,9 @@ def read_example(path: pathlib.Path) -> dict:
     if len(tables) > 1:
         raise BadInput(path, f"it holds {len(tables)} series", "Save each in a file of its own")
     (table,) = tables.values()
-    return example(table, agreed({path.name: table}))
+    kinds = agreed({path.name: table})
+    notes = [*table.notes, *remarks(kinds, {})]
+    return example(table, kinds) | ({"notes": notes} if notes else {})
 
 
 def load(path):
@@ -124,7 +163,7 @@ def load(path):
 def read_tables(path: pathlib.Path) -> dict[str, Table]:
     """Read the series of a file, {what follows its name: table}; each has a column of numbers."""
     kind = path.suffix.lower()
-    if kind not in EXTENSIONS:
+    if not suits(path):
         raise BadInput(path, "it is no format of series", f"Use {formats()}")
     if not path.is_file():
         raise BadInput(path, "there is no such file")
@@ -185,6 +224,8 @@ def agreed(tables: Mapping[str, Table]) -> dict[str, str]:
             before, where = kinds[name]
             if before == NOTHING:
                 kinds[name] = kind, other
+            elif {kind, before} == {ELAPSED, NUMBERS}:  # it rises in some files alone
+                kinds[name] = NUMBERS, where if before == NUMBERS else other
             elif kind not in (before, NOTHING):
                 why = f"its column {name!r} holds {kind}, and in {where} it holds {before}"
                 raise BadInput(table.path, why, "Give all files the same columns")
@@ -193,7 +234,8 @@ def agreed(tables: Mapping[str, Table]) -> dict[str, str]:
 
 def check_same(what, names, first, wanted):
     """Raise unless a file has the columns of the first one, in any order."""
-    lacks, more = [n for n in wanted if n not in names], [n for n in names if n not in wanted]
+    own, others = set(names), set(wanted)  # of thousands of columns
+    lacks, more = [n for n in wanted if n not in own], [n for n in names if n not in others]
     told = [f"lacks {', '.join(map(repr, lacks[:10]))}"] if lacks else []
     told += [f"has {', '.join(map(repr, more[:10]))} besides"] if more else []
     if told:
@@ -240,7 +282,7 @@ def find_series(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:
             found += files
         elif not path.exists():
             raise BadInput(path, "there is no such file or folder")
-        elif path.suffix.lower() not in EXTENSIONS:
+        elif not suits(path):
             raise BadInput(path, "it is no format of series", f"Use {formats()}")
         else:
             found.append(path)

@@ -65,6 +65,10 @@ def tables(path, arrays, most):
     if np.isinf(values).any():
         where = ", ".join(map(str, np.argwhere(np.isinf(values))[0]))
         raise BadInput(path, f"{said} is infinite at [{where}]", "Write NaN where it is missing")
+    if (large := np.abs(values) > np.finfo(np.float32).max).any():
+        where = ", ".join(map(str, np.argwhere(large)[0]))
+        why = f"{said} holds {values[large][0]:g} at [{where}], too large for float32"
+        raise BadInput(path, why, "Write NaN where it is missing, or use another unit")
     values = values[:, None] if values.ndim == 1 else values
     values = values if several else values[None]  # (n, T, C)
     names = named(path, arrays.get("columns"), values.shape[2])

@@ -1,9 +1,11 @@
 """Tables with a row a step: CSV, TSV and Parquet files, whose columns are numbers or dates.
 
 What pandas would guess or drop without a word (rows of unequal length, two columns of one name,
-thousands written like decimals) is refused.
+thousands written like decimals) is refused, or decided and noted.
 """
 
+import codecs
+import collections
 import csv
 import dataclasses
 import io
@@ -13,14 +15,15 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from datasets.readers.dates import dates_of_numbers, dates_of_words, nanoseconds
-from datasets.readers.files import read_bytes
+from datasets.readers.dates import dates_of_numbers, dates_of_words, nanoseconds, without_date
+from datasets.readers.files import afford, read_bytes
+from datasets.readers.series_numbers import WRITE, measured_numbers, plain_numbers, thousands
 from datasets.source import BadInput
 
 NUMBERS, DATES, TEXT, NOTHING = "numbers", "dates", "text", "nothing"
+ELAPSED = "times without a date"
 MISSING = ("", "?", "-", "n/a", "#n/a", "na", "<na>", "nan", "-nan", "null", "none", "nat")
 NUMERIC = ("floating", "integer", "mixed-integer-float", "decimal", "boolean")  # to pandas
-WRITE = "Write numbers with a decimal point and no other mark, or leave the cell empty"
 BINARY = re.compile("[\x00-\x08\x0e-\x1f]")
 VALUE = re.compile(
     r"[-+]?((\d+([.,]\d*)?|[.,]\d+)(e[-+]?\d+)?|inf)|"
@@ -28,8 +31,9 @@ VALUE = re.compile(
     re.IGNORECASE,
 )  # a number or a date, and no name of a column
 FRACTION = re.compile(r'(?:^|[;\t"]) *([-+]?\d*[.,]\d+)(?:[eE][-+]?\d+)? *(?=[;\t"]|$)', re.M)
-MARKED = r"(?=.*[,'%$€£])[-+]?[$€£]? ?\d+(?:[.,']\d+)*(?: ?[%$€£])?"  # numbers of a kind
-THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2},\d{3}")
+THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}[.,]\d{3}")
+FOREIGN = 0.5  # share of letters beyond ASCII above which a text is in no western language
+LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,15 +43,17 @@ class Table:
     Attributes:
         path: the file.
         columns: {name: (kind, array)}: of `NUMBERS` (T,) float64, finite or NaN where missing; of
-            `DATES` (T,) int64, nanoseconds since 1970; of `TEXT` and `NOTHING` None.
+            `DATES` (T,) int64, nanoseconds since 1970; of `TEXT`, `NOTHING` and `ELAPSED` None.
         steps: T, the number of rows.
         place: the index of a row to how messages call it: "line 7".
+        notes: sentences on what was decided in reading it.
     """
 
     path: pathlib.Path
     columns: Mapping[str, tuple[str, np.ndarray | None]]
     steps: int
     place: Callable[[int], str]
+    notes: tuple[str, ...] = ()
 
     def named(self, kind: str) -> list[str]:
         """Return the names of the columns of a kind."""
@@ -65,6 +71,7 @@ class Column:
         first: whether it is the first one, where dates use to stand.
         decimal: "." or ",", in numbers that are text still.
         place: as of `Table`.
+        notes: a list, to which sentences on what is decided are added.
     """
 
     path: pathlib.Path
@@ -73,6 +80,7 @@ class Column:
     first: bool
     decimal: str
     place: Callable[[int], str]
+    notes: list
 
     def fault(self, row: int, why: str, remedy: str) -> BadInput:
         """Return the error that is about one cell."""
@@ -92,15 +100,15 @@ def read_table(path: pathlib.Path) -> Table:
             something else; names line, column and value.
     """
     read = parquet_frame if path.suffix.lower() == ".parquet" else text_frame
-    frame, decimal, place = read(path)
+    frame, decimal, place, notes = read(path)
     columns = {}
-    for i, name in enumerate(frame):
-        column = Column(path, name, frame[name], i == 0, decimal, place)
+    for i, (name, cells) in enumerate(frame.items()):
+        column = Column(path, name, cells, i == 0, decimal, place, notes)
         kind, array = understood(column)
         counts = kind == NUMBERS and i == 0 and (np.diff(array) == 1).all()
         if name != nameless(i) or not (kind == NOTHING or counts):
             columns[name] = kind, array
-    return Table(path, columns, len(frame), place)
+    return Table(path, columns, len(frame), place, tuple(notes))
 
 
 def nameless(i):
@@ -109,10 +117,10 @@ def nameless(i):
 
 
 def text_frame(path):
-    """Return (pandas.DataFrame, decimal separator, `place`) of a text file."""
+    """Return (pandas.DataFrame, decimal separator, `place`, notes) of a text file."""
     import pandas as pd
 
-    text = decoded(path)
+    text, notes = decoded(path)
     lines = list(enumerate(re.split("\r\n|\r|\n", text), 1))
     separator = separator_of([line for _, line in lines])
     if separator is None:  # an empty line may be a missing value
@@ -123,15 +131,21 @@ def text_frame(path):
     if not lines:
         raise BadInput(path, "the file is empty", "Remove it or copy it again")
     rows, ends = checked_rows(path, lines, separator or ",")
-    skipped = 0 if headless(*rows) else ends[0][0]
-    ends = ends if not skipped else ends[1:]
-    names = unlike(path, list(range(len(rows[0]))) if not skipped else rows[0])
-    if not ends:
+    header = 0 if headless(*rows[:2]) else 1
+    names = unlike(path, rows[0] if header else list(range(len(rows[0]))))
+    if header and units_only(rows):
+        pairs = zip(names, map(str.strip, rows[1]), strict=True)
+        units = [f"{name!r} in {unit}" for name, unit in pairs if unit.lower() not in MISSING]
+        notes.append(f"line {ends[1][1]} holds no values, and is taken for units: {listed(units)}")
+        header = 2
+    if len(ends) == header:
         raise BadInput(path, "it has a line of names and no rows", "Copy it again")
+    skipped, ends = ends[header - 1][0] if header else 0, ends[header:]
     decimal = decimal_of(text) if separator in (";", "\t") else "."
+    body = [line for _, line in lines[skipped:]]
     try:
         frame = pd.read_csv(
-            io.StringIO("\n".join(line for _, line in lines[skipped:])),
+            io.StringIO("\n".join(body)),
             sep=separator or ",",
             names=names,
             index_col=False,
@@ -146,18 +160,35 @@ def text_frame(path):
         raise BadInput(path, f"it is no table ({str(error).strip()})", "Copy it again") from error
     if len(frame) != len(ends):
         raise BadInput(path, "its quotation marks do not pair", "Remove them, or copy it again")
-    return frame, decimal, lambda row: f"line {ends[row][1]}"
+
+    def place(row):
+        return f"line {ends[row][1]}"
+
+    check_thousands(path, frame, body, separator or ",", place)
+    return frame, decimal, place, notes
 
 
 def decoded(path):
-    """Return the text of a file."""
+    """Return the text of a file, and notes on how it was read."""
+    raw, notes = read_bytes(path), []
+    remedy = "Save it as CSV in UTF-8"
     try:
-        text = read_bytes(path).decode("utf-8-sig")
+        if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            text = raw.decode("utf-16")
+        else:
+            text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadInput(path, "it is no text in UTF-8", "Save it as CSV in UTF-8") from error
+        try:
+            text = raw.decode("cp1252")
+        except UnicodeDecodeError:
+            raise BadInput(path, "it is no text in UTF-8", remedy) from error
+        letters = re.findall(r"[^\W\d_]", text)
+        if sum(not letter.isascii() for letter in letters) > FOREIGN * len(letters):
+            raise BadInput(path, "it is no text in UTF-8", remedy) from error
+        notes.append("it is no text in UTF-8, and is read as Windows-1252 (cp1252)")
     if BINARY.search(text):
-        raise BadInput(path, "it is not a text file", "Save it as CSV")
-    return text
+        raise BadInput(path, "it is not a text file", remedy)
+    return text, notes
 
 
 def separator_of(lines):
@@ -170,26 +201,73 @@ def separator_of(lines):
 
 
 def checked_rows(path, lines, separator):
-    """Return the first two rows, and for every one (lines so far, number of its last line)."""
-    rows, ends = [], []
+    """Return the first three rows, and for every one (lines so far, number of its last line).
+
+    Of names and rows, one may end in a separator that the other has not.
+    """
+    rows, ends, width, trailing = [], [], 0, False
     style = dict(delimiter=separator, skipinitialspace=True, strict=True)
     reader = csv.reader((line for _, line in lines), **style)
     try:
         for row in reader:
             row = row or [""]
-            rows += [row] if len(rows) < 2 else []
+            rows += [row] if len(rows) < 3 else []
             number = lines[reader.line_num - 1][0]
             ends.append((reader.line_num, number))
-            if len(row) != len(rows[0]):
+            if len(ends) == 2 and not headless(rows[0]):
+                trailing = len(row) == len(rows[0]) + 1 and not row[-1].strip()
+                if len(rows[0]) == len(row) + 1 and not rows[0][-1].strip():
+                    rows[0].pop()
+                rows[0] += [""] * trailing
+            width = len(rows[0])
+            if len(row) != width or (trailing and row[-1].strip()):
                 raise BadInput(
                     path,
-                    f"line {number} has {len(row)} columns, and line {ends[0][1]} {len(rows[0])}",
+                    f"line {number} has {len(row)} columns, and line {ends[0][1]} "
+                    f"{width - trailing}",
                     "Repair the line; columns are parted by commas, semicolons or tabs",
                 )
     except csv.Error as error:
         number = lines[max(reader.line_num, 1) - 1][0]
         raise BadInput(path, f"line {number}: {error}", "Repair the quotation marks") from error
     return rows, ends
+
+
+def check_thousands(path, frame, body, separator, place):
+    """Raise if a column of a text may hold thousands written with a point: 950 beside 1.050."""
+    suspects = {i: [] for i in thousands(frame)}
+    if not suspects:
+        return
+    for row in csv.reader(body, delimiter=separator, skipinitialspace=True):
+        for i, words in suspects.items():
+            words.append((row or [""])[i].strip())
+    for i, words in suspects.items():
+        known = [word for word in words if word.lower() not in MISSING]
+        grouped = [word for word in known if THOUSANDS.fullmatch(word)]
+        others = [word for word in known if not THOUSANDS.fullmatch(word)]
+        whole = max(others, key=len, default="").lstrip("+-")
+        if grouped and len(whole) == 3 and all(re.fullmatch(r"[-+]?\d{1,3}", w) for w in others):
+            row = words.index(grouped[0])
+            why = f"{words[row]!r} may be a fraction or thousands, as it stands beside {whole!r}"
+            remedy = f"Write {words[row].replace('.', '')} or, if it is a fraction, {whole}.000"
+            raise BadInput(path, f"{place(row)}, column {frame.columns[i]!r}: {why}", remedy)
+
+
+def units_only(rows):
+    """Tell whether the row below the names holds units: words, and no value, above values."""
+    if len(rows) < 3:
+        return False
+    words, below = ([word.strip() for word in row] for row in rows[1:])
+    named = [word.lower() not in MISSING for word in words]
+    return any(named) and not any(
+        VALUE.fullmatch(word) or (name and not VALUE.fullmatch(number))
+        for word, name, number in zip(words, named, below, strict=True)
+    )
+
+
+def listed(words, most=10):
+    """Return words in a row, the first ones of many."""
+    return ", ".join(words[:most]) + (f" and {len(words) - most:,} more" * (len(words) > most))
 
 
 def headless(first, second=()):
@@ -209,9 +287,9 @@ def headless(first, second=()):
 def unlike(path, names):
     """Return the names of columns, all told and unlike."""
     names = [str(name).strip() or nameless(i) for i, name in enumerate(names)]
-    for name in names:
-        if names.count(name) > 1:
-            raise BadInput(path, f"it has two columns {name[:80]!r}", "Rename or remove one")
+    name, count = collections.Counter(names).most_common(1)[0]
+    if count > 1:
+        raise BadInput(path, f"it has two columns {name[:80]!r}", "Rename or remove one")
     return names
 
 
@@ -220,17 +298,20 @@ def decimal_of(text):
     found = set(FRACTION.findall(text)) if "," in text else set()
     commas = {word for word in found if "," in word}
     unmistakable = any(not THOUSANDS.fullmatch(word) for word in commas)
-    return "," if commas == found and unmistakable else "."
+    points = all(THOUSANDS.fullmatch(word) for word in found - commas)
+    return "," if points and unmistakable else "."
 
 
 def parquet_frame(path):
-    """Return (pandas.DataFrame, decimal separator, `place`) of a Parquet file."""
+    """Return (pandas.DataFrame, decimal separator, `place`, notes) of a Parquet file."""
     import pandas as pd
 
     raw = read_bytes(path)
     try:
         import pyarrow.parquet
 
+        shape = pyarrow.parquet.read_metadata(io.BytesIO(raw))
+        afford(path, 8 * shape.num_rows * shape.num_columns)  # a few bytes can stand for millions
         # without threads: a process whose memory is scarce can abort when it ends with them
         table = pyarrow.parquet.read_table(
             io.BytesIO(raw), page_checksum_verification=True, use_threads=False, pre_buffer=False
@@ -239,6 +320,8 @@ def parquet_frame(path):
         frame = table.to_pandas(use_threads=False)
         if isinstance(frame.index, pd.DatetimeIndex) or any(frame.index.names):
             frame = frame.reset_index()
+    except BadInput:
+        raise
     except MemoryError as error:
         raise BadInput(path, "it does not fit in memory", "Copy it again, or cut it") from error
     except Exception as error:  # damaged files make pyarrow raise a dozen kinds
@@ -247,7 +330,7 @@ def parquet_frame(path):
     if frame.empty:
         raise BadInput(path, "it has no rows or no columns", "Copy it again")
     frame.columns = unlike(path, frame.columns)
-    return frame.reset_index(drop=True), ".", lambda row: f"row {row + 1}"
+    return frame.reset_index(drop=True), ".", lambda row: f"row {row + 1}", []
 
 
 def understood(column):
@@ -255,6 +338,9 @@ def understood(column):
     import pandas as pd
 
     cells = column.cells
+    if cells.dtype.kind in "iuf" and isinstance(cells.dtype, np.dtype):  # inference takes longer
+        values = cells.to_numpy(np.float64)
+        return (NOTHING, None) if np.isnan(values).all() else number_column(column, values)
     if cells.isna().all():
         return NOTHING, None
     kind = pd.api.types.infer_dtype(cells, skipna=True)
@@ -270,33 +356,34 @@ def understood(column):
 
 def word_column(column, cells):
     """Return (kind, array) of a column of text, which may mean numbers or dates."""
-    import pandas as pd
-
     words = cells.str.strip()
     words = words.mask(words.str.lower().isin(MISSING)).dropna()
     if not len(words):
         return NOTHING, None
-    plain = words.str.replace(",", ".") if column.decimal == "," else words
-    found = pd.to_numeric(plain, errors="coerce")
-    if 2 * found.notna().sum() >= len(words):
-        if found.isna().any():
-            row = found.isna().idxmax()
-            raise column.fault(row, f"{words[row]!r} is no number", WRITE)
-        values = np.full(len(cells), np.nan)
-        values[words.index] = found.astype(np.float64)
-        return number_column(column, values)
-    times = dates_of_words(column, words)
-    marked = words.str.fullmatch(MARKED)
-    if times is None and 2 * marked.sum() >= len(words):
-        row = marked.idxmax()
-        raise column.fault(row, f"{words[row]!r} is no number", WRITE)
-    return (TEXT, None) if times is None else (DATES, times)
+    numbers = plain_numbers(column, words)
+    if numbers is None:
+        times = dates_of_words(column, words)
+        if times is not None:
+            return DATES, times
+        numbers = measured_numbers(column, words)
+    if numbers is None:
+        return TEXT, None
+    values = np.full(len(cells), np.nan)
+    values[words.index] = numbers
+    return number_column(column, values)
 
 
 def number_column(column, values):
-    """Return (kind, array) of a column of numbers, which may mean dates."""
+    """Return (kind, array) of a column of numbers, which may mean times."""
     endless = np.isinf(values)
     if endless.any():
         raise column.fault(endless.argmax(), "the number is infinite or too large", WRITE)
+    large = np.abs(values) > LARGEST
+    if large.any():
+        row = large.argmax()
+        why = f"{values[row]:g} is too large for float32"
+        raise column.fault(row, why, "Leave it empty if it is missing, or use another unit")
     times = dates_of_numbers(column, values)
-    return (NUMBERS, values) if times is None else (DATES, times)
+    if times is not None:
+        return DATES, times
+    return (ELAPSED, None) if without_date(column, values) else (NUMBERS, values)

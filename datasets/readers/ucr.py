@@ -5,33 +5,52 @@ import pathlib
 import re
 from collections.abc import Sequence
 
-from datasets.readers import sequences
-from datasets.readers.files import divide, safe_name, split_of, walk
+from datasets.readers import sequences, ucr_tables
+from datasets.readers.files import clutter, divide, safe_name, split_of, walk
+from datasets.readers.series_tables import listed
 from datasets.readers.ts import parse
 from datasets.source import SPLITS, BadInput, Examples, Source, fingerprint
 
-LINE = re.compile(r"(.+\.ts)#(\d+)", re.I)  # a file and which of its series, from 0
+LINE = re.compile(r"(.+\.(?:ts|tsv|txt|csv))#(\d+)", re.I)  # a file, which of its series, from 0
 
 
 def match(path: pathlib.Path) -> bool:
-    """Tell whether a path is a .ts file, or a folder with such files in it."""
-    return path.suffix.lower() == ".ts" if path.is_file() else bool(ts_files(path))
+    """Tell whether a path is a file of such a problem, or a folder with such files in it."""
+    return holds(path) if path.is_file() else bool(problem_files(path)[0])
 
 
-def ts_files(folder):
-    """Return the .ts files directly in a folder."""
-    return divide([p for p in sorted(folder.iterdir()) if p.is_file()], (".ts",))[0]
+def holds(path):
+    """Tell whether a file holds series and their classes."""
+    return path.suffix.lower() == ".ts" or ucr_tables.labelled(path)
+
+
+def problem_files(folder):
+    """Return the files of problems directly in a folder, .ts if there are any, and the others."""
+    everything = sorted(p for p in folder.iterdir() if p.is_file() and not clutter(p.name))
+    files = [p for p in everything if p.suffix.lower() == ".ts"]
+    for ending in () if files else ucr_tables.EXTENSIONS:
+        files = files or [
+            p for p in everything if p.suffix.lower() == ending and ucr_tables.labelled(p)
+        ]
+    return files, [p for p in everything if p not in files]
+
+
+def parsed_file(path):
+    """Return the problem that a file is."""
+    return parse(path) if path.suffix.lower() == ".ts" else ucr_tables.parse(path)
 
 
 def read(path: pathlib.Path) -> Source:
     """Read NAME_TRAIN.ts and NAME_TEST.ts, given their folder or one of the two; or one .ts alone.
+
+    Where there is no .ts, the archive's .tsv are read, or older .txt and .csv: a series a row.
 
     Raises:
         BadInput: a header is wrong, the two do not fit each other, or a folder holds several
             problems.
     """
     files = files_of(path)
-    problems = {split: parse(file) for split, file in files.items()}
+    problems = {split: parsed_file(file) for split, file in files.items()}
     first = problems["train"]
     for problem in problems.values():
         check_fit(problem, first)
@@ -52,7 +71,20 @@ def read(path: pathlib.Path) -> Source:
             split: Examples.of([(split, i) for i in range(len(problem.lines))], read_one, title)
             for split, problem in problems.items()
         },
+        info=left_alone(path, files),
     )
+
+
+def left_alone(path, files):
+    """Return the facts on files of the same problem in other formats, which are not read."""
+    if path.is_file():
+        return {}
+    bases = {parts(file)[0] for file in files.values()}
+    others = [file.name for file in problem_files(path)[1] if parts(file)[0] in bases]
+    if not others:
+        return {}
+    used = " and ".join(file.name for file in files.values())
+    return {"notes": [f"{used} are read, and these are not: {listed(others)}"]}
 
 
 def check_fit(problem, first):
@@ -76,7 +108,9 @@ def parts(path):
 
 def files_of(path):
     """Return {split: file} of the problem that a file belongs to, or that a folder holds."""
-    near = ts_files(path if path.is_dir() else path.parent)
+    near = problem_files(path if path.is_dir() else path.parent)[0]
+    if path.is_file() and path not in near:  # beside a .ts, and chosen all the same
+        near = [p for p in sorted(path.parent.glob(f"*{path.suffix}")) if holds(p)]
     by_name = {}
     for file in near:
         name, split = parts(file)
@@ -101,12 +135,12 @@ def files_of(path):
 def find(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:
     """Expand files and folders, as given on a command line, to their series, in order.
 
-    A table is one series, and so is each line of a .ts file: PROBLEM_TEST.ts#0 is the first.
+    A table is one series, and so is each line of a problem's file: PROBLEM_TEST.ts#0 is the first.
 
     Raises:
         BadInput: a path does not exist, cannot be read, is no series, or a folder without any.
     """
-    found, kinds = [], (".ts", *sequences.EXTENSIONS)
+    found, kinds = [], (".ts", *sequences.EXTENSIONS)  # of a table, a row if it is a problem's
     for path in map(pathlib.Path, paths):
         files = divide(walk(path), kinds)[0] if path.is_dir() else [path]
         if not files:
@@ -114,9 +148,9 @@ def find(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:
         for file in files:
             if not file.exists():
                 raise BadInput(file, "there is no such file or folder")
-            if file.suffix.lower() not in kinds:
+            if not file.name.lower().endswith(kinds):
                 raise BadInput(file, "it is no format of series", f"Use {', '.join(kinds)}")
-            several = len(parse(file).lines) if file.suffix.lower() == ".ts" else 0
+            several = len(parsed_file(file).lines) if holds(file) else 0
             found += [file.with_name(f"{file.name}#{i}") for i in range(several)] or [file]
     return found
 
@@ -138,4 +172,4 @@ def read_example(path: pathlib.Path) -> dict:
 @functools.lru_cache(maxsize=1)
 def parsed(file, _):
     """Return `parse(file)`, kept for the next series of the same file."""
-    return parse(file)
+    return parsed_file(file)

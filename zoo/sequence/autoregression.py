@@ -92,7 +92,7 @@ class LeastSquares(keras.Model):
         """Set the weights that have the least squared error on batches of (x, y)."""
         layer = next(one for one in self._flatten_layers() if one.name == COEFFICIENTS)
         order, horizon = layer.kernel.shape
-        gram, moment = np.zeros((order + 1, order + 1)), np.zeros((order + 1, horizon))
+        count, mean, spread = 0, 0.0, 0.0  # of lags and what follows; spread: sum of squares
         for x, y in batches:
             for one in self.layers:
                 if hasattr(one, "undo"):  # it adds up differences
@@ -100,9 +100,16 @@ class LeastSquares(keras.Model):
                     y, x = one.undo(y, x), differences - one.origin(differences)
             values = y.shape[-1]
             lags = np.asarray(x, np.float64)[:, -order:, :values].swapaxes(1, 2)  # (B, K, p)
-            lags = np.concatenate([lags, np.ones((*lags.shape[:2], 1))], axis=-1)
-            lags = lags.reshape(-1, order + 1)
-            gram += lags.T @ lags
-            moment += lags.T @ np.asarray(y, np.float64).swapaxes(1, 2).reshape(-1, horizon)
-        found = np.linalg.lstsq(gram, moment, rcond=None)[0].astype(np.float32)
-        layer.set_weights([found[:-1], found[-1]])
+            y = np.asarray(y, np.float64).swapaxes(1, 2)
+            rows = np.concatenate([lags, y], axis=-1).reshape(-1, order + horizon)
+            # Squares about the mean, batch by batch (Chan, Golub & LeVeque 1983, Eq. 2.1): about
+            # zero, a level far above the spread would leave nothing of the differences.
+            own, total = rows.mean(axis=0), count + len(rows)
+            shift = own - mean
+            spread = spread + (rows - own)[:, :order].T @ (rows - own)
+            spread = spread + np.outer(shift[:order], shift) * (count * len(rows) / total)
+            count, mean = total, mean + shift * (len(rows) / total)
+        kernel = np.linalg.lstsq(spread[:, :order], spread[:, order:], rcond=None)[0]
+        kernel = kernel.astype(np.float32)
+        bias = mean[order:] - mean[:order] @ kernel  # of the rounded weights
+        layer.set_weights([kernel, bias.astype(np.float32)])

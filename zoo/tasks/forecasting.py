@@ -14,6 +14,7 @@ LOSSES = {
     "mae": keras.losses.MeanAbsoluteError,
     "huber": keras.losses.Huber,
 }
+TESTED = 9  # targets that are tested for a unit root, and told of
 
 
 def arguments(info, options):
@@ -57,6 +58,14 @@ def measure(examples, options):
     mean, deviation = series.scales(np.concatenate(parts))
     season, targets = max(1, options["season"]), chosen[0]["targets"]
     changes = [np.abs(part[season:, :targets] - part[:-season, :targets]) for part in parts]
+    notes = [note for one in chosen for note in one["notes"]]
+    values = np.concatenate(parts)[:, :targets]
+    constant = [
+        n for n, column in zip(chosen[0]["columns"], values.T, strict=False) if np.ptp(column) == 0
+    ]
+    if constant:
+        names = ", ".join(constant[:10]) + (", ..." if len(constant) > 10 else "")
+        notes.append(f"constant in the training part, and left out of mean R2 and MASE: {names}")
     return {
         "columns": chosen[0]["columns"],
         "targets": targets,
@@ -64,7 +73,7 @@ def measure(examples, options):
         "deviation": deviation,
         "naive": np.concatenate(changes).mean(axis=0).tolist(),
         "season": season,
-        "notes": [note for one in chosen for note in one["notes"]],
+        "notes": notes,
     }
 
 
@@ -89,13 +98,9 @@ def cover(example, options):
 
 
 def prepare(piece, info, options):
-    """Return the steps (T, F) float32 in deviations from the mean; there is no y."""
-    if piece["columns"] != info["columns"]:
-        raise ValueError(
-            f"its columns are {piece['columns']}, and {info['columns']} are needed. "
-            "Name them so, or train on this file"
-        )
-    return ((piece["values"] - info["mean"]) / info["deviation"]).astype(np.float32), None
+    """Return the steps (T, F) float32, standardized; there is no y."""
+    values = forecasts.columns(piece, info["columns"])
+    return ((values - info["mean"]) / info["deviation"]).astype(np.float32), None
 
 
 def augment(options):
@@ -121,7 +126,7 @@ def notes(arrays, info, options):
     layer = differencing.Difference(options["difference"], options["season"], options["seasonal"])
     after = np.asarray(layer(steps[None]))[0] if layer.lags else None
     lines = []
-    for i, name in enumerate(info["columns"][: info["targets"]]):
+    for i, name in enumerate(info["columns"][: min(info["targets"], TESTED)]):
         found = []
         for when, values in (("", steps), (" after differencing", after)):
             if values is not None and np.ptp(values[:, i]) > 0:

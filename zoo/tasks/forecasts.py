@@ -10,71 +10,115 @@ LEVEL = 0.9  # share of the values that the interval of a forecast is to hold
 
 
 def score(y, outputs, info):
-    """Score forecasts (n, H, K) against what came, both in deviations of the training part.
+    """Score forecasts (n, H, K) against what was observed, both standardized by the training part.
 
-    mse and mae are in these deviations, as in the literature; r2 and mase are means over targets,
-    whose own errors are told in their units.
+    mse and mae are of standardized values, as in the literature; r2 and mase are means over
+    targets, whose own errors are in their units. A target that is constant in the test part has no
+    R2, and one whose naive forecast is exact in the training part no MASE: such are None, and left
+    out of the means.
     """
     y, error = np.asarray(y, np.float64), np.asarray(outputs, np.float64) - y
     places, targets = (0, 1), info["columns"][: info["targets"]]
     squares, sizes = (error**2).mean(axis=places), np.abs(error).mean(axis=places)
-    r2 = 1 - squares / np.maximum(y.var(axis=places), 1e-12)
-    units = np.array(info["deviation"][: len(targets)])
-    mase = sizes * units / np.maximum(info["naive"], 1e-12)
+    units, naive = np.array(info["deviation"][: len(targets)]), np.array(info["naive"])
+    r2 = ratios(squares, y.var(axis=places), y)
+    r2 = [None if share is None else 1 - share for share in r2]
+    mase = ratios(sizes, naive / units, y)
     each = {
         name: {
             "mae": float(sizes[k] * units[k]),
             "rmse": float(np.sqrt(squares[k]) * units[k]),
-            "r2": float(r2[k]),
-            "mase": float(mase[k]),
+            "r2": r2[k],
+            "mase": mase[k],
         }
         for k, name in enumerate(targets)
     }
-    scores = {
-        "mse": float(squares.mean()),
-        "mae": float(sizes.mean()),
-        "r2": float(r2.mean()),
-        "mase": float(mase.mean()),
-    }
+    scores = {"mse": float(squares.mean()), "mae": float(sizes.mean())}
+    for key, values in (("r2", r2), ("mase", mase)):
+        known = [value for value in values if value is not None]
+        scores |= {key: float(np.mean(known))} if known else {}
     lines = [f"{'':>16} {'MAE':>10} {'RMSE':>10} {'R2':>8} {'MASE':>8}", ""]
     for name, row in each.items():
-        lines.append(
-            f"{name[:16]:>16} {row['mae']:10.4g} {row['rmse']:10.4g} {row['r2']:8.3f} "
-            f"{row['mase']:8.3f}"
+        shares = (f"{'-':>8}" if row[k] is None else f"{row[k]:8.3f}" for k in ("r2", "mase"))
+        lines.append(f"{name[:16]:>16} {row['mae']:10.4g} {row['rmse']:10.4g} {' '.join(shares)}")
+    lines += ["", f"standardized: MSE {scores['mse']:.4f}, MAE {scores['mae']:.4f}", ""]
+    for key, values in (("R2", r2), ("MASE", mase)):
+        if missing := [name for name, value in zip(targets, values, strict=True) if value is None]:
+            lines[-1:] = [f"mean {key} is without {', '.join(missing[:10])}, which is constant", ""]
+    return {**scores, "targets": each}, "\n".join(lines)
+
+
+def ratios(errors, spreads, y):
+    """Return each target's error over its spread, None where it has none beyond rounding."""
+    least = 1e-12 * np.maximum(np.abs(y).max(axis=(0, 1)), 1)
+    return [
+        float(error / spread) if spread > small else None
+        for error, spread, small in zip(errors, spreads, least, strict=True)
+    ]
+
+
+def columns(piece, names):
+    """Return those columns of a piece that a model was trained on, (T, C), in its order.
+
+    Raises:
+        ValueError: if one is missing.
+    """
+    places = {name: i for i, name in enumerate(piece["columns"])}
+    if lacks := [name for name in names if name not in places]:
+        raise ValueError(
+            f"its columns are {piece['columns']}, and {names} are needed: it lacks "
+            f"{', '.join(lacks[:10])}. Name them so, or train on this file"
         )
-    ends = f"in deviations: MSE {scores['mse']:.4f}, MAE {scores['mae']:.4f}"
-    return {**scores, "targets": each}, "\n".join([*lines, "", ends, ""])
+    return piece["values"][:, [places[name] for name in names]]
 
 
 def found(y, outputs, info):
-    """Return the quantiles of the errors of each step, (H, K) below and above, in deviations."""
+    """Return the quantiles of the errors of each step, (H, K) below and above, standardized."""
     error = np.asarray(y, np.float64) - outputs
     low, high = np.quantile(error, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return {"level": LEVEL, "lower": low.tolist(), "upper": high.tolist()}
 
 
 def in_units(values, info):
-    """Return deviations (..., K) in the units of the targets."""
+    """Return standardized values (..., K) in the units of the targets."""
     count = info["targets"]
     return values * np.array(info["deviation"][:count]) + np.array(info["mean"][:count])
 
 
 def between(outputs, info):
-    """Return forecasts (..., H, K) and the ends of their intervals, in the units of the targets.
-
-    Beyond the horizon, where forecasts are made from forecasts, the interval grows with the root
-    of how often, as the errors of rounds do that know nothing of one another.
-    """
+    """Return forecasts (..., H, K) and the ends of their intervals, in the units of the targets."""
     outputs = np.asarray(outputs, np.float64)
     if "found" not in info:
         return in_units(outputs, info), None, None
-    steps, ends = outputs.shape[-2], []
-    for key in ("lower", "upper"):
-        reach = np.array(info["found"][key])
-        rounds = -(-steps // len(reach))
-        grown = np.concatenate([reach * np.sqrt(i) for i in range(1, rounds + 1)])[:steps]
-        ends.append(in_units(outputs + grown, info))
-    return in_units(outputs, info), *ends
+    steps = outputs.shape[-2]
+    low = -reach(-np.array(info["found"]["lower"]), steps)
+    high = reach(np.array(info["found"]["upper"]), steps)
+    return in_units(outputs, info), in_units(outputs + low, info), in_units(outputs + high, info)
+
+
+def reach(quantiles, steps):
+    """Return how far an interval reaches to one side of a forecast of any number of steps.
+
+    Beyond the horizon, forecasts are made from forecasts: each round begins where the one before
+    ended, with the error of its last step, and adds an error of its own. Their variances add up,
+    as if rounds were independent; for a series that returns to its mean that is more than needed.
+    From the end of the horizon on, no step is more certain than the one before it.
+
+    Args:
+        quantiles: (H, K) of the errors of each step within the horizon.
+        steps: how many are forecast.
+
+    Returns:
+        (steps, K); the quantiles themselves within the horizon.
+    """
+    horizon = len(quantiles)
+    if steps <= horizon:
+        return quantiles[:steps]
+    own = np.maximum(quantiles, 0)  # a biased forecast can have both ends on one side
+    rounds = np.arange(1, -(-steps // horizon))[:, None, None]
+    later = np.sqrt(rounds * own[-1] ** 2 + own**2).reshape(-1, own.shape[1])
+    later = np.maximum.accumulate(np.concatenate([own[-1:], later]))[1:]
+    return np.concatenate([quantiles, later])[:steps]
 
 
 def decode(outputs, info):
@@ -89,8 +133,9 @@ def decode(outputs, info):
 
 
 def plot(x, y, outputs, info):
-    """Draw forecasts beside what came, errors by step, and the residuals."""
-    return figures.drawn(in_units(y, info), in_units(outputs, info), info)
+    """Draw forecasts beside what was observed, errors by step, and the residuals."""
+    forecast, low, high = between(outputs, info)
+    return figures.drawn(in_units(y, info), forecast, info, low, high)
 
 
 def preview(x, y, info):
@@ -119,7 +164,7 @@ def present(example, pieces, outputs, info):
                 writer.writerow([stamp, *(f"{value:.6g}" for value in cells)])
 
     def picture(path):
-        known = piece["values"][:, : len(names)]
+        known = columns(piece, names)
         drawn = figures.ahead(past, known, stamps, forecast, low, high, names)
         drawn.savefig(path, dpi=120, bbox_inches="tight")
 

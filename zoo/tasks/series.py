@@ -3,7 +3,7 @@
 import numpy as np
 
 FILLS = ("forward", "interpolate", "zero", "none")
-PLAIN = 1e-8  # a column that varies less is left at its size
+PLAIN = 1e-12  # a column that varies by a smaller share of its size is constant
 
 
 def selected(example, options):
@@ -20,13 +20,12 @@ def selected(example, options):
     default = ["value"] if count == 1 else [str(i) for i in range(count)]
     names = [str(name) for name in example.get("columns", default)]
     times, names, values = timed(example, names, values, options["time"])
-    wanted = [word.strip() for word in options["target"].split(",") if word.strip()] or names
-    if unknown := [name for name in wanted if name not in names]:
-        raise ValueError(f"there is no column {', '.join(unknown)} to forecast: there are {names}")
+    wanted = chosen(options["target"], names) or names
     if options["inputs"] not in ("all", "targets"):
         raise ValueError(f"inputs are {options['inputs']!r}: give all or targets")
-    others = [name for name in names if name not in wanted] if options["inputs"] == "all" else []
-    values = values[:, [names.index(name) for name in wanted + others]]
+    places, targets = {name: i for i, name in enumerate(names)}, set(wanted)
+    others = [name for name in names if name not in targets] if options["inputs"] == "all" else []
+    values = values[:, [places[name] for name in wanted + others]]
     notes, lost = [], int(np.isnan(values).sum())
     if lost:
         notes.append(f"{lost:,} of {values.size:,} values are missing, filled by {options['fill']}")
@@ -49,6 +48,27 @@ def selected(example, options):
     }
 
 
+def chosen(text, names):
+    """Return the columns that a text names, parted by commas; of names with commas the longest.
+
+    Raises:
+        ValueError: if there is no such column.
+    """
+    known, wanted = set(names), []
+    words = text.split(",") if text.strip() else []
+    while words:
+        ends = [i for i in range(len(words), 0, -1) if ",".join(words[:i]).strip() in known]
+        if not ends and words[0].strip():
+            shown = f"{names[:20]}" + (f" and {len(names) - 20:,} more" * (len(names) > 20))
+            raise ValueError(
+                f"there is no column {words[0].strip()} to forecast: there are {shown}"
+            )
+        count = ends[0] if ends else 1
+        wanted += [",".join(words[:count]).strip()] if ends else []
+        words = words[count:]
+    return list(dict.fromkeys(wanted))
+
+
 def timed(example, names, values, name):
     """Return the times of the steps, (T,) or None, and the columns and values that are left."""
     unnamed = ["time"] if "times" in example else []
@@ -65,8 +85,9 @@ def timed(example, names, values, name):
 
 def scales(values):
     """Return mean and standard deviation of each column of values (n, F), two lists."""
-    deviation = values.std(axis=0)
-    return values.mean(axis=0).tolist(), np.where(deviation > PLAIN, deviation, 1.0).tolist()
+    deviation, size = values.std(axis=0), np.abs(values).max(axis=0)
+    varies = deviation > np.maximum(PLAIN * size, np.finfo(np.float64).tiny)
+    return values.mean(axis=0).tolist(), np.where(varies, deviation, 1.0).tolist()
 
 
 def filled(values, rule):
