@@ -10,12 +10,14 @@ import os
 import pathlib
 import platform
 import time
+import zipfile
+import zlib
 
 import keras
 import numpy as np
 from keras import ops
 
-from zoo import inference, layers, saving
+from zoo import inference, layers, records, saving
 
 
 class Run:
@@ -46,7 +48,7 @@ class Run:
     @classmethod
     def opened(cls, folder, record, began):
         """Go on in a folder, counting its seconds."""
-        earlier = json.loads((pathlib.Path(folder) / "run.json").read_text())
+        earlier = records.read_run(folder, needed=("seconds",))
         return cls(folder, record, began, earlier["seconds"])
 
     def note(self, **changes):
@@ -58,7 +60,7 @@ class Run:
 def write_json(path, value):
     """Write JSON so that a reader finds the old file or the new one, never half of it."""
     half = path.with_name(f".{path.name}.half")
-    half.write_text(json.dumps(value, indent=1) + "\n")
+    half.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
     os.replace(half, path)
 
 
@@ -109,14 +111,24 @@ class Recorder(keras.callbacks.Callback):
         self.history = {}
 
     def restore(self, model):
-        """Set a compiled model to where the run stopped; return how many epochs are done."""
+        """Set a compiled model to where the run stopped; return how many epochs are done.
+
+        Raises:
+            ValueError: if the file of the state is damaged.
+        """
         if not self.state.exists():
             return 0
         model.optimizer.build(student(model).trainable_variables)
-        with np.load(self.state) as state:
-            self.history = json.loads(str(state["history"]))
-            for i, variable in enumerate(self._variables(model)):
-                variable.assign(state[f"v{i}"])
+        try:
+            with np.load(self.state) as state:
+                history = json.loads(str(state["history"]))
+                for i, variable in enumerate(self._variables(model)):
+                    variable.assign(state[f"v{i}"])
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+            why = f"it is damaged ({type(error).__name__}), so the run cannot go on"
+            remedy = "Train again; model.keras beside it is the best epoch so far"
+            raise records.trouble(self.state, why, remedy) from error
+        self.history = history
         self._write_history()
         return self.epochs
 

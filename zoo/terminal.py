@@ -5,7 +5,16 @@ import contextlib
 import difflib
 import logging
 import os
+import re
 import sys
+import unicodedata
+
+SEQUENCES = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, movements
+    r"|\x1b[]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?"  # titles, links, the clipboard
+    r"|\x1b[ -~]"
+)
+TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # of the direction of writing
 
 
 class Parser(argparse.ArgumentParser):
@@ -46,3 +55,21 @@ def import_keras():
     with hushed(2):
         import keras
     return keras
+
+
+def plain(text):
+    r"""Return a text without what commands a terminal, such as escapes in the name of a file.
+
+    Colours and other sequences go; any other control character but the line's end and the tab, and
+    characters that turn the direction of writing, are shown as Python writes them, "\x07".
+    """
+    text = SEQUENCES.sub("", text)
+    return "".join(
+        character if character in "\n\t" or not is_control(character) else ascii(character)[1:-1]
+        for character in text
+    )
+
+
+def is_control(character):
+    """Tell whether a character is none to be seen, or is half of one that is not UTF-8."""
+    return unicodedata.category(character) in ("Cc", "Cs") or character in TURNING
