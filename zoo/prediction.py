@@ -5,7 +5,7 @@ import csv
 import itertools
 import json
 
-from zoo import inference, tasks
+from zoo import inference, records, tasks
 
 PICTURES = (".png", "_overlay.png", "_boxes.png")  # files that are for people's eyes alone
 
@@ -24,6 +24,9 @@ def predict(files, read, complain, *, model, record, batch_size):
     Yields:
         (path, row, writers) for each file, as `Task.present` makes them.
     """
+    shape = getattr(model, "input_shape", None)
+    if reason := records.misfit(record, shape[1:] if isinstance(shape, tuple) else None):
+        raise records.trouble(getattr(model, "name", "the model"), reason, "Copy its file again")
     task, info = tasks.get(record["task"]), record["info"]
     options = {**task.options, **record["task_options"]}
     waiting = collections.deque()

@@ -21,6 +21,17 @@ SIZES = {  # option of a task: the axis of the input that it sets, and the most 
     "tile_height": (0, MOST_PIXELS),
     "tile_width": (1, MOST_PIXELS),
 }
+LIMITS = {  # of options that memory depends on: the least and the most that makes sense
+    "resolution": (1 / 64, 16),
+    "horizon": (1, MOST_POINTS),
+    "length": (0, MOST_POINTS),
+    "margin": (0, MOST_PIXELS),
+    "overlap": (0, MOST_PIXELS),
+    "max_boxes": (1, MOST_PIXELS),
+    "num_objects": (0, MOST_PIXELS),
+    "block": (0, MOST_POINTS),
+    "channels": (0, MOST_PIXELS),
+}
 
 
 def trouble(what, why, remedy):
@@ -92,24 +103,29 @@ def objection(record):
     for name, (kind, holds) in ENTRIES.items():
         if name in record and not holds(record[name]):
             return f"its record is damaged: {name} is {shown(record[name])}, not {kind}"
+    info = record.get("info", {})
+    for name, (kind, holds) in CONSTANTS.items():
+        if name in info and not holds(info[name]):
+            return f"its record is damaged: {name} is {shown(info[name])}, not {kind}"
+    return objection_to_task(record) or disagreement(info) or misfit(record)
+
+
+def objection_to_task(record):
+    """Say which entry of a record its task cannot use, or return None."""
     task = record.get("task")
     if task is None:
         return None
     if task not in index.tasks():
         return f"it is for the task {shown(task)}, which this version of the zoo does not have"
-    info, options = record.get("info"), index.tasks()[task]["options"]
+    options = index.tasks()[task]["options"]
     for name, value in record.get("task_options", {}).items():
         if name in options and not alike(value, options[name]):
             what = f"not of the type of {options[name]!r}"
             return f"its record is damaged: the option {name} is {shown(value)}, {what}"
-    for name, value in (info or {}).items():
-        kind, holds = CONSTANTS.get(name, ("", lambda value: True))
-        if not holds(value):
-            return f"its record is damaged: {name} is {shown(value)}, not {kind}"
     for name in NEEDED.get(task, NEEDED.get(task.partition("_")[0], ())):
-        if info is not None and name not in info:
+        if "info" in record and name not in record["info"]:
             return f"its record is damaged: it lacks {name}"
-    return disagreement(info or {}) or misfit(record)
+    return None
 
 
 def disagreement(info):
@@ -134,6 +150,10 @@ def misfit(record, shape=None):
             taken; without it no more is checked than that no size is beyond all sense.
     """
     options, sizes = record.get("task_options", {}), tuple(shape or ())[:-1]
+    for name, (least, most) in LIMITS.items():
+        value = options.get(name)
+        if is_number(value) and not least <= value <= most:
+            return f"its record is damaged: the option {name} is {shown(value)}"
     for name, (axis, most) in SIZES.items():
         value = options.get(name)
         if not isinstance(value, int):
@@ -196,6 +216,16 @@ def is_mapping(value):
     return isinstance(value, dict) and all(isinstance(key, str) for key in value)
 
 
+def is_scores(value):
+    """Tell whether a value holds the scores of splits."""
+    return is_mapping(value) and all(map(is_mapping, value.values()))
+
+
+def is_settings(value):
+    """Tell whether a value holds the settings of a command."""
+    return is_mapping(value) and isinstance(value.get("command", ""), str | None)
+
+
 def is_grid(value):
     """Tell whether a value is the grid of a detector, as `zoo.boxes.grid` returns it."""
     if not isinstance(value, dict) or value.get("form") not in ("yolo", "yolov3"):
@@ -230,10 +260,12 @@ TEXT, MAPPING = ("a text", is_text), ("a dictionary", is_mapping)
 NUMBER, NAMES = ("a number", is_number), ("a list of names", is_names)
 ENTRIES = {  # of any record: what it must be, and whether it is
     **dict.fromkeys("model task status sha256 machine backend command".split(), TEXT),
-    **dict.fromkeys("arguments options task_options info data settings scores".split(), MAPPING),
+    **dict.fromkeys("arguments options task_options info data".split(), MAPPING),
     **dict.fromkeys("versions teacher bootstrap found".split(), MAPPING),
     **dict.fromkeys("seed seconds epochs best_epoch".split(), NUMBER),
     **dict.fromkeys("notes snapshots".split(), NAMES),
+    "settings": ("a dictionary with a command", is_settings),
+    "scores": ("a dictionary of scores", is_scores),
     "members": ("a list of members", is_members),
 }
 CONSTANTS = {  # of the data, in `info`
@@ -242,8 +274,8 @@ CONSTANTS = {  # of the data, in `info`
     "notes": NAMES,
     "found": MAPPING,
     "targets": ("a positive integer", is_count),
-    "channels": ("a positive integer", is_count),
-    "length": ("a positive integer", is_count),
+    "channels": ("a positive integer", lambda value: is_count(value) and value <= MOST_PIXELS),
+    "length": ("a positive integer", lambda value: is_count(value) and value <= MOST_POINTS),
     "ragged": ("true or false", lambda value: isinstance(value, bool)),
     "radius": ("a positive number", lambda value: is_number(value) and value > 0),
     "mean": ("a list of numbers", is_numbers),
