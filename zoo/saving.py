@@ -91,16 +91,17 @@ def load(path):
     try:
         count = contents.numbers if contents.known else parameters(config)
         if count > 2 * contents.numbers + inspection.SLACK:
-            raise MemoryError(f"it asks for {count:,} weights and stores {contents.numbers:,}")
+            raise Oversized(f"it asks for {count:,} weights and stores {contents.numbers:,}")
         if old or hdf5:
             model = made(config)
             legacy.load_weights(model, path)
         else:
             model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Oversized as error:
+        raise trouble(path, f"{error}: refused", "Save the model again") from error
     except Exception as error:  # whatever a damaged file makes of Keras
-        first = sentence(error)
         remedy = "Save it as .keras" if hdf5 else "Save it again"
-        why = f"Keras {keras.__version__} cannot load it ({first})"
+        why = f"Keras {keras.__version__} cannot load it ({sentence(error)})"
         raise trouble(path, why, remedy) from error
     if isinstance(model, joined.Joined):
         try:
@@ -108,6 +109,10 @@ def load(path):
         except ValueError as error:
             raise trouble(path, str(error), "Combine its members again") from error
     return model
+
+
+class Oversized(Exception):
+    """Raised for a model that would be far larger than the weights stored for it."""
 
 
 def sentence(error):
