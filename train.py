@@ -381,6 +381,9 @@ def build(settings, task, record):
         print(f"From {init}: {len(kept)} weights kept, {len(fresh)} start afresh")
         for place in fresh:
             print(f"  afresh: {place}")
+        grids = (of.get("info", {}).get("grid") for of in (other, record))
+        for message in transfer.notes(init, *grids, fresh):
+            print(message)
     return model
 
 
