@@ -191,7 +191,9 @@ def spreadsheet(rows):
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["name", "kind", *(one["key"] for one in found)])
     for i, row in enumerate(rows):
-        writer.writerow([row["name"], row["kind"], *(one["values"][i] for one in found)])
+        writer.writerow(
+            [describe.inert(row["name"]), row["kind"], *(one["values"][i] for one in found)]
+        )
     return file.getvalue()
 
 

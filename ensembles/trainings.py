@@ -5,7 +5,9 @@ import shlex
 import subprocess
 import sys
 
-from zoo import records
+from zoo import records, terminal
+
+print = terminal.say  # names of files and classes command no terminal
 
 
 def train(words, out, fingerprint=None):

@@ -191,7 +191,9 @@ def write(folder, card, model):
     with tempfile.TemporaryDirectory(prefix=".", dir=folder.parent) as half:
         new, old = pathlib.Path(half, "new"), pathlib.Path(half, "old")
         new.mkdir()
-        (new / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n")
+        (new / CARD).write_text(
+            json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
         if model:
             (new / MODEL).write_bytes(model)
         if folder.exists():

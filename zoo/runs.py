@@ -178,7 +178,7 @@ class Recorder(keras.callbacks.Callback):
 
     def _write_history(self):
         half = self.folder / ".history.csv.half"
-        with open(half, "w", newline="") as file:
+        with open(half, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["epoch", *self.history])
             writer.writerows(zip(range(1, self.epochs + 1), *self.history.values(), strict=True))
@@ -263,7 +263,7 @@ def tensorboard(folder):
 def _processor():
     """Return the processor's name."""
     try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.split(": ", 1)[1] for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()

@@ -17,6 +17,16 @@ SEQUENCES = re.compile(
 TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # of the direction of writing
 
 
+def say(*values, sep=" ", end="\n", file=None, flush=False):
+    """Print as `print` does, without what commands a terminal: names come from strangers' files.
+
+    A line that begins with a carriage return, and so overwrites the one before, may do so.
+    """
+    text = sep.join(str(value) for value in values)
+    again = "\r" if not end and text.startswith("\r") else ""
+    print(again + plain(text.removeprefix(again)), end=end, file=file, flush=flush)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose every error is one line that names the nearest right thing."""
 
@@ -26,7 +36,7 @@ class Parser(argparse.ArgumentParser):
         if "unrecognized" in message:
             near = difflib.get_close_matches(word.split("=")[0], self._option_string_actions, n=2)
             message += f" (did you mean {' or '.join(near)}?)" if near else " (see --help)"
-        self.exit(2, f"{self.prog}: {message}\n")
+        self.exit(2, f"{self.prog}: {plain(message)}\n")
 
 
 @contextlib.contextmanager
@@ -35,7 +45,7 @@ def hushed(*streams):
     sys.stdout.flush()
     sys.stderr.flush()
     kept = [(stream, os.dup(stream)) for stream in streams]
-    with open(os.devnull, "w") as nowhere:
+    with open(os.devnull, "wb") as nowhere:
         for stream in streams:
             os.dup2(nowhere.fileno(), stream)
     try:
