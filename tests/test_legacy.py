@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -96,6 +97,7 @@ def half(x):
     return y
 """
 NAMES = re.findall(r"^def (\w+)\(x\):", MODELS, re.M)
+EARLY = ["sequential", "shared", "attention"]
 WRITE = """
 import json, sys
 import numpy as np, tf_keras as K
@@ -104,6 +106,7 @@ exec(sys.argv[3])
 K.utils.set_random_seed(0)
 layers = {name: (s, eval("L." + layer)) for name, (s, layer) in json.loads(sys.argv[1]).items()}
 models = {name: ((8, 8, 3), eval(name)) for name in sys.argv[4].split()}
+made = {}
 for name, (shape, function) in {**layers, **models}.items():
     entry = K.Input(shape)
     model = K.Model(entry, function(entry))
@@ -114,6 +117,18 @@ for name, (shape, function) in {**layers, **models}.items():
     np.savez(f"{sys.argv[2]}/{name}.npz", x=x, y=model(x, training=False))
     for ending in ("h5", "keras")[: 1 + (name in models)]:
         model.save(f"{sys.argv[2]}/{name}.{ending}")
+    made[name] = model
+
+# As Keras 2.13 and 2.14 did it: attributes in the order of `dir`, this one among them.
+from tf_keras.src.saving import saving_lib
+saving_lib.ATTR_SKIPLIST -= {"_layer_checkpoint_dependencies"}
+saving_lib._walk_trackable = lambda trackable: [
+    (name, getattr(trackable, name)) for name in dir(trackable)
+    if not name.startswith("__") and name not in saving_lib.ATTR_SKIPLIST
+    and hasattr(trackable, name)
+]
+for name in sys.argv[5].split():
+    made[name].save(f"{sys.argv[2]}/{name}-2.13.keras")
 """
 
 
@@ -121,19 +136,21 @@ for name, (shape, function) in {**layers, **models}.items():
 def written(tmp_path_factory):
     pytest.importorskip("tf_keras")
     folder = tmp_path_factory.mktemp("legacy")
-    words = [sys.executable, "-c", WRITE, json.dumps(LAYERS), folder, MODELS, " ".join(NAMES)]
+    names = [" ".join(names) for names in (NAMES, EARLY)]
+    words = [sys.executable, "-c", WRITE, json.dumps(LAYERS), folder, MODELS, *names]
     subprocess.run(words, check=True, capture_output=True)
     return folder
 
 
 FILES = [f"{name}.h5" for name in LAYERS if name != "hard"]
 FILES += [f"{name}.{ending}" for name in NAMES for ending in ("h5", "keras")]
+FILES += [f"{name}-2.13.keras" for name in EARLY]
 
 
 @pytest.mark.parametrize("file", FILES)
 def test_a_model_gives_the_outputs_that_it_gave_in_keras_2(written, tmp_path, file):
     model = saving.load(written / file)
-    known = np.load((written / file).with_suffix(".npz"))
+    known = np.load(written / f"{re.split('[-.]', file)[0]}.npz")
     outputs = model(known["x"], training=False)
     assert outputs.shape == known["y"].shape
     np.testing.assert_allclose(outputs, known["y"], rtol=1e-5, atol=1e-5)
@@ -170,3 +187,13 @@ def test_files_that_keras_3_wrote_itself_are_read_as_they_are(tmp_path):
 def test_arguments_that_a_layer_takes_stay_as_they_are():
     layer = keras.layers.Conv2D(4, 3, groups=2, trainable=False, kernel_initializer="zeros")
     assert legacy.arguments_of(keras.layers.Conv2D, layer.get_config()) == layer.get_config()
+
+
+def test_layers_that_keras_2_13_counted_by_twos_come_in_their_order(tmp_path):
+    numbers = {"conv2d": 0, "conv2d_2": 1, "conv2d_10": 2, "dense": 3, "functional/X/dense_2": 4}
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        for name, value in numbers.items():
+            file[f"X/{name}/vars/0".replace("X", legacy.EARLIER)] = value
+        legacy.renumber(file)
+        names = "conv2d", "conv2d_1", "conv2d_2", "dense", "functional/layers/dense"
+        assert [file[f"layers/{name}/vars/0"][()] for name in names] == [0, 1, 2, 3, 4]

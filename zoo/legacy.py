@@ -10,9 +10,14 @@ Keras 3 would compute differently without a word.
 import functools
 import inspect
 import pathlib
+import re
 import tempfile
+import zipfile
 
+import h5py
 import keras
+
+from zoo.inspection import WEIGHTS
 
 __all__ = ["load_weights", "translated"]
 
@@ -46,6 +51,7 @@ ARITHMETIC = {
     "math.truediv": "TrueDivide",
 }
 CONSTANT = "_CONSTANT_VALUE"  # where the name of a layer would be
+EARLIER = "_layer_checkpoint_dependencies"  # what Keras 2.13 and 2.14 call a model's layers
 STATEFUL = ("RNN", "SimpleRNN", "GRU", "LSTM", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
 
 
@@ -244,9 +250,34 @@ def load_weights(model, path):
     Keras tells by the end of the name what is in a file, and takes `best.weights.h5`, as callbacks
     call whole models too, for weights alone; so it is given another name.
     """
-    if path.suffix == ".keras":
-        return model.load_weights(path)
     with tempfile.TemporaryDirectory() as folder:
-        link = pathlib.Path(folder, "model.h5")
-        link.symlink_to(path.resolve())
-        model.load_weights(link)
+        if path.suffix == ".keras":
+            file = pathlib.Path(folder, WEIGHTS[0])
+            with zipfile.ZipFile(path) as archive:
+                archive.extract(WEIGHTS[0], folder)
+            with h5py.File(file, "a") as group:
+                renumber(group)
+        else:
+            file = pathlib.Path(folder, "model.h5")
+            file.symlink_to(path.resolve())
+        model.load_weights(file)
+
+
+def renumber(group):
+    """Give the layers in an HDF5 group the names that Keras since 2.15 gives them.
+
+    Keras 2.13 and 2.14 walked over layers with weights twice, and so counted by twos within a
+    class: conv2d, conv2d_2, conv2d_4 are the first three convolutions.
+    """
+    for item in list(group.values()):
+        if isinstance(item, h5py.Group):
+            renumber(item)
+    if EARLIER not in group:
+        return
+    kinds = {}
+    for name in group[EARLIER]:
+        kind, number = re.fullmatch(r"(.+?)(?:_(\d+))?", name).groups()
+        kinds.setdefault(kind, []).append((int(number or 0), name))
+    for kind, names in kinds.items():
+        for i, (_, name) in enumerate(sorted(names)):
+            group.move(f"{EARLIER}/{name}", f"layers/{kind}_{i}" if i else f"layers/{kind}")
