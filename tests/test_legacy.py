@@ -170,6 +170,17 @@ def test_what_keras_3_cannot_do_is_said():
         legacy.translated({"class_name": "TimeDistributed", "config": {"layer": config}})
 
 
+def test_links_that_make_no_sense_are_one_line(tmp_path):
+    config = {"class_name": "Functional", "config": {"name": "m", "layers": []}}
+    dense = {"class_name": "Dense", "name": "d", "config": {"units": 1, "name": "d"}}
+    for calls in ([[["x"]]], [[7]], [[["d", 0, 0, 3]]], {"a": 1}, "abc"):
+        config["config"]["layers"] = [{**dense, "inbound_nodes": calls}]
+        with h5py.File(tmp_path / "odd.h5", "w") as file:
+            file.attrs["model_config"] = json.dumps(config)
+        with pytest.raises(ValueError, match=r"odd.h5: [^\n]+\.$"):
+            saving.load(tmp_path / "odd.h5")
+
+
 def test_what_keras_3_computes_differently_is_refused(written):
     with pytest.raises(ValueError, match="hard.h5: .* recurrent_activation='hard_sigmoid', which"):
         saving.load(written / "hard.h5")

@@ -87,6 +87,12 @@ def test_a_failed_save_leaves_the_old_file_and_the_optimizer(tmp_path, monkeypat
         saving.save(first, path, {})
     assert path.read_bytes() == before
     assert first.compiled and first.optimizer is not None
+    monkeypatch.undo()
+    monkeypatch.setattr(shutil, "copyfileobj", fail)
+    with pytest.raises(OSError, match="disk full"):
+        saving.save(first, path, {})
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
 def test_every_module_whose_classes_files_hold_is_imported_to_load_them():

@@ -285,7 +285,7 @@ CONSTANTS = {  # of the data, in `info`
     ),
     "range": (
         "two numbers, the smaller one first",
-        lambda value: is_numbers(value) and len(value) == 2 and value[0] < value[1],
+        lambda value: is_numbers(value) and len(value) == 2 and value[0] <= value[1],
     ),
     "grid": ("the grid of a detector", is_grid),
     "suppression": ("settings of non-maximum suppression", is_suppression),

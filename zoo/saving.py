@@ -46,21 +46,21 @@ def save(model, path, record):
     model.compiled = False
     try:
         model.save(plain)
+        with zipfile.ZipFile(plain) as source, zipfile.ZipFile(whole, "w") as target:
+            target.writestr(zipfile.ZipInfo(METADATA), json.dumps(metadata, indent=1))
+            for name in sorted(set(source.namelist()) - {METADATA}):
+                with source.open(name) as old, target.open(zipfile.ZipInfo(name), "w") as new:
+                    shutil.copyfileobj(old, new)
+        with open(whole, "rb") as file:
+            os.fsync(file.fileno())
+        inspection.remember(whole, sum(math.prod(weight.shape) for weight in model.weights))
+        os.replace(whole, path)
     finally:
         model.compiled = compiled
         if optimizer is not None:
             vars(model)["optimizer"] = optimizer
-    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(whole, "w") as target:
-        target.writestr(zipfile.ZipInfo(METADATA), json.dumps(metadata, indent=1))
-        for name in sorted(set(source.namelist()) - {METADATA}):
-            with source.open(name) as old, target.open(zipfile.ZipInfo(name), "w") as new:
-                shutil.copyfileobj(old, new)
-    plain.unlink()
-    with open(whole, "rb") as file:
-        os.fsync(file.fileno())
-    numbers = sum(math.prod(weight.shape) for weight in model.weights)
-    inspection.remember(whole, numbers)
-    os.replace(whole, path)
+        for half in (plain, whole):
+            half.unlink(missing_ok=True)
 
 
 def load(path):
@@ -82,8 +82,8 @@ def load(path):
     try:
         if old or hdf5:
             config = legacy.translated(config, old)
-    except ValueError as error:
-        raise trouble(path, str(error), "Save it with Keras 3, as .keras") from error
+    except Exception as error:  # of what Keras 3 lacks, or whatever a damaged file makes of it
+        raise trouble(path, sentence(error), "Save it with Keras 3, as .keras") from error
     if reason := safety.objection(config):
         raise trouble(
             path, f"{reason}: refused", "Rebuild the model from its source and load its weights"
