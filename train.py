@@ -22,6 +22,7 @@ from datasets.source import HINTS, BadInput, flag
 from zoo import index, terminal
 from zoo.registry import unknown
 
+print = terminal.say  # names of files and classes command no terminal
 TEMPERATURE = 3.0  # of the 2.5 to 4 that Hinton et al. 2015, Sec. 3, found best for small students
 
 
@@ -197,7 +198,7 @@ def resumed(parser, folder):
     """Return the settings of the run in a folder."""
     if not (folder / "run.json").exists():
         parser.error(f"argument --resume: {folder} is no run folder: it has no run.json")
-    run = json.loads((folder / "run.json").read_text())
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     if run["status"] == "finished":
         parser.error(f"argument --resume: {folder} is finished: its scores stand in run.json")
     return {**run["settings"], "resume": str(folder)}
@@ -357,7 +358,7 @@ def begun(settings):
     """Return what run.json says of the run that is gone on with; {} for a new one."""
     if not settings["resume"]:
         return {}
-    return json.loads(pathlib.Path(settings["resume"], "run.json").read_text())
+    return json.loads(pathlib.Path(settings["resume"], "run.json").read_text(encoding="utf-8"))
 
 
 def build(settings, task, record):
@@ -392,6 +393,9 @@ def build(settings, task, record):
         print(f"From {init}: {len(kept)} weights kept, {len(fresh)} start afresh")
         for place in fresh:
             print(f"  afresh: {place}")
+        grids = (of.get("info", {}).get("grid") for of in (other, record))
+        for message in transfer.notes(init, *grids, fresh):
+            print(message)
     return model
 
 
@@ -435,7 +439,7 @@ def evaluate(run, recorder, splits, task, size):
     figures = {"learning_curves": plots.learning_curves(recorder.history)}
     figures.update(task.plot(x, y, outputs, info))
     draw(run.folder, figures)
-    (run.folder / "report.txt").write_text(report)
+    (run.folder / "report.txt").write_text(report, encoding="utf-8")
     run.note(status="finished", scores=scores, sha256=saving.sha256(path))
     recorder.state.unlink(missing_ok=True)
     return report

@@ -31,7 +31,7 @@ def main(arguments=None):
         parser.error(f"{args.out}: it exists already. Remove it or choose another name")
     for name in FOLDERS:
         (args.out / name).symlink_to((args.source / name).resolve(), target_is_directory=True)
-    (args.out / "classes.txt").write_text("\n".join(CLASSES) + "\n")
+    (args.out / "classes.txt").write_text("\n".join(CLASSES) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ PUBLISHED = {
 def main():
     """Write README.md again."""
     path = ROOT / "README.md"
-    path.write_text(refreshed(path.read_text()))
+    path.write_text(refreshed(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def refreshed(text):
@@ -54,7 +54,7 @@ def speed():
 
 def speed_pointnet():
     """Return the table of clouds per second."""
-    record = json.loads((RESULTS / "benchmark_pointnet.json").read_text())
+    record = json.loads((RESULTS / "benchmark_pointnet.json").read_text(encoding="utf-8"))
     rows = [
         (name, *(f"{kinds[kind]:.1f}" for kind in contest.KINDS))
         for name, kinds in record["clouds_per_second"].items()
@@ -70,7 +70,7 @@ def speed_pointnet():
 
 def speed_unet():
     """Return the table of images per second: a row a contestant, two columns a setting."""
-    record = json.loads((RESULTS / "benchmark_unet.json").read_text())
+    record = json.loads((RESULTS / "benchmark_unet.json").read_text(encoding="utf-8"))
     settings = record["settings"]
     speeds = [setting["images_per_second"] for setting in settings]
     ratios = [setting["ratios"] for setting in settings]
@@ -99,7 +99,7 @@ def yolo():
     path = RESULTS / "benchmark_yolo.json"
     if not path.exists():
         return ""
-    record = json.loads(path.read_text())
+    record = json.loads(path.read_text(encoding="utf-8"))
     settings = record["settings"]
     names = list(dict.fromkeys(name for one in settings for name in one["images_per_second"]))
     rows = []
@@ -122,7 +122,7 @@ def bilstm():
     path = RESULTS / "benchmark_bilstm.json"
     if not path.exists():
         return ""
-    record = json.loads(path.read_text())
+    record = json.loads(path.read_text(encoding="utf-8"))
     settings = record["settings"]
     columns = [(one, kind) for one in settings for kind in contest.KINDS]
     names = dict.fromkeys(name for one in settings for name in one["series_per_second"])
@@ -175,7 +175,7 @@ def results():
     """Return the table of results: a row a command, its runs with other seeds or folds together."""
     groups = {}
     for path in sorted(RESULTS.glob("*/run.json")):
-        run = json.loads(path.read_text())
+        run = json.loads(path.read_text(encoding="utf-8"))
         if "rows" in run:
             continue  # an ensemble's
         command = re.sub(r" --(seed|out) \S+", "", run["settings"]["command"])
@@ -205,7 +205,9 @@ def results():
 
 def published():
     """Return the table beside published results: means over seeds, and what ensembles add."""
-    runs = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*/run.json"))]
+    runs = [
+        json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*/run.json"))
+    ]
     rows = []
     for name, scores in PUBLISHED.items():
         for key, method, value in scores:
@@ -251,7 +253,7 @@ def ensembles():
     """
     found = {}  # data, then name of a row, then set of members: the row
     for path in sorted(RESULTS.glob("*/run.json")):
-        run = json.loads(path.read_text())
+        run = json.loads(path.read_text(encoding="utf-8"))
         if "rows" not in run or run["data"]["name"] in PUBLISHED:
             continue
         names = dict(zip((one["name"] for one in run["members"]), labels(run), strict=True))
@@ -307,7 +309,7 @@ def stacking():
     path = RESULTS / "benchmark_stacking.json"
     if not path.exists():
         return ""
-    record = json.loads(path.read_text())
+    record = json.loads(path.read_text(encoding="utf-8"))
     seconds = {
         way: statistics.median(run["seconds"] for run in runs)
         for way, runs in record["rounds"].items()

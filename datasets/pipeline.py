@@ -82,7 +82,7 @@ def prepare(
         finally:
             shutil.rmtree(work, ignore_errors=True)
     stored = {split: _load(folder / split) for split in SPLITS if (folder / split).exists()}
-    facts = json.loads((folder / "facts.json").read_text())
+    facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
     if series is None:
         return splits.split(stored, fold, validate), facts
     if fold or validate:
@@ -210,7 +210,7 @@ def _write(folder, source, measure, cut, prepare, fields, skip_bad, steps):
         )
     facts = {"constants": constants, "skipped": [str(error) for error in bad]}
     facts["notes"] = [counted(note, names) for note, names in notes.items()]
-    (folder / "facts.json").write_text(json.dumps(facts))
+    (folder / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
 
 
 def counted(note, names):
@@ -244,13 +244,13 @@ class _Writer:
         for file in self.files.values():
             file.close()
         np.save(self.folder / "groups.npy", np.array(self.groups, np.int64).reshape(-1, 3))
-        (self.folder / "about.json").write_text(json.dumps(self.about))
+        (self.folder / "about.json").write_text(json.dumps(self.about), encoding="utf-8")
 
 
 def _load(folder):
     """Return a split's arrays, large ones mapped, and its rows' (file, example, block), (n, 3)."""
     groups, arrays = np.load(folder / "groups.npy"), {}
-    for name, about in json.loads((folder / "about.json").read_text()).items():
+    for name, about in json.loads((folder / "about.json").read_text(encoding="utf-8")).items():
         shape = (len(groups), *about["shape"])
         array = np.memmap(folder / f"{name}.bin", about["dtype"], "r", shape=shape)
         *outer, last = name.split(".")

@@ -16,6 +16,8 @@ import sys
 
 from zoo import terminal
 
+print = terminal.say  # names of files and classes command no terminal
+
 MEMBER = "preset, run folder, or .keras or .h5 file"
 
 

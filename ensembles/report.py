@@ -224,7 +224,8 @@ def spreadsheet(rows):
     writer.writerow(["name", "kind", *(column["key"] for column in shown), *bounds])
     for i, row in enumerate(rows):
         numbers = [column["values"][i] for column in shown]
-        writer.writerow([row["name"], row["kind"], *numbers, *row.get("interval", (None, None))])
+        name, ends = describe.inert(row["name"]), row.get("interval", (None, None))
+        writer.writerow([name, row["kind"], *numbers, *ends])
     return file.getvalue()
 
 

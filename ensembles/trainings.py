@@ -1,10 +1,13 @@
 """Trainings that a command needs: taken as they are if finished, gone on with, or begun."""
 
-import json
 import pathlib
 import shlex
 import subprocess
 import sys
+
+from zoo import records, terminal
+
+print = terminal.say  # names of files and classes command no terminal
 
 
 def train(words, out, fingerprint=None):
@@ -34,8 +37,12 @@ def train(words, out, fingerprint=None):
 def latest(command, out, fingerprint):
     """Return the run folder of a command that came furthest, the newest of equals; or None."""
     found = []
-    for path in pathlib.Path(out).glob("*/run.json"):
-        run = json.loads(path.read_text())
+    for path in pathlib.Path(out).glob(f"*/{records.RUN}"):
+        try:
+            run = records.read_run(path.parent, needed=("status",))
+        except ValueError as error:  # of another training, which must not stop this one
+            print(f"passed over: {error}", file=sys.stderr)
+            continue
         same = fingerprint in (None, run.get("data", {}).get("fingerprint"))
         if run.get("settings", {}).get("command") == command and same:
             found.append((run["status"] == "finished", path.stat().st_mtime, path.parent))
@@ -44,4 +51,4 @@ def latest(command, out, fingerprint):
 
 def status(folder):
     """Return the status of a run."""
-    return json.loads((folder / "run.json").read_text())["status"]
+    return records.read_run(folder, needed=("status",))["status"]

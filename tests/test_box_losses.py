@@ -154,6 +154,41 @@ def test_gradients_are_finite_whatever_the_boxes_are(grid, ciou):
         assert np.isfinite(tape.gradient(value, out)).all()
 
 
+def slow_ciou(box, other, alpha=None):
+    """Return the complete IoU of two boxes (4,) as Zheng et al. write it, and its alpha."""
+    share = overlap(box, other)
+    centers = [(b[:2] + b[2:]) / 2 for b in (box, other)]
+    around = np.maximum(box[2:], other[2:]) - np.minimum(box[:2], other[:2])
+    angle = [np.arctan((b[2] - b[0]) / (b[3] - b[1])) for b in (other, box)]
+    v = 4 / np.pi**2 * (angle[0] - angle[1]) ** 2
+    alpha = v / (1 - share + v) if alpha is None else alpha
+    apart = ((centers[0] - centers[1]) ** 2).sum() / (around**2).sum()
+    return share - apart - alpha * v, alpha
+
+
+def test_complete_iou_has_the_papers_value_and_a_gradient_with_alpha_held_constant():
+    tf = pytest.importorskip("tensorflow")
+    rng = np.random.default_rng(0)
+    corner, side = rng.uniform(0, 30, (2, 8, 2)), rng.uniform(10, 40, (2, 8, 2))
+    side[0, :, 0] *= 3  # of another aspect, so that alpha counts
+    drawn, truth_ = np.concatenate([corner, corner + side], axis=-1)
+    x = tf.constant(drawn, tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        value = box_losses.complete_iou(x, tf.constant(truth_, tf.float32))
+    expected, slopes, step = [], np.zeros_like(drawn), 1e-5
+    for i, (box, other) in enumerate(zip(drawn, truth_, strict=True)):
+        known, alpha = slow_ciou(box, other)
+        expected.append(known)
+        for k, move in enumerate(step * np.eye(4)):
+            ends = (slow_ciou(box + way * move, other, alpha)[0] for way in (1, -1))
+            slopes[i, k] = (next(ends) - next(ends)) / (2 * step)
+    np.testing.assert_allclose(value, expected, atol=1e-5)
+    np.testing.assert_allclose(tape.gradient(value, x), slopes, atol=2e-5)
+    library = keras.utils.bounding_boxes.compute_ciou(drawn, truth_, "xyxy")
+    np.testing.assert_allclose(value, library, atol=1e-5)
+
+
 def test_boxes_to_ignore_are_neither_right_nor_wrong():
     out, loss = raw(V3), box_losses.loss(V3)
     found = np.asarray(boxes.decode(out, V3)[0])[0]

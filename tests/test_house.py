@@ -21,7 +21,7 @@ MODEL_LIBRARIES = {"keras", "numpy", "math"}
 def imports(path):
     """Return every module that a file imports, at its top or inside a function."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -38,7 +38,7 @@ def ours(path):
 
 def borrowed(path):
     """Return the model files of classification from which a file takes `features` and no more."""
-    tree = ast.walk(ast.parse(path.read_text()))
+    tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
     taken = [node for node in tree if isinstance(node, ast.ImportFrom)]
     taken = [node for node in taken if node.module.startswith("zoo.classification.")]
     return {node.module for node in taken if [name.name for name in node.names] == ["features"]}
@@ -92,10 +92,31 @@ def test_nothing_heavy_is_imported_by_the_light_modules():
     assert done.stdout.strip() == "[]", done.stderr
 
 
+def unnamed_encoding(path):
+    """Return the lines of a file that read or write text in whatever encoding the locale has."""
+    lines = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call):
+            continue
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        mode = [item.value for item in node.args[1:2] if isinstance(item, ast.Constant)]
+        binary = name == "open" and any("b" in str(value) for value in mode)
+        text = {"read_text": 0, "write_text": 1}.get(name) == len(node.args)  # encoding not given
+        text |= isinstance(node.func, ast.Name) and name == "open"
+        if text and not binary and "encoding" not in {item.arg for item in node.keywords}:
+            lines.append(node.lineno)
+    return lines
+
+
+@pytest.mark.parametrize("path", [*FILES, *sorted((ROOT / "benchmarks").glob("*.py"))], ids=str)
+def test_text_is_read_and_written_as_utf_8_whatever_the_locale(path):
+    assert not unnamed_encoding(path)
+
+
 def test_model_files_are_one_idea_long():
     for path in FILES:
         if part(path) == "model":
-            assert len(path.read_text().splitlines()) <= 250, path
+            assert len(path.read_text(encoding="utf-8").splitlines()) <= 250, path
 
 
 def test_every_module_of_a_model_folder_is_imported_by_it():
@@ -110,5 +131,5 @@ def test_every_module_of_a_model_folder_is_imported_by_it():
 def test_readme_tables_are_fresh():
     from benchmarks import tables
 
-    text = (ROOT / "README.md").read_text()
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert tables.refreshed(text) == text, "run `make table`"

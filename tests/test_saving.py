@@ -1,6 +1,7 @@
 import json
 import pathlib
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo import differencing, saving
+from zoo import differencing, hdf5, inspection, saving
 
 RECORD = {"model": "pointnet", "info": {"classes": ["car", "tree"]}}
 
@@ -86,6 +87,12 @@ def test_a_failed_save_leaves_the_old_file_and_the_optimizer(tmp_path, monkeypat
         saving.save(first, path, {})
     assert path.read_bytes() == before
     assert first.compiled and first.optimizer is not None
+    monkeypatch.undo()
+    monkeypatch.setattr(shutil, "copyfileobj", fail)
+    with pytest.raises(OSError, match="disk full"):
+        saving.save(first, path, {})
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
 def test_every_module_whose_classes_files_hold_is_imported_to_load_them():
@@ -211,6 +218,15 @@ def damaged(path):
     yield "up.keras", {**whole, "../../up": b""}, "points out"
     yield "root.keras", {**whole, "/etc/up": b""}, "points out"
     yield "bomb.keras", {**whole, "bomb": bytes(1 << 26)}, "swells to 64 MiB"
+    pieces = {f"piece_{i}": bytes(1 << 20) for i in range(60)}  # each of them would pass
+    yield "bombs.keras", {**whole, **pieces}, "63 members swell to 60 MiB"
+    yield "crowd.keras", {**whole, **{str(i): b"" for i in range(1000)}}, "1,003 members"
+    yield "assets.keras", {**whole, "assets/layers/dense/x.txt": b"a"}, "no layer of it has a vocab"
+    config = json.loads(whole["config.json"])
+    yield "record.keras", {**whole, "metadata.json": '{"zoo": {}, "keras_version": "1"'}, "no JSON"
+    dense = {"module": "keras.layers", "class_name": "Dense", "config": {"units": 300_000_000}}
+    config["config"]["layers"].append(dense)
+    yield "wide.keras", {**whole, "config.json": json.dumps(config)}, "a layer of 300,000,000 units"
 
 
 def test_a_damaged_file_is_named_with_the_reason(tmp_path):
@@ -226,6 +242,110 @@ def test_a_damaged_file_is_named_with_the_reason(tmp_path):
             saving.load(path)
     with pytest.raises(ValueError, match="missing.keras: there is no such file"):
         saving.load(pathlib.Path("missing.keras"))
+
+
+def test_a_model_with_a_vocabulary_keeps_its_assets(tmp_path):
+    words = keras.Input((1,), dtype="string")
+    lookup = keras.layers.StringLookup()
+    lookup.adapt(["cat", "dog"])
+    model = keras.Model(words, lookup(words))
+    model.save(tmp_path / "words.keras")
+    with zipfile.ZipFile(tmp_path / "words.keras") as file:
+        assert any(name.startswith("assets/") for name in file.namelist())
+    x = np.array([["dog"], ["cow"]])
+    np.testing.assert_array_equal(saving.load(tmp_path / "words.keras")(x), model(x))
+
+
+@pytest.mark.parametrize("ending", ["keras", "h5"])
+def test_layers_that_ask_for_more_weights_than_are_stored_are_not_built(
+    tmp_path, monkeypatch, ending
+):
+    path = tmp_path / f"deep.{ending}"
+    inputs = keras.Input((3,))
+    keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Dense(3)(inputs))).save(path)
+
+    def widen(config):  # no layer is wide, all of them together are
+        for layer in config["config"]["layers"][1:]:
+            layer["config"]["units"] = 1 << 19
+            layer.pop("build_config", None)
+
+    rewrite(path, widen)
+    monkeypatch.setattr(keras.saving, "load_model", lambda *_, **__: pytest.fail("Keras saw it"))
+    with pytest.raises(
+        ValueError, match="deep.*: it asks for 274,880,528,384 weights and stores 20: refused"
+    ):
+        saving.load(path)
+
+
+def test_the_weights_of_a_model_are_counted_without_being_made():
+    first = model()
+    config = json.loads(first.to_json())
+    assert saving.parameters(config) == first.count_params()
+
+
+def test_what_an_hdf5_file_must_not_hold_is_refused_in_a_process_of_its_own(tmp_path):
+    def swell(file):
+        file.create_dataset("w", (1 << 40,), "f4", chunks=(1 << 20,), fillvalue=1)
+
+    def external(file):
+        file["w"] = h5py.ExternalLink("/etc/other.h5", "/w")
+
+    def raw(file):
+        file.create_dataset("w", (4,), "f4", external=[("/etc/passwd", 0, 16)])
+
+    def soft(file):
+        file["w"] = h5py.SoftLink("/somewhere")
+
+    def virtual(file):
+        layout = h5py.VirtualLayout((4,), "f4")
+        layout[:] = h5py.VirtualSource("other.h5", "w", (4,))
+        file.create_virtual_dataset("w", layout)
+
+    cases = {
+        swell: "swell to more than",
+        external: "points to another place",
+        raw: "takes its numbers from other files",
+        soft: "points to another place",
+        virtual: "takes its numbers from other files",
+    }
+    for add, words in cases.items():
+        path = tmp_path / f"{add.__name__}.h5"
+        with h5py.File(path, "w") as file:
+            file.attrs["model_config"] = "{}"
+            add(file)
+        if add is swell:  # as the program sees it, with its limits
+            with pytest.raises(ValueError, match=f"{path.name}: its w?.*{words}"):
+                inspection.inspect(path)
+            continue
+        with h5py.File(path) as file, pytest.raises(hdf5.Refused, match=words):
+            hdf5.contents(file, path.stat().st_size)
+
+
+def test_a_reader_that_does_not_end_or_crashes_is_ended_and_told(tmp_path, monkeypatch):
+    path = tmp_path / "model.h5"
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(path)
+    for code, bound in (
+        ("import time; time.sleep(60)", 0.3),
+        ("import os; os.abort()", 60),
+        ("raise SystemExit(1)", 60),
+    ):
+        (tmp_path / "reader.py").write_text(code)
+        monkeypatch.setattr(inspection, "READER", tmp_path / "reader.py")
+        monkeypatch.setattr(inspection, "PATIENCE", bound)
+        with pytest.raises(ValueError, match="model.h5: reading it takes too long, or fails"):
+            inspection.inspect(path)
+
+
+def test_a_file_that_this_process_wrote_is_read_without_the_other_process(tmp_path, monkeypatch):
+    path = tmp_path / "model.keras"
+    saving.save(model(), path, RECORD)
+    monkeypatch.setattr(inspection, "READER", tmp_path / "none.py")
+    saving.load(path)
+    shutil.copy(path, tmp_path / "copy.keras")
+    saving.load(tmp_path / "copy.keras")
+    rewrite(path, lambda config: config["config"].update(name="other"))
+    with pytest.raises(ValueError, match="reading it takes too long, or fails"):
+        saving.load(path)
 
 
 def test_weights_without_a_model_are_told_from_a_model(tmp_path):

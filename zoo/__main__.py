@@ -19,8 +19,10 @@ import pathlib
 import sys
 
 from datasets.source import HINTS, BadInput, flag
-from zoo import describe, formats, index, presets, terminal
+from zoo import describe, formats, index, presets, records, terminal
 from zoo.registry import unknown
+
+print = terminal.say  # names of files and classes command no terminal
 
 
 def main(arguments=None):
@@ -133,7 +135,7 @@ def run_show(args):
     model, run = saving.load(path), path.parent / "run.json"
     record = index.presets().get(args.name) or saving.record(path)
     if run.is_file():
-        record = {**record, **json.loads(run.read_text())}
+        record = {**record, **records.read_run(run.parent)}
     print(describe.trained_page(args.name, record, model))
     return 0
 

@@ -5,16 +5,18 @@ the area in pixels of the picture as it came, and whether it is to be ignored: 0
 difficult, 2 it is a crowd. Outputs are raw, (B, A, 5 + C), see `zoo.boxes`.
 """
 
+import math
+
 import keras
 import numpy as np
 from keras import ops
-from keras.utils import bounding_boxes
 
 from zoo import boxes
 
 CORNERS, LABEL, AREA, IGNORED = slice(0, 4), 4, 5, 6  # of the last axis of the truth
 COLUMNS = 7
 DIFFICULT, CROWD = 1, 2  # what is to be ignored
+EPSILON = 1e-7  # pixels; keeps quotients finite
 SMALLEST = 1e-3  # pixels of a side, so that its logarithm and its root have finite slopes
 
 
@@ -51,7 +53,7 @@ class GridLoss(keras.losses.Loss):
             ops.take_along_axis(part, rows[..., None], axis=1) for part in (place, drawn, classes)
         )
         if self.ciou:
-            wrong = 1 - bounding_boxes.compute_ciou(drawn, corners, "xyxy")
+            wrong = 1 - complete_iou(drawn, corners)
         else:
             wrong = self.squares(place, corners, rows)
         count = classes.shape[-1]
@@ -180,6 +182,29 @@ class YOLOLoss(GridLoss):
         if self.focal:
             error = error * ops.abs(mine - ops.clip(said, 0, 1)) ** self.focal
         return ops.where(wanted, error, self.EMPTY * error)
+
+
+def complete_iou(drawn, corners):
+    """Return the complete IoU of boxes (..., 4) in corners with others, (...).
+
+    Zheng et al. 2020, https://arxiv.org/abs/1911.08287, Eq. 10 to 12: IoU, less the squared
+    distance of the centers over the squared diagonal around both, less alpha times the difference
+    in aspect ratio. As in the authors' program, alpha is a constant of the gradient;
+    `keras.utils.bounding_boxes.compute_ciou` has the same values and differentiates alpha, too.
+    """
+    share = boxes.iou(drawn, corners)
+    low = ops.minimum(drawn[..., :2], corners[..., :2])
+    high = ops.maximum(drawn[..., 2:], corners[..., 2:])
+    diagonal = ops.sum(ops.square(high - low), axis=-1) + EPSILON
+    apart = drawn[..., :2] + drawn[..., 2:] - corners[..., :2] - corners[..., 2:]
+    distance = ops.sum(ops.square(apart / 2), axis=-1)
+    angles = [
+        ops.arctan((ends[..., 2] - ends[..., 0]) / (ends[..., 3] - ends[..., 1] + EPSILON))
+        for ends in (corners, drawn)
+    ]
+    aspect = 4 / math.pi**2 * ops.square(angles[0] - angles[1])
+    alpha = ops.stop_gradient(aspect / (aspect - share + (1 + EPSILON)))
+    return share - distance / diagonal - alpha * aspect
 
 
 def loss(grid, **options):

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from zoo.saving import trouble
+from zoo.records import trouble
 
 # Darknet's axes of a kernel in terms of Keras'.
 AXES = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}

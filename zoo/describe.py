@@ -3,9 +3,10 @@
 import math
 import textwrap
 
-from zoo import index
+from zoo import index, terminal
 
 COLUMNS = 100
+FORMULAS = tuple("=+-@\t\r")  # what begins one in a spreadsheet
 
 
 def listing(task=None):
@@ -120,7 +121,9 @@ def layer_table(model):
     rows = [("layer", "type", "output", "parameters")]
     for layer in model.layers:
         shape = str(getattr(layer.output, "shape", "several")).replace("None", "?")
-        rows.append((layer.name, type(layer).__name__, shape, f"{layer.count_params():,}"))
+        rows.append(
+            (one_line(layer.name), type(layer).__name__, shape, f"{layer.count_params():,}")
+        )
     groups = (model.weights, model.trainable_weights)
     counts = [sum(math.prod(weight.shape) for weight in group) for group in groups]
     rows.append(("all", "", "", f"{counts[0]:,}"))
@@ -167,4 +170,23 @@ def is_plain(value):
 
 def readable(value):
     """Return a value as a person reads it."""
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    return f"{value:.3f}" if isinstance(value, float) else one_line(str(value))
+
+
+def one_line(name):
+    """Return a name that stays in its cell of a table, whatever characters are in it."""
+    return terminal.plain(name).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def inert(cell):
+    """Return a cell of a CSV file that no spreadsheet takes for a formula; numbers stay numbers.
+
+    An apostrophe in front makes a spreadsheet take a name for text, as OWASP advises.
+    """
+    if not isinstance(cell, str) or not cell.startswith(FORMULAS):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell

@@ -46,7 +46,7 @@ def tasks():
     """Every task's literal fields (name, dataset, options, training ...), by name."""
     found = {}
     for path in sorted((HERE / "tasks").glob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Task":
                 fields = _keywords(node)
                 found[fields["name"]] = fields
@@ -56,12 +56,30 @@ def tasks():
 @functools.cache
 def presets():
     """Every preset's card, by the preset's name."""
-    cards = sorted((HERE / "presets").glob("*/card.json"))
-    return {path.parent.name: json.loads(path.read_text()) for path in cards}
+    return {name: card for name, card in _cards().items() if isinstance(card, dict)}
+
+
+def damaged_presets():
+    """What is wrong with the card of each preset that cannot be used, by the preset's name."""
+    return {name: card for name, card in _cards().items() if isinstance(card, str)}
+
+
+def _cards():
+    """Every preset's card, or what is wrong with it, a text."""
+    cards = {}
+    for path in sorted((HERE / "presets").glob("*/card.json")):
+        try:
+            card = json.loads(path.read_bytes())
+            lacking = [key for key in ("model", "sha256") if not isinstance(card[key], str)]
+            problem = f"its {lacking[0]} is no text" if lacking else ""
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+            problem = f"it is no card of a preset ({type(error).__name__}: {error})".splitlines()[0]
+        cards[path.parent.name] = problem or card
+    return cards
 
 
 def _rows(path):
-    tree = ast.parse(path.read_text())
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in tree.body:
         for mark in getattr(node, "decorator_list", []):
             if isinstance(mark, ast.Call) and getattr(mark.func, "id", "") == "register":

@@ -4,8 +4,9 @@ import collections
 import csv
 import itertools
 import json
+import math
 
-from zoo import inference, tasks
+from zoo import describe, inference, records, tasks
 
 PICTURES = (".png", "_overlay.png", "_boxes.png")  # files that are for people's eyes alone
 
@@ -25,6 +26,9 @@ def predict(files, read, complain, *, model, record, batch_size, remark=print):
     Yields:
         (path, row, writers) for each file, as `Task.present` makes them.
     """
+    shape = getattr(model, "input_shape", None)
+    if reason := records.misfit(record, shape[1:] if isinstance(shape, tuple) else None):
+        raise records.trouble(getattr(model, "name", "the model"), reason, "Copy its file again")
     task, info = tasks.get(record["task"]), record["info"]
     options = {**task.options, **record["task_options"]}
     waiting = collections.deque()
@@ -105,12 +109,25 @@ def free(folder, path, ending, taken):
 
 def save_tables(rows, folder):
     """Write predictions.json, and predictions.csv with nested values as columns of their own."""
-    (folder / "predictions.json").write_text(json.dumps(rows, indent=1) + "\n")
-    lines = [unnested(row) for row in rows]
-    with open(folder / "predictions.csv", "w", newline="") as file:
+    text = json.dumps(standard(rows), indent=1, allow_nan=False)
+    (folder / "predictions.json").write_text(text + "\n", encoding="utf-8")
+    lines = [
+        {describe.inert(k): describe.inert(v) for k, v in unnested(row).items()} for row in rows
+    ]
+    path, name_errors = folder / "predictions.csv", "surrogateescape"  # names of any bytes
+    with open(path, "w", newline="", encoding="utf-8", errors=name_errors) as file:
         writer = csv.DictWriter(file, [*lines[0]])
         writer.writeheader()
         writer.writerows(lines)
+
+
+def standard(value):
+    """Return a nest of values with None for what JSON has no number for: NaN and infinities."""
+    if isinstance(value, dict):
+        return {key: standard(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [standard(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def unnested(row):

@@ -12,10 +12,12 @@ import pathlib
 import tempfile
 import zipfile
 
-from zoo import index
+from zoo import index, inspection, records
+from zoo.inspection import sha256
 from zoo.registry import unknown
 
 MODEL, CARD = "model.keras", "card.json"
+FACTS = "model arguments options task task_options info data sha256".split()  # of a finished run
 LARGEST = 8_000_000  # bytes of a file that may lie in the repository
 
 
@@ -36,7 +38,7 @@ def load(source):
 
 
 def locate(source, also=()):
-    """Find the file of a trained model.
+    """Find the file of a trained model, and look into it: see `zoo.inspection`.
 
     Args:
         source: the name of a preset, a run folder, or the path of a `.keras` or `.h5` file.
@@ -46,10 +48,25 @@ def locate(source, also=()):
         Its path; a preset's bytes have been verified.
 
     Raises:
-        ValueError: if there is no such thing, or a preset's bytes are not those of its card.
+        ValueError: if there is no such thing, a preset's bytes are not those of its card, or the
+            file is damaged or would cost far more than its size.
     """
-    cards = index.presets()
+    path = searched(source, also)
+    if path.suffix.lower() in (".keras", *inspection.HDF5):
+        inspection.inspect(path)
+    return path
+
+
+def searched(source, also):
+    """Return the path that `locate` returns, before anything looks into the file."""
+    cards, damaged = index.presets(), index.damaged_presets()
+    if str(source) in damaged:
+        path = index.HERE / "presets" / str(source) / CARD
+        raise records.trouble(path, damaged[str(source)], "Check it out again")
     if str(source) in cards:
+        if reason := records.objection(cards[str(source)]):
+            path = index.HERE / "presets" / str(source) / CARD
+            raise records.trouble(path, reason, "Check it out again")
         return verified(str(source), cards[str(source)])
     path = pathlib.Path(source)
     if path.is_dir():
@@ -94,12 +111,6 @@ def fetched(name, card):
         raise ValueError(f"{card['url']}: preset {name} cannot be fetched ({why})") from error
 
 
-def sha256(path):
-    """Return the SHA-256 of a file, 64 hexadecimal digits; Keras is not needed for it."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def publish(run, name, *, source="", licence="", url="", replace=False):
     """Make a preset of a finished run.
 
@@ -121,9 +132,10 @@ def publish(run, name, *, source="", licence="", url="", replace=False):
     run, folder = pathlib.Path(run), index.HERE / "presets" / name
     if not (run / "run.json").is_file():
         raise ValueError(f"{run}: there is no run.json in it. Give the folder of a training run")
-    facts = json.loads((run / "run.json").read_text())
+    facts = records.read_run(run, needed=("status",))
     if facts.get("status") != "finished":
         raise ValueError(f"{run}: the run is {facts.get('status')}. Finish it with --resume {run}")
+    records.require(run / records.RUN, facts, FACTS)
     if sha256(run / MODEL) != facts["sha256"]:
         raise ValueError(f"{run / MODEL}: it is not the file that was scored. Train again")
     if not name.isidentifier() or name != name.lower():
@@ -161,10 +173,9 @@ def packed(path):
 def card(facts, data, content, url):
     """Return the card: what run.json says that a stranger wants to know."""
     settings = facts.get("settings", {})
-    kept = "model arguments options task task_options info".split()
     after = "scores seed best_epoch seconds machine backend versions".split()
     return {
-        **{key: facts[key] for key in kept},
+        **{key: facts[key] for key in FACTS[:6]},
         "data": data,
         "command": facts.get("command", settings.get("command")),
         **{key: facts[key] for key in after if key in facts},
@@ -180,7 +191,9 @@ def write(folder, card, model):
     with tempfile.TemporaryDirectory(prefix=".", dir=folder.parent) as half:
         new, old = pathlib.Path(half, "new"), pathlib.Path(half, "old")
         new.mkdir()
-        (new / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n")
+        (new / CARD).write_text(
+            json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
         if model:
             (new / MODEL).write_bytes(model)
         if folder.exists():

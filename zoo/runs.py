@@ -10,12 +10,14 @@ import os
 import pathlib
 import platform
 import time
+import zipfile
+import zlib
 
 import keras
 import numpy as np
 from keras import ops
 
-from zoo import inference, layers, saving
+from zoo import inference, layers, records, saving
 
 
 class Run:
@@ -46,7 +48,7 @@ class Run:
     @classmethod
     def opened(cls, folder, record, began):
         """Go on in a folder, counting its seconds."""
-        earlier = json.loads((pathlib.Path(folder) / "run.json").read_text())
+        earlier = records.read_run(folder, needed=("seconds",))
         return cls(folder, record, began, earlier["seconds"])
 
     def note(self, **changes):
@@ -58,7 +60,7 @@ class Run:
 def write_json(path, value):
     """Write JSON so that a reader finds the old file or the new one, never half of it."""
     half = path.with_name(f".{path.name}.half")
-    half.write_text(json.dumps(value, indent=1) + "\n")
+    half.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
     os.replace(half, path)
 
 
@@ -109,14 +111,24 @@ class Recorder(keras.callbacks.Callback):
         self.history = {}
 
     def restore(self, model):
-        """Set a compiled model to where the run stopped; return how many epochs are done."""
+        """Set a compiled model to where the run stopped; return how many epochs are done.
+
+        Raises:
+            ValueError: if the file of the state is damaged.
+        """
         if not self.state.exists():
             return 0
         model.optimizer.build(student(model).trainable_variables)
-        with np.load(self.state) as state:
-            self.history = json.loads(str(state["history"]))
-            for i, variable in enumerate(self._variables(model)):
-                variable.assign(state[f"v{i}"])
+        try:
+            with np.load(self.state) as state:
+                history = json.loads(str(state["history"]))
+                for i, variable in enumerate(self._variables(model)):
+                    variable.assign(state[f"v{i}"])
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+            why = f"it is damaged ({type(error).__name__}), so the run cannot go on"
+            remedy = "Train again; model.keras beside it is the best epoch so far"
+            raise records.trouble(self.state, why, remedy) from error
+        self.history = history
         self._write_history()
         return self.epochs
 
@@ -166,7 +178,7 @@ class Recorder(keras.callbacks.Callback):
 
     def _write_history(self):
         half = self.folder / ".history.csv.half"
-        with open(half, "w", newline="") as file:
+        with open(half, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["epoch", *self.history])
             writer.writerows(zip(range(1, self.epochs + 1), *self.history.values(), strict=True))
@@ -251,7 +263,7 @@ def tensorboard(folder):
 def _processor():
     """Return the processor's name."""
     try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.split(": ", 1)[1] for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()

@@ -5,8 +5,11 @@ options of the data) is kept in its `metadata.json`, where Keras notes its versi
 nothing; a member more would make Keras unpack the whole archive to disk.
 """
 
+import concurrent.futures
+import copy
 import importlib
 import json
+import math
 import os
 import pathlib
 import shutil
@@ -14,18 +17,14 @@ import zipfile
 
 import keras
 
-from zoo import index, joined, legacy, safety
-from zoo.presets import sha256
+from zoo import index, inspection, joined, legacy, safety, terminal
+from zoo.inspection import METADATA, RECORD, record, sha256
+from zoo.records import trouble
 
-__all__ = ["load", "record", "save", "sha256"]
+__all__ = ["load", "record", "save", "sha256", "trouble"]
 
 # What files may hold of ours, besides the models' own classes.
 REGISTER = ("differencing", "joined", "layers", "losses", "metrics", "recurrence", "suppression")
-RECORD = "zoo"  # key in metadata.json
-CONFIG, METADATA = "config.json", "metadata.json"
-WEIGHTS = ("model.weights.h5", "model.weights.npz")
-HDF5 = (".h5", ".hdf5")
-SLACK = 1 << 20  # bytes; zeros compress well, so small members may
 
 
 def save(model, path, record):
@@ -47,31 +46,21 @@ def save(model, path, record):
     model.compiled = False
     try:
         model.save(plain)
+        with zipfile.ZipFile(plain) as source, zipfile.ZipFile(whole, "w") as target:
+            target.writestr(zipfile.ZipInfo(METADATA), json.dumps(metadata, indent=1))
+            for name in sorted(set(source.namelist()) - {METADATA}):
+                with source.open(name) as old, target.open(zipfile.ZipInfo(name), "w") as new:
+                    shutil.copyfileobj(old, new)
+        with open(whole, "rb") as file:
+            os.fsync(file.fileno())
+        inspection.remember(whole, sum(math.prod(weight.shape) for weight in model.weights))
+        os.replace(whole, path)
     finally:
         model.compiled = compiled
         if optimizer is not None:
             vars(model)["optimizer"] = optimizer
-    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(whole, "w") as target:
-        target.writestr(zipfile.ZipInfo(METADATA), json.dumps(metadata, indent=1))
-        for name in sorted(set(source.namelist()) - {METADATA}):
-            with source.open(name) as old, target.open(zipfile.ZipInfo(name), "w") as new:
-                shutil.copyfileobj(old, new)
-    plain.unlink()
-    with open(whole, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(whole, path)
-
-
-def record(path):
-    """Return the record that `save` put into a file; {} if it has none."""
-    path = pathlib.Path(path)
-    if path.suffix.lower() in HDF5:
-        return {}
-    with archive(path) as members:
-        if METADATA not in members.namelist():
-            return {}
-        found = parse(path, members.read(METADATA)).get(RECORD, {})
-    return found if isinstance(found, dict) else {}
+        for half in (plain, whole):
+            half.unlink(missing_ok=True)
 
 
 def load(path):
@@ -87,19 +76,32 @@ def load(path):
     path = pathlib.Path(path)
     for module in (*index.folders(), *REGISTER):
         importlib.import_module(f"zoo.{module}")
-    config = configuration(path)
+    contents = inspection.inspect(path)
+    config, hdf5 = contents.config, path.suffix.lower() in inspection.HDF5
+    old = bool(contents.version) and contents.version < "3"
+    try:
+        if old or hdf5:
+            config = legacy.translated(config, old)
+    except Exception as error:  # of what Keras 3 lacks, or whatever a damaged file makes of it
+        raise trouble(path, sentence(error), "Save it with Keras 3, as .keras") from error
     if reason := safety.objection(config):
         raise trouble(
             path, f"{reason}: refused", "Rebuild the model from its source and load its weights"
         )
-    objects = legacy.readers() if path.suffix.lower() in HDF5 and of_keras_2(path) else None
     try:
-        model = keras.saving.load_model(path, objects, compile=False, safe_mode=True)
+        count = contents.numbers if contents.known else parameters(config)
+        if count > 2 * contents.numbers + inspection.SLACK:
+            raise Oversized(f"it asks for {count:,} weights and stores {contents.numbers:,}")
+        if old or hdf5:
+            model = made(config)
+            legacy.load_weights(model, path)
+        else:
+            model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Oversized as error:
+        raise trouble(path, f"{error}: refused", "Save the model again") from error
     except Exception as error:  # whatever a damaged file makes of Keras
-        reason = str(error).strip().rpartition("Exception encountered: ")[2]
-        first = (reason or type(error).__name__).splitlines()[0]
-        remedy = "Save it as .keras" if path.suffix.lower() in HDF5 else "Save it again"
-        why = f"Keras {keras.__version__} cannot load it ({first[:300]})"
+        remedy = "Save it as .keras" if hdf5 else "Save it again"
+        why = f"Keras {keras.__version__} cannot load it ({sentence(error)})"
         raise trouble(path, why, remedy) from error
     if isinstance(model, joined.Joined):
         try:
@@ -109,87 +111,34 @@ def load(path):
     return model
 
 
-def configuration(path):
-    """Return the configuration of a saved model, as parsed from JSON, after checking the file."""
-    if not path.is_file():
-        raise trouble(path, "there is no such file", "Check the spelling")
-    if path.suffix.lower() in HDF5:
-        return hdf5_configuration(path)
-    if path.suffix != ".keras":
-        raise trouble(path, "it is no saved model", "Give a .keras, .h5 or .hdf5 file")
-    with archive(path) as members:
-        names = members.namelist()
-        if CONFIG not in names or not set(WEIGHTS) & set(names):
-            missing = CONFIG if CONFIG not in names else WEIGHTS[0]
-            raise trouble(path, f"it lacks {missing}", "Save the model again, with model.save")
-        try:
-            broken = members.testzip()
-        except (OSError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
-            raise trouble(path, f"it is damaged ({error})", "Copy it again") from error
-        if broken:
-            raise trouble(path, f"its {broken} is damaged", "Copy it again")
-        config = parse(path, members.read(CONFIG))
-    config.pop("compile_config", None)  # never looked at: load does not compile
-    return config
+class Oversized(Exception):
+    """Raised for a model that would be far larger than the weights stored for it."""
 
 
-def archive(path):
-    """Open a `.keras` file as a zip archive whose members are harmless to unpack."""
-    try:
-        members = zipfile.ZipFile(path)
-    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
-        why = getattr(error, "strerror", None) or "it is no zip archive, or cut short"
-        raise trouble(path, f"it cannot be opened ({why})", "Copy it again") from error
-    infos = members.infolist()
-    if len({info.filename for info in infos}) < len(infos):
-        raise trouble(path, "two of its members have the same name", "Save the model again")
-    for info in infos:
-        parts = info.filename.replace("\\", "/").split("/")
-        if ".." in parts or parts[0] == "" or ":" in parts[0]:
-            raise trouble(
-                path, f"its member {info.filename!r} points out of the archive", "Delete it"
-            )
-        if info.file_size > 100 * info.compress_size + SLACK:
-            size = f"{info.file_size / 2**20:.0f} MiB"
-            raise trouble(path, f"its member {info.filename!r} swells to {size}", "Delete it")
-    return members
+def sentence(error):
+    """Return the line of Keras' message that says what is wrong, without colours."""
+    lines = terminal.plain(str(error).rpartition("Exception encountered: ")[2]).splitlines()
+    lines = [line.strip() for line in lines if line.strip()]
+    told = [line for line in lines if not line.startswith("Exception encountered when calling")]
+    return (told or lines or [type(error).__name__])[0][:300]
 
 
-def hdf5_configuration(path):
-    """Return the configuration of a legacy HDF5 file."""
-    import h5py
-
-    try:
-        with h5py.File(path) as file:
-            text = file.attrs.get("model_config")
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
-        raise trouble(path, "it is no HDF5 file, or damaged", "Copy it again") from error
-    if text is None:
-        raise trouble(
-            path, "it holds weights and no model", "Save the whole model, with model.save"
-        )
-    return parse(path, text)
+def made(config):
+    """Return the model of a configuration, which Keras takes apart while it reads it."""
+    return keras.saving.deserialize_keras_object(copy.deepcopy(config), safe_mode=True)
 
 
-def of_keras_2(path):
-    """Return whether an HDF5 file was written before Keras 3, which also writes such files."""
-    import h5py
+def parameters(config):
+    """Return how many numbers the weights of a configuration's model are, making none of them.
 
-    with h5py.File(path) as file:
-        return str(file.attrs.get("keras_version", "2")) < "3"
+    It is built in a thread of its own, where what Keras notes of models that are not initialized
+    ends with the thread.
+    """
 
+    def count():
+        with keras.StatelessScope(initialize_variables=False):
+            model = made(config)
+            return sum(math.prod(weight.shape) for weight in model.weights)
 
-def parse(path, text):
-    """Return the JSON object that a member holds."""
-    try:
-        value = json.loads(text)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise trouble(path, f"its description is no JSON ({error})", "Save it again") from error
-    if not isinstance(value, dict):
-        raise trouble(path, "its description is no JSON object", "Save it again")
-    return value
-
-
-def trouble(what, why, remedy):
-    """Return the error that names a file, says why it cannot be used, and what to do."""
-    return ValueError(f"{what}: {why}. {remedy}.")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        return pool.submit(count).result()

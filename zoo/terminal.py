@@ -5,7 +5,26 @@ import contextlib
 import difflib
 import logging
 import os
+import re
 import sys
+import unicodedata
+
+SEQUENCES = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, movements
+    r"|\x1b[]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?"  # titles, links, the clipboard
+    r"|\x1b[ -~]"
+)
+TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # of the direction of writing
+
+
+def say(*values, sep=" ", end="\n", file=None, flush=False):
+    """Print as `print` does, without what commands a terminal: names come from strangers' files.
+
+    A line that begins with a carriage return, and so overwrites the one before, may do so.
+    """
+    text = sep.join(str(value) for value in values)
+    again = "\r" if not end and text.startswith("\r") else ""
+    print(again + plain(text.removeprefix(again)), end=end, file=file, flush=flush)
 
 
 class Parser(argparse.ArgumentParser):
@@ -17,7 +36,7 @@ class Parser(argparse.ArgumentParser):
         if "unrecognized" in message:
             near = difflib.get_close_matches(word.split("=")[0], self._option_string_actions, n=2)
             message += f" (did you mean {' or '.join(near)}?)" if near else " (see --help)"
-        self.exit(2, f"{self.prog}: {message}\n")
+        self.exit(2, f"{self.prog}: {plain(message)}\n")
 
 
 @contextlib.contextmanager
@@ -26,7 +45,7 @@ def hushed(*streams):
     sys.stdout.flush()
     sys.stderr.flush()
     kept = [(stream, os.dup(stream)) for stream in streams]
-    with open(os.devnull, "w") as nowhere:
+    with open(os.devnull, "wb") as nowhere:
         for stream in streams:
             os.dup2(nowhere.fileno(), stream)
     try:
@@ -46,3 +65,21 @@ def import_keras():
     with hushed(2):
         import keras
     return keras
+
+
+def plain(text):
+    r"""Return a text without what commands a terminal, such as escapes in the name of a file.
+
+    Colours and other sequences go; any other control character but the line's end and the tab, and
+    characters that turn the direction of writing, are shown as Python writes them, "\x07".
+    """
+    text = SEQUENCES.sub("", text)
+    return "".join(
+        character if character in "\n\t" or not is_control(character) else ascii(character)[1:-1]
+        for character in text
+    )
+
+
+def is_control(character):
+    """Tell whether a character is none to be seen, or is half of one that is not UTF-8."""
+    return unicodedata.category(character) in ("Cc", "Cs") or character in TURNING

@@ -54,7 +54,9 @@ def predict(path, target, **settings):
     if not rows:
         raise ValueError(f"{path}: it has no frame that can be read. Convert it to .mp4 (H.264)")
     for ending, found in {".json": rows, **lists}.items():
-        target.with_name(f"{target.stem}{ending}").write_text(json.dumps(found, indent=1) + "\n")
+        target.with_name(f"{target.stem}{ending}").write_text(
+            json.dumps(found, indent=1) + "\n", encoding="utf-8"
+        )
 
 
 def opencv(path):
@@ -97,7 +99,7 @@ def texts(writers, number):
             if ending.endswith(".json"):
                 path = pathlib.Path(folder, f"{number:06d}{ending}")
                 write(path)
-                yield ending, json.loads(path.read_text())
+                yield ending, json.loads(path.read_text(encoding="utf-8"))
 
 
 def writer(cv2, path, rate, shape):

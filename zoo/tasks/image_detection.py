@@ -126,7 +126,7 @@ def present(example, pieces, outputs, info):
             }
             for row in rows
         ]
-        path.write_text(json.dumps(found, indent=1) + "\n")
+        path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
     return row, {"_boxes.png": picture, "_boxes.json": results}
 
