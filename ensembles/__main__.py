@@ -161,6 +161,7 @@ def run_combine(args):
     fitted = args.command in methods.FITTED
     work.permit(fitted, args.allow_leakage)
     warn(work)
+    work.outputs("test")  # a member that returns no numbers is found before anything is made
     head, facts, weights = methods.METHODS[args.command](work, args)
     run = results.started(work, args, facts, fitted)
     models = [member.load(work.common) for member in work.members]
@@ -195,6 +196,7 @@ def run_evaluate(args):
     from ensembles import combine, results
 
     warn(work)
+    work.outputs("test")
     run = results.started(work, args, {"tta": args.tta}, False)
     of = "logits" if work.common.task.values else "probabilities"
     logits = work.apply(combine.mixture(work.shapes, of=of), "test")
@@ -209,6 +211,7 @@ def run_soup(args):
 
     work.permit(args.recipe == "greedy", args.allow_leakage)
     warn(work)
+    work.outputs("test")
     model, facts = methods.soup(work, args)
     first = work.members[0].record
     run = results.started(work, args, facts, args.recipe == "greedy", first)
@@ -224,7 +227,7 @@ def run_fuse(args):
     from ensembles import fusion, members
     from zoo import tasks
 
-    opened = members.open(args.members)
+    opened = members.open(args.members, detectors=True)
     fusion.check(opened, args.weights)
     cut, source = members.cut(opened), args.data or members.source(opened)
     data = []
@@ -278,6 +281,7 @@ def run_folds(args):
     cuts = [[k, args.folds] for k in range(1, args.folds + 1)]
     parts = [gather(args, folders[i :: args.folds], validate=cut) for i, cut in enumerate(cuts)]
     work = gather(args, folders, validate=cuts[0])
+    work.outputs("test")
     from ensembles import combine, methods, results
 
     head, facts = methods.out_of_fold(parts, work, args)

@@ -6,8 +6,8 @@ import pytest
 from ensemble_members import classifier, images, mapper, record
 
 import ensembles
-from ensembles import cache, combine, members, stacking
-from zoo import saving
+from ensembles import cache, combine, holdout, members, stacking
+from zoo import saving, tasks
 
 
 @pytest.fixture
@@ -32,7 +32,8 @@ def gathered(paths):
 def fit(model, take, count, common):
     keras.utils.set_random_seed(1)
     settings = dict(epochs=4, batch_size=4, learning_rate=0.01, seed=1, verbose=0)
-    return stacking.fit(model, take, count, common, **settings)
+    parts = holdout.drawn(np.zeros(count))
+    return stacking.fit(model, take, parts, common, **settings)[0]
 
 
 @pytest.mark.parametrize(
@@ -124,8 +125,6 @@ def test_independent_errors_gain_what_theory_says():
     """
     from scipy.stats import norm
 
-    from zoo import tasks
-
     sigma, rng = np.array([1.0, 2.0, 3.0]), np.random.default_rng(0)
     task = tasks.get("image_classification")
     common = members.Common(task, dict(task.options), {"classes": ["a", "b"]}, (8, 8, 1), 2)
@@ -138,7 +137,7 @@ def test_independent_errors_gain_what_theory_says():
     (outputs, y), (unseen, truth) = draw(20_000), draw(100_000)
     head = stacking.meta_learner("linear", [(2,)] * 3, common)
     settings = dict(epochs=4, batch_size=64, learning_rate=0.01, verbose=0)
-    stacking.fit(head, combine.taker(outputs, y), len(y), common, **settings)
+    stacking.fit(head, combine.taker(outputs, y), holdout.drawn(y), common, **settings)
 
     def right(head):
         return np.mean(combine.apply(head, unseen, batch_size=10_000).argmax(axis=-1) == truth)
@@ -212,3 +211,35 @@ def test_stacked_forecasts_follow_a_level_and_never_take_less_than_nothing(build
     found = np.asarray(head([good, bad]))
     assert ((found - truth) ** 2).mean() < 1.1
     np.testing.assert_allclose(head([good + 5, bad + 5]), found + 5, rtol=1e-5, atol=1e-5)
+
+
+def digits(count, seed):
+    """Return logits (count, 10) of three members, the first the best, and labels in their order.
+
+    Each member is sure, and mistakes each class for the next in a share of its examples.
+    """
+    rng = np.random.default_rng(seed)
+    y = np.sort(np.arange(count) % 10)
+    outputs = []
+    for share in (0.1, 0.3, 0.4):
+        seen = np.where(rng.random(count) < share, (y + 1) % 10, y)
+        outputs.append(6 * np.eye(10)[seen] + rng.normal(0, 1, (count, 10)))
+    return [one.astype(np.float32) for one in outputs], y
+
+
+@pytest.mark.parametrize("meta", ["linear", "dense"])
+def test_rows_in_the_order_of_their_classes_spoil_no_class(meta):
+    """The last 15 % of rows are of the last two classes, and are no sample of the others."""
+    task = tasks.get("image_classification")
+    names = [str(k) for k in range(10)]
+    common = members.Common(task, dict(task.options), {"classes": names}, (8, 8, 1), 10)
+    (outputs, y), (unseen, truth) = digits(200, 0), digits(1000, 1)
+    keras.utils.set_random_seed(0)
+    head = stacking.meta_learner(meta, [(10,)] * 3, common)
+    parts = holdout.split(cache.Examples(y, y), y, common)
+    assert {*y[parts[0]]} == {*y[parts[1]]} == {*range(10)}
+    settings = dict(epochs=8, batch_size=8, learning_rate=0.03, verbose=0)
+    stacking.fit(head, combine.taker(outputs, y), parts, common, **settings)
+    right = combine.apply(head, unseen, batch_size=500).argmax(axis=-1) == truth
+    assert right.mean() >= np.mean(unseen[0].argmax(axis=-1) == truth)
+    assert all(right[truth == k].mean() > 0.8 for k in range(10))
