@@ -15,13 +15,13 @@ __all__ = ["average", "stack", "vote"]
 
 
 def average(sources, weights=None, *, of="probabilities", inputs="shared"):
-    """Join models to their mean.
+    """Combine models into their mean.
 
     Args:
         sources: presets, run folders, `.keras` or `.h5` files.
-        weights: one number a model; equal if None.
+        weights: one number per model; equal if None.
         of: what the mean is taken of, "probabilities" or "logits".
-        inputs: "shared", or "separate" for a list of one input a member.
+        inputs: "shared", or "separate" for a list of one input per member.
 
     Returns:
         A `keras.Model` from (B, ...) to float32 logits (B, ..., K).
@@ -33,7 +33,7 @@ def average(sources, weights=None, *, of="probabilities", inputs="shared"):
 
 
 def vote(sources, *, inputs="shared"):
-    """Join models so that each votes for its most probable class; see `average`."""
+    """Combine models so that each votes for its most probable class; see `average`."""
     return _mixed(sources, inputs, None, "votes")
 
 
@@ -50,7 +50,7 @@ def stack(
     folder=None,
     **more,
 ):
-    """Train a meta-learner on what models say of examples they have not seen, and join it to them.
+    """Train a meta-learner on predictions of examples that models have not seen; combine them.
 
     Args:
         sources: as for `average`.
@@ -64,7 +64,7 @@ def stack(
         groups: (n,) numbers of the images, series or files that examples are pieces of, which are
             held out as a whole; None if they have nothing to do with each other.
         info: {"classes": names ...}, if none of the models has a record of them.
-        folder: where the models' outputs are kept; None keeps them in memory.
+        folder: where the models' predictions are cached; None keeps them in memory.
         more: epochs, batch_size, learning_rate, seed; see `ensembles.stacking.fit`.
 
     Returns:
@@ -83,6 +83,7 @@ def stack(
     head = stacking.meta_learner(meta, shapes, common, passthrough)
     take = combine.taker(outputs, y, data if passthrough else None)
     parts = holdout.split(data, y, common, more.get("seed", 0))
+    more = {"least": 0 if meta in stacking.MEANS else 1, **more}
     stacking.fit(head, take, parts, common, **more)
     return combine.join(opened, common, head, inputs=inputs)
 

@@ -215,6 +215,8 @@ def fitted(model, common, member):
     resized = tuple(own) != tuple(common.input_shape) and None not in own
     if not resized and units == common.units:
         return model
+    if isinstance(model.output, list):  # of legacy files it is a list of one
+        model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     x = entry = keras.Input(common.input_shape, name="input")
     if resized and len(own) == 3:
         x = layers.Resizing(*own[:2], name="resize")(x)

@@ -96,6 +96,7 @@ def stacked(outputs, y, assembly, args, data=None):
         batch_size=args.batch_size,
         learning_rate=args.learning_rate,
         seed=args.seed,
+        least=0 if meta in stacking.MEANS else 1,
     )
     facts = {"meta": meta, "passthrough": args.passthrough, "epochs": epoch}
     return head, {**facts, "learning_rate": args.learning_rate, "history": history}, None

@@ -8,7 +8,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from ensembles import cache, combine, holdout
+from ensembles import cache, combine, endings, holdout
+from zoo import safety
 from zoo.blocks import MOMENTUM
 from zoo.joined import Mixture, StepMixture, TwoClasses
 
@@ -76,6 +77,7 @@ def across_steps(values, passed, units, kernel_size):
     return layers.Add(name="corrected")([mean, layers.Permute((2, 1), name="steps_first")(x)])
 
 
+MEANS = ("linear", "dense")  # they start as the members' mean, so that no epoch may be best
 HEADS = {"linear": linear, "dense": dense, "conv": conv}  # of logits
 FORECASTS = {"linear": by_step, "dense": across_steps}  # of values
 
@@ -100,9 +102,13 @@ def meta_learner(build, shapes, common, passthrough=False):
         common: what the members share.
         passthrough: give it the input too.
 
+    A function's may end in a sigmoid or softmax, which is turned into logits.
+
     Raises:
-        ValueError: if there is no such head, or it does not fit these shapes.
+        ValueError: if there is no such head, it does not fit these shapes, or a function's holds
+            what no saved model may hold, such as a Lambda or a class of the user's own.
     """
+    own = not isinstance(build, str)
     if isinstance(build, str):
         known = FORECASTS if common.task.values else HEADS
         if build not in known:
@@ -121,7 +127,24 @@ def meta_learner(build, shapes, common, passthrough=False):
             f"the meta-learner returns {made.outputs[0].shape[-1]} logits, and {common.units} are "
             "needed"
         )
+    if own:
+        saveable(made)
+        made = made if common.task.values else endings.in_logits(made, "the meta-learner")
     return made
+
+
+def saveable(model):
+    """Raise a `ValueError` if a model would be refused when it is loaded again."""
+    try:
+        config = keras.saving.serialize_keras_object(model)
+        reason = safety.objection(config)
+    except (NotImplementedError, TypeError, ValueError) as error:
+        reason = f"has a layer that cannot be saved ({str(error).strip().splitlines()[0]})"
+    if reason:
+        raise ValueError(
+            f"the meta-learner {reason}, so that its file would be refused. Build it of Keras' "
+            "layers and keras.ops alone"
+        )
 
 
 def fit(
@@ -139,8 +162,10 @@ def fit(
 ):
     """Train a head, or a joined model, for the number of epochs that is best.
 
-    That number is found on the examples that are held out; then the training begins again from the
-    same weights, with all examples. No epoch at all may be the best: the model is left as it was.
+    The best has the lowest loss of the examples held out. Then the training begins again from the
+    same weights, with all examples. On five sets of labels and two heads this was better than the
+    head as it was at that epoch, and than picking it by accuracy; five cross-fitted heads instead
+    of one picked it no better than by chance, and take three times as long.
 
     Args:
         model: a `keras.Model`; it is compiled.
@@ -162,21 +187,27 @@ def fit(
     Raises:
         ValueError: if no epoch has a finite loss.
     """
-    monitor, mode = common.task.best
     start, more = model.get_weights(), {"verbose": 2, "shuffle": False, **more}
     held = cache.Batches(take, parts[1], batch_size)
     prepare(model, common, learning_rate)
-    before = model.evaluate(held, verbose=0, return_dict=True)
+    before = model.evaluate(held, verbose=0, return_dict=True)["loss"]
     ordered = cache.Batches(take, parts[0], batch_size, seed)
     history = model.fit(ordered, validation_data=held, epochs=epochs, **more).history
-    score = monitor.removeprefix("val_")
-    scores, losses = [before[score], *history[monitor]], [before["loss"], *history["val_loss"]]
-    epoch = best_epoch(scores, losses, mode)
+    losses = np.array([before, *history["val_loss"]])
+    losses[:least] = np.nan
+    if not np.isfinite(losses).any():
+        raise ValueError(
+            "the meta-learner's loss is not a number in any epoch. Lower --learning-rate, or use "
+            "average"
+        )
+    epoch = int(np.nanargmin(losses))
     model.set_weights(start)
     if epoch:
         rows = np.sort(np.concatenate(parts))
         if more["verbose"]:
-            print(f"Fitted again to all {len(rows)} examples for {epoch} epochs")
+            print(
+                f"Epoch {epoch} has the lowest val_loss: {epoch} epochs of all {len(rows)} follow"
+            )
         prepare(model, common, learning_rate)
         model.fit(cache.Batches(take, rows, batch_size, seed), epochs=epoch, **more)
     return history, epoch
@@ -190,23 +221,6 @@ def prepare(model, common, learning_rate):
         metrics=common.task.metrics(common.info),
         jit_compile=False,
     )
-
-
-def best_epoch(scores, losses, mode):
-    """Return the place of the best score; of equal ones, of the lowest loss and then the first.
-
-    Raises:
-        ValueError: if no loss is a finite number.
-    """
-    scores = np.asarray(scores, float) * (1 if mode == "max" else -1)
-    scores, losses = np.where(np.isnan(scores), -np.inf, scores), np.asarray(losses, float)
-    finite = np.flatnonzero(np.isfinite(losses)).tolist()
-    if not finite:
-        raise ValueError(
-            "the meta-learner's loss is not a number in any epoch. Lower --learning-rate, or use "
-            "average"
-        )
-    return max(finite, key=lambda i: (scores[i], -losses[i]))
 
 
 def fine_tune(model, models, work, args, epochs):
@@ -237,6 +251,7 @@ def fine_tune(model, models, work, args, epochs):
         one.trainable = True
     rate = args.learning_rate / 100
     settings = dict(epochs=epochs, batch_size=args.batch_size, learning_rate=rate, seed=args.seed)
+    settings["least"] = 0
     _, epoch = fit(model, take, parts, common, **settings)
     for one in models:
         one.trainable = False
