@@ -1,5 +1,7 @@
 """Endings: what a model returns is read from its graph, and turned into logits or refused."""
 
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -224,3 +226,13 @@ def test_forecasts_keep_the_activation_at_their_end(tmp_path):
     opened = members.open([tmp_path / "f.keras"])
     found = opened[0].load(members.check(opened))
     np.testing.assert_allclose(found(X[:, 0]), model(X[:, 0]))
+
+
+def test_a_model_whose_output_is_a_list_of_one_is_resized_and_made_of_one_logit():
+    """Functional files of Keras 2 load so."""
+    plain = net(None, units=2, flat=False)
+    model = keras.Model(plain.inputs, plain.outputs)
+    task = types.SimpleNamespace(values=False)
+    common = types.SimpleNamespace(input_shape=(8, 8, 1), units=1, task=task)
+    found = members.fitted(model, common, member("old", "linear", 2))
+    assert found(np.zeros((2, 8, 8, 1))).shape == (2, 8, 8, 1)
