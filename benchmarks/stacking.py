@@ -104,24 +104,25 @@ def examples(size, images):
 def stack(way, paths, size, images, epochs):
     """Stack one way; return the seconds it took and the last loss."""
     keras = terminal.import_keras()
-    from ensembles import cache, combine, members, stacking
+    from ensembles import cache, combine, holdout, members, stacking
 
     x, y = examples(size, images)
     data = cache.Examples(x, y)
     began = time.perf_counter()
     opened = members.open(paths)
     common = members.check(opened)
+    parts = holdout.split(data, y, common)
     settings = dict(epochs=epochs, batch_size=BATCH, verbose=0)
     keras.utils.set_random_seed(0)
     head = stacking.meta_learner("conv", [(None, None, 1)] * len(paths), common)
     if way == "naive":
         model = combine.join(opened, common, head)
-        history = stacking.fit(model, data.take, len(y), common, **settings)
+        history, _ = stacking.fit(model, data.take, parts, common, **settings)
     else:
         with tempfile.TemporaryDirectory() as folder:
             outputs = cache.outputs(opened, common, data, folder=folder, batch_size=BATCH)
             take = combine.taker(outputs, y)
-            history = stacking.fit(head, take, len(y), common, **settings)
+            history, _ = stacking.fit(head, take, parts, common, **settings)
         model = combine.join(opened, common, head)
     return {"seconds": round(time.perf_counter() - began, 2), "loss": history["loss"][-1]}
 

@@ -22,11 +22,14 @@ class Arrays:
         x: an array (n, ...), or a dictionary of them; mapped from disk when it is large.
         y: likewise.
         rows: which of the n are this split's, ascending; of a bootstrap some repeatedly.
+        places: of the n: the numbers of the file, the example and the block, (n, 3); None if these
+            are not known.
     """
 
     x: object
     y: object
     rows: np.ndarray
+    places: np.ndarray | None = None
 
     def __len__(self):
         return len(self.rows)
@@ -37,6 +40,22 @@ class Arrays:
         if isinstance(some, slice) and len(rows) and (np.diff(rows) == 1).all():
             rows = slice(int(rows[0]), int(rows[-1]) + 1)
         return tree.map_structure(lambda array: np.asarray(array[rows]), (self.x, self.y))
+
+    @property
+    def groups(self):
+        """Number of what each of the rows is a piece of, (len,), or None if that is not known.
+
+        It is the file where there are three or more, else the image, cloud or series where there
+        are two, else the block.
+        """
+        if self.places is None:
+            return None
+        for level, least in ((1, 3), (2, 2), (3, 1)):
+            own = self.places[self.rows, :level]
+            numbers, group = np.unique(own, axis=0, return_inverse=True)
+            if len(numbers) >= least:
+                break
+        return group
 
 
 def bootstrap(arrays, seed):
@@ -57,7 +76,7 @@ def split(stored, fold=None, validate=None):
     name = next(split for split in SPLITS if split in stored)
     stored = {"train": stored[name], **{s: stored[s] for s in stored if s != name}}
     splits = {
-        split: Arrays(arrays["x"], arrays["y"], np.arange(len(groups)))
+        split: Arrays(arrays["x"], arrays["y"], np.arange(len(groups)), groups)
         for split, (arrays, groups) in stored.items()
     }
     missing = [split for split in ("validation", "test") if split not in splits]
@@ -89,7 +108,7 @@ def _cut(stored, missing, fold):
     if fold and not (owner == missing[-1]).any():
         raise BadInput("The data", f"{len(strata)} parts make no {fold[1]} folds", "Take fewer")
     return {
-        split: Arrays(arrays["x"], arrays["y"], np.flatnonzero(owner[member] == split))
+        split: Arrays(arrays["x"], arrays["y"], np.flatnonzero(owner[member] == split), groups)
         for split in ("train", *missing)
     }
 
@@ -113,7 +132,8 @@ def _parts(stored, splits, validate):
     rng = np.random.default_rng(0)
     order = [rng.permutation(np.flatnonzero(strata == value)) for value in np.unique(strata)]
     held = np.isin(member, np.concatenate(order)[k - 1 :: n])
-    return {"train": Arrays(x, y, rows[~held]), "validation": Arrays(x, y, rows[held])}
+    parts = {"train": rows[~held], "validation": rows[held]}
+    return {split: Arrays(x, y, own, groups) for split, own in parts.items()}
 
 
 def _member(groups):

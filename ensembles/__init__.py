@@ -15,13 +15,13 @@ __all__ = ["average", "stack", "vote"]
 
 
 def average(sources, weights=None, *, of="probabilities", inputs="shared"):
-    """Join models to their mean.
+    """Combine models into their mean.
 
     Args:
         sources: presets, run folders, `.keras` or `.h5` files.
-        weights: one number a model; equal if None.
+        weights: one number per model; equal if None.
         of: what the mean is taken of, "probabilities" or "logits".
-        inputs: "shared", or "separate" for a list of one input a member.
+        inputs: "shared", or "separate" for a list of one input per member.
 
     Returns:
         A `keras.Model` from (B, ...) to float32 logits (B, ..., K).
@@ -33,7 +33,7 @@ def average(sources, weights=None, *, of="probabilities", inputs="shared"):
 
 
 def vote(sources, *, inputs="shared"):
-    """Join models so that each votes for its most probable class; see `average`."""
+    """Combine models so that each votes for its most probable class; see `average`."""
     return _mixed(sources, inputs, None, "votes")
 
 
@@ -45,39 +45,46 @@ def stack(
     *,
     passthrough=False,
     inputs="shared",
+    groups=None,
     info=None,
     folder=None,
     **more,
 ):
-    """Train a meta-learner on what models say of examples they have not seen, and join it to them.
+    """Train a meta-learner on predictions of examples that models have not seen; combine them.
 
     Args:
         sources: as for `average`.
         x: inputs (n, ...), prepared as the models' were.
-        y: labels (n, ...), -1 is void; the last 15 % pick the epoch.
+        y: labels (n, ...), -1 is void. A part of them, drawn by the seed for each class, picks the
+            number of epochs, and then all are fitted to; of forecasts it is the last windows.
         meta: "linear", "dense", "conv", or a function (list of logits, input or None, K, kernel
             size) to logits.
         passthrough: give it x too.
         inputs: as for `average`.
+        groups: (n,) numbers of the images, series or files that examples are pieces of, which are
+            held out as a whole; None if they have nothing to do with each other.
         info: {"classes": names ...}, if none of the models has a record of them.
-        folder: where the models' outputs are kept; None keeps them in memory.
+        folder: where the models' predictions are cached; None keeps them in memory.
         more: epochs, batch_size, learning_rate, seed; see `ensembles.stacking.fit`.
 
     Returns:
         As `average`.
     """
-    from ensembles import cache, combine, members, stacking
+    from ensembles import cache, combine, holdout, members, stacking
 
     opened = members.open(sources)
     common = members.check(opened)
     common = dataclasses.replace(common, info=common.info or info or {})
-    data = cache.Examples(x, y)
+    data = cache.Examples(x, y, groups)
     key = "" if folder is None else cache.fingerprint(x)
     outputs = cache.outputs(opened, common, data, folder=folder, key=key)
+    members.verify(opened, outputs, common)
     shapes = combine.free([one.shape[1:] for one in outputs])
     head = stacking.meta_learner(meta, shapes, common, passthrough)
     take = combine.taker(outputs, y, data if passthrough else None)
-    stacking.fit(head, take, len(y), common, **more)
+    parts = holdout.split(data, y, common, more.get("seed", 0))
+    more = {"least": 0 if meta in stacking.MEANS else 1, **more}
+    stacking.fit(head, take, parts, common, **more)
     return combine.join(opened, common, head, inputs=inputs)
 
 

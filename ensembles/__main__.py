@@ -14,11 +14,36 @@ import argparse
 import shlex
 import sys
 
-from zoo import terminal
+from zoo import index, terminal
 
 print = terminal.say  # names of files and classes command no terminal
 
 MEMBER = "preset, run folder, or .keras or .h5 file"
+KEPT = "dtype of cached predictions (float32)"
+LEAKY = "fit even if members were trained on these examples"
+METAS = "linear, dense, conv, or FILE.py:FUNCTION (by the task)"
+FOLDS = (
+    "train members on K folds and stack their out-of-fold predictions; further options, such as "
+    "--set, are passed to train.py"
+)
+INPUTS = "one shared input, or one per member (shared)"
+
+
+def positive(text):
+    """Convert to an integer above 0."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return int(text)
+
+
+def rate(text):
+    """Convert to a number above 0."""
+    if not 0 < float(text) < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return float(text)
+
+
+MEMBERS = (("epochs", positive, "N"), ("batch-size", positive, "B"), ("learning-rate", rate, "R"))
 
 
 def main(arguments=None):
@@ -57,19 +82,19 @@ def parse(arguments):
     def common(add):
         add("--data", metavar="SOURCE", help="data set or path (that of the members)")
         add("--out", metavar="DIR", default="runs", help="where the run folder is made (runs)")
-        add("--task", metavar="NAME", help="if the members do not say")
-        add("--batch-size", type=positive, default=4, metavar="B", help="examples a step (4)")
-        add("--cache", choices=("float32", "float16"), default="float32", help="of kept outputs")
-        add("--allow-leakage", action="store_true", help="although members know these examples")
+        add("--task", metavar="NAME", help="where members have no record of it")
+        add("--batch-size", type=positive, default=4, metavar="B", help="batch size (4)")
+        add("--cache", choices=("float32", "float16"), default="float32", help=KEPT)
+        add("--allow-leakage", action="store_true", help=LEAKY)
         add("--seed", type=int, default=0, metavar="S")
 
     def joined(add):
-        add("--inputs", choices=("shared", "separate"), default="shared", help="one, or one each")
+        add("--inputs", choices=("shared", "separate"), default="shared", help=INPUTS)
 
     metrics = dict(choices=("log_loss", "score"), default="log_loss", help="what is improved")
     add = combining("average", "take the mean of probabilities")
     add("--of", choices=("probabilities", "logits"), default="probabilities")
-    add("--weights", type=float, nargs="+", metavar="W", help="one a member (equal)")
+    add("--weights", type=float, nargs="+", metavar="W", help="one per member (equal)")
     joined(add)
     joined(combining("vote", "let each member vote for a class"))
     add = combining("weights", "take a mean whose weights are searched on validation")
@@ -79,7 +104,7 @@ def parse(arguments):
     add("--metric", **metrics)
     add("--rounds", type=positive, default=25, metavar="N", help="at most (25)")
     joined(add)
-    add = combining("stack", "train a meta-learner on what the members say of validation")
+    add = combining("stack", "train a meta-learner on the members' validation predictions")
     stacking(add)
     joined(add)
     add = combining("calibrate", "divide a model's logits by a temperature", 1)
@@ -94,24 +119,37 @@ def parse(arguments):
     add = command("fuse", run_fuse, "fuse the boxes of detectors; makes no model")
     add("members", metavar="MEMBER", nargs="+", help=MEMBER)
     methods = dict(choices=("wbf", "nms", "soft_nms"), default="wbf")
-    add("--method", **methods, help="weighted boxes fusion, or suppression (wbf)")
-    add("--iou", type=float, default=0.55, metavar="R", help="above which boxes are one (0.55)")
-    add("--skip", type=float, default=0.0, metavar="P", help="leave out less sure boxes (0)")
-    add("--weights", type=float, nargs="+", metavar="W", help="one a member (equal)")
-    add("--fit", action="store_true", help="find weights and IoU on the validation split")
+    add("--method", **methods, help="weighted boxes fusion, or non-maximum suppression (wbf)")
+    add(
+        "--iou",
+        type=float,
+        default=0.55,
+        metavar="R",
+        help="IoU above which boxes are combined (0.55)",
+    )
+    add("--skip", type=float, default=0.0, metavar="P", help="ignore boxes of a lower score (0)")
+    add("--weights", type=float, nargs="+", metavar="W", help="one per member (equal)")
+    add("--fit", action="store_true", help="fit weights and IoU on the validation split")
     common(add)
-    add = command("distill", run_distill, "let an ensemble teach a student; more goes to train.py")
+    add = command(
+        "distill",
+        run_distill,
+        "distil an ensemble into one model; further options are passed to train.py",
+    )
     add("members", metavar="TEACHER", nargs=1, help=MEMBER)
-    add("--model", required=True, metavar="NAME", help="of the student")
+    add("--model", required=True, metavar="NAME", help="architecture of the student")
     common(add)
-    add = command("folds", run_folds, "train on each of K folds, stack what they say of the others")
+    add = command("folds", run_folds, FOLDS)
     add("--model", required=True, action="append", metavar="NAME", help="may be given repeatedly")
     add("--loss", action="append", metavar="NAME", help="may be given repeatedly")
-    add("--folds", type=positive, default=5, metavar="K", help="(5)")
+    add("--folds", type=positive, default=5, metavar="K", help="number of folds (5)")
+    for option, kind, letter in MEMBERS:
+        text = f"of each member, passed to train.py as --{option} (train.py's default)"
+        add(f"--member-{option}", type=kind, metavar=letter, help=text)
     stacking(add)
     common(add)
-    add = command("cache", run_cache, "show, or remove, what is kept of members' outputs")
-    add("--clear", action="store_true", help="remove it")
+    add = command("cache", run_cache, "show or clear the cached predictions of members")
+    add("--clear", action="store_true", help="clear them")
     args, more = parser.parse_known_args(arguments)
     if more and args.command not in ("distill", "folds"):
         parser.error(f"unrecognized arguments: {' '.join(more)}")
@@ -121,18 +159,19 @@ def parse(arguments):
 
 def stacking(add):
     """Add the options of a meta-learner."""
-    add("--meta", default=None, metavar="NAME", help="linear, dense or conv (by the task)")
+    add("--meta", default=None, metavar="NAME", help=METAS)
     add("--passthrough", action="store_true", help="the meta-learner sees the input too")
-    add("--epochs", type=positive, default=20, metavar="N", help="of the meta-learner (20)")
-    add("--learning-rate", type=float, default=0.01, metavar="R", help="of Adam (0.01)")
-    add("--fine-tune", type=positive, default=0, metavar="N", help="epochs that train members too")
-
-
-def positive(text):
-    """Convert to an integer above 0."""
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return int(text)
+    add(
+        "--epochs", type=positive, default=20, metavar="N", help="of the meta-learner, at most (20)"
+    )
+    add("--learning-rate", type=rate, default=0.01, metavar="R", help="of the meta-learner (0.01)")
+    add(
+        "--fine-tune",
+        type=positive,
+        default=0,
+        metavar="N",
+        help="then train members too, N epochs",
+    )
 
 
 def gather(args, sources=None, **cut):
@@ -163,6 +202,7 @@ def run_combine(args):
     fitted = args.command in methods.FITTED
     work.permit(fitted, args.allow_leakage)
     warn(work)
+    work.outputs("test")  # a member that returns no numbers is found before anything is made
     head, facts, weights = methods.METHODS[args.command](work, args)
     run = results.started(work, args, facts, fitted)
     models = [member.load(work.common) for member in work.members]
@@ -197,6 +237,7 @@ def run_evaluate(args):
     from ensembles import combine, results
 
     warn(work)
+    work.outputs("test")
     run = results.started(work, args, {"tta": args.tta}, False)
     of = "logits" if work.common.task.values else "probabilities"
     logits = work.apply(combine.mixture(work.shapes, of=of), "test")
@@ -211,6 +252,7 @@ def run_soup(args):
 
     work.permit(args.recipe == "greedy", args.allow_leakage)
     warn(work)
+    work.outputs("test")
     model, facts = methods.soup(work, args)
     first = work.members[0].record
     run = results.started(work, args, facts, args.recipe == "greedy", first)
@@ -226,7 +268,7 @@ def run_fuse(args):
     from ensembles import fusion, members
     from zoo import tasks
 
-    opened = members.open(args.members)
+    opened = members.open(args.members, detectors=True)
     fusion.check(opened, args.weights)
     cut, source = members.cut(opened), args.data or members.source(opened)
     data = []
@@ -264,14 +306,19 @@ def run_folds(args):
     """Train members on K folds, and a meta-learner on what each says of the fold it was spared."""
     from ensembles import trainings
 
+    refuse_detectors(args.model)
     named, lost = words("--model", args.model), words("--loss", args.loss) if args.loss else [[]]
     variants = [[*model, *loss] for model in named for loss in lost]
-    print(f"{len(variants)} x {args.folds} trainings; finished ones are taken as they are")
+    chosen = [
+        (option, getattr(args, f"member_{option}".replace("-", "_"))) for option, *_ in MEMBERS
+    ]
+    own = [word for option, value in chosen if value for word in (f"--{option}", str(value))]
+    print(f"{len(variants)} x {args.folds} trainings; finished ones are reused")
     data = ["--data", args.data] if args.data else []
     folders = [
         trainings.train(
             [*variant, *data, "--validate", f"{k}/{args.folds}", "--seed", str(args.seed)]
-            + ["--out", args.out, *args.more],
+            + ["--out", args.out, *own, *args.more],
             args.out,
         )
         for variant in variants
@@ -280,6 +327,7 @@ def run_folds(args):
     cuts = [[k, args.folds] for k in range(1, args.folds + 1)]
     parts = [gather(args, folders[i :: args.folds], validate=cut) for i, cut in enumerate(cuts)]
     work = gather(args, folders, validate=cuts[0])
+    work.outputs("test")
     from ensembles import combine, methods, results
 
     head, facts = methods.out_of_fold(parts, work, args)
@@ -288,6 +336,17 @@ def run_folds(args):
     extra = results.baselines(work)
     text = results.finish(work, args, run, model, work.apply(head, "test"), extra=extra)
     return told(run, text)
+
+
+def refuse_detectors(names):
+    """Raise a `ValueError` if a model is a detector, before any is trained."""
+    rows = index.models()
+    for name in names:
+        if name in rows and rows[name].tasks == ("image_detection",):
+            raise ValueError(
+                f"{name} is a detector, and boxes are not stacked. Train detectors by train.py "
+                "--validate K/N, and combine them by python -m ensembles fuse"
+            )
 
 
 def words(option, values):

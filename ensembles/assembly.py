@@ -51,7 +51,7 @@ class Assembly:
         self.warnings += [f"leakage: {text}" for text in self.refusals]
 
     def outputs(self, split):
-        """Return each member's logits (n, ..., K) for a split, a list."""
+        """Return each member's logits (n, ..., K) for a split, a list; see `members.verify`."""
         if split not in self._kept:
             read = {key: self.data.options.get(key) for key in self.common.task.prepared}
             facts = [self.data.about["fingerprint"], split, self.cut, read, self.data.info]
@@ -66,6 +66,7 @@ class Assembly:
                 batch_size=self.batch_size,
                 wrap=self.views if self.tta else None,
             )
+            opened.verify(self.members, self._kept[split], self.common)
         return self._kept[split]
 
     def views(self, model):

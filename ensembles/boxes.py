@@ -11,7 +11,9 @@ import numpy as np
 CONFIDENCES = ("box_and_model_avg", "avg", "max", "absent_model_aware_avg")
 
 
-def weighted_boxes_fusion(found, weights=None, iou=0.55, skip=0.0, confidence="box_and_model_avg"):
+def weighted_boxes_fusion(
+    found, weights=None, iou=0.55, skip=0.0, confidence="box_and_model_avg", limit=None
+):
     """Fuse boxes that overlap into their mean, weighted by their scores.
 
     From the best to the worst, each box joins the fused box of its class that it overlaps most,
@@ -19,14 +21,19 @@ def weighted_boxes_fusion(found, weights=None, iou=0.55, skip=0.0, confidence="b
 
     Args:
         found: for each model its rows (m, 6): x1, y1, x2, y2 in a unit that all share, score,
-            class. Rows without an area, or of class -1, are skipped.
-        weights: one number above 0 a model, all the same unless given.
+            class; or nothing, []. Corners that are swapped are swapped back. Rows without an area,
+            or of class -1, are skipped.
+        weights: one number a model, none below 0 and one above; all the same unless given. Boxes
+            that only models of weight 0 have found are left out, where the authors' package gives
+            them the score 0 or NaN.
         iou: above which a box joins a fused one.
         skip: boxes of a lower score are left out.
         confidence: how scores are joined: "avg", the mean over boxes, less by as many as they
             are fewer than the models; "max", the best; "box_and_model_avg", the mean by weight,
             times the share of the weight of the models that found it; "absent_model_aware_avg",
             the mean by weight, to which models that did not find it add 0.
+        limit: the image's side: what lies beyond 0 and it is cut off, as the package does at 1.
+            None leaves boxes as they are.
 
     Returns:
         (k, 6) float32 rows, best first.
@@ -36,7 +43,7 @@ def weighted_boxes_fusion(found, weights=None, iou=0.55, skip=0.0, confidence="b
     """
     if confidence not in CONFIDENCES:
         raise ValueError(f"no confidence is {confidence!r}: give one of {', '.join(CONFIDENCES)}")
-    rows, members, weights = joined(found, weights)
+    rows, members, weights = joined(found, weights, limit)
     kept = rows[:, 4] >= skip
     rows, members = rows[kept], members[kept]
     rows[:, 4] *= weights[members]
@@ -50,20 +57,22 @@ def weighted_boxes_fusion(found, weights=None, iou=0.55, skip=0.0, confidence="b
         fused.append(np.pad(boxes, ((0, 0), (0, 2)), constant_values=label))
     fused = np.concatenate(fused)
     fused[:, 4] = joint(confidence, places, rows[:, 4], members, weights)
-    return best_first(fused)
+    counted = np.bincount(places, weights[members], minlength=len(fused)) > 0
+    return best_first(fused[counted])
 
 
-def suppressed(found, weights=None, iou=0.5, sigma=0.0, skip=0.001):
+def suppressed(found, weights=None, iou=0.5, sigma=0.0, skip=0.001, limit=None):
     """Keep of all models' boxes those that no better one of their class overlaps.
 
     Args:
         found: as of `weighted_boxes_fusion`.
-        weights: one number above 0 a model, its share of their sum multiplies the scores; scores
-            stay what they are unless given.
+        weights: one number a model, none below 0 and one above; its share of their sum multiplies
+            the scores, which stay what they are unless weights are given.
         iou: above which a box goes.
         sigma: above 0, no box goes, but each lowers the scores of worse ones by
             exp(-IoU² / sigma); `iou` has no effect then.
         skip: boxes whose score is not above are left out, in the end.
+        limit: as of `weighted_boxes_fusion`.
 
     Returns:
         (k, 6) float32 rows, best first.
@@ -71,7 +80,7 @@ def suppressed(found, weights=None, iou=0.5, sigma=0.0, skip=0.001):
     Raises:
         ValueError: if rows or weights are not of their form.
     """
-    rows, members, shares = joined(found, weights)
+    rows, members, shares = joined(found, weights, limit)
     if weights is not None:
         rows[:, 4] *= shares[members] / shares.sum()
     rows = rows[np.argsort(-rows[:, 4], kind="stable")]
@@ -84,20 +93,30 @@ def suppressed(found, weights=None, iou=0.5, sigma=0.0, skip=0.001):
     return best_first(rows[rows[:, 4] > skip])
 
 
-def joined(found, weights):
+def joined(found, weights, limit=None):
     """Return the rows of all models (n, 6) float64, the models (n,) they are of, and weights."""
     weights = np.ones(len(found)) if weights is None else np.asarray(weights, np.float64)
-    if not len(found) or weights.shape != (len(found),) or not (weights > 0).all():
+    if not len(found) or weights.shape != (len(found),) or not usable(weights):
         given = f"weights {weights.tolist()} of {len(found)} models"
-        raise ValueError(f"{given}: give each model one above 0")
+        raise ValueError(f"{given}: give each model one, none below 0 and one above")
+    found = [rows if np.size(rows) else np.zeros((0, 6)) for rows in found]
     for i, rows in enumerate(found):
         if np.ndim(rows) != 2 or np.shape(rows)[1] != 6:
             shape = np.shape(rows)
             raise ValueError(f"model {i}: rows {shape} are to be (m, 6): corners, score, class")
     rows = np.concatenate([np.zeros((0, 6)), *found]).astype(np.float64)
     members = np.repeat(np.arange(len(found)), [len(one) for one in found])
+    pairs = rows[:, :4].reshape(-1, 2, 2)
+    corners = np.concatenate([pairs.min(axis=1), pairs.max(axis=1)], axis=1)
+    rows[:, :4] = corners if limit is None else np.clip(corners, 0, limit)
     sound = (rows[:, 2:4] > rows[:, :2]).all(axis=1) & (rows[:, 5] >= 0)
     return rows[sound], members[sound], weights
+
+
+def usable(weights):
+    """Tell whether weights are finite numbers, none below 0 and one above."""
+    weights = np.asarray(weights, np.float64)
+    return bool(np.isfinite(weights).all() and (weights >= 0).all() and (weights > 0).any())
 
 
 # Not `zoo.boxes.iou`: fusion asks box after box, and with tensors that takes 100 times as long.
@@ -161,7 +180,7 @@ def joint(confidence, places, scores, members, weights):
     present = took_part @ weights
     if confidence == "absent_model_aware_avg":
         return total / (weight + whole - present)
-    return total / weight * present / whole
+    return total / np.where(weight > 0, weight, 1) * present / whole
 
 
 def greedy(rivals):

@@ -21,10 +21,14 @@ FOLDER = "outputs"  # below the cache's folder
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """Arrays x (n, ...) and y (n, ...), as `take` hands them out; `datasets` has its like."""
+    """Arrays x (n, ...) and y (n, ...), as `take` hands them out; `datasets` has its like.
+
+    Examples of one number in `groups` (n,) are pieces of one image, series or file.
+    """
 
     x: object
     y: object
+    groups: object = None
 
     def __len__(self):
         return len(self.x)
@@ -155,6 +159,15 @@ class Chained:
 
     def __len__(self):
         return int(self.ends[-1])
+
+    @property
+    def groups(self):
+        """Numbers of what examples are pieces of, (n,), or None if that is not known."""
+        own = [part.groups for part in self.parts]
+        if any(numbers is None for numbers in own):
+            return None
+        first = np.cumsum([0, *(np.max(numbers, initial=-1) + 1 for numbers in own[:-1])])
+        return np.concatenate([a + b for a, b in zip(own, first, strict=True)])
 
     def take(self, some=slice(None)):
         """Return (x, y) of some of the examples."""

@@ -8,6 +8,7 @@ model = join(members, common, head)           # one keras.Model from the input t
 import keras
 import numpy as np
 
+from ensembles import boxes
 from zoo import inference
 from zoo.joined import Joined, Members, Mixture, digest
 
@@ -57,7 +58,7 @@ def mixture(shapes, weights=None, of="probabilities"):
     """
     if weights is not None:
         weights = np.asarray(weights, np.float64)
-        if weights.shape != (len(shapes),) or not (weights >= 0).all() or not weights.sum() > 0:
+        if weights.shape != (len(shapes),) or not boxes.usable(weights):
             raise ValueError(
                 f"weights {weights.tolist()}: give {len(shapes)} numbers, one a member, none below "
                 "0 and one above"

@@ -100,11 +100,8 @@ def fitted(members, data, settings, batch_size):
 
 
 def check(members, weights):
-    """Raise a `ValueError` unless members are detectors of the same classes in the same order."""
+    """Raise a `ValueError` unless detectors have the same classes in the same order."""
     for member in members:
-        if (kind := member.record.get("task")) != image_detection.TASK.name:
-            what = f"its task is {kind}" if kind else "it has no record of its task"
-            raise ValueError(f"{member.name}: {what}. Fuse detectors")
         classes = [one.record["info"]["classes"] for one in (members[0], member)]
         if classes[0] != classes[1]:
             names = " and ".join(", ".join(each) for each in classes)
@@ -114,6 +111,8 @@ def check(members, weights):
             )
     if weights and len(weights) != len(members):
         raise ValueError(f"{len(weights)} weights do not fit {len(members)} members: give one each")
+    if weights and not boxes.usable(weights):
+        raise ValueError(f"weights {weights}: give numbers of which none is below 0 and one above")
 
 
 def detected(member, split, batch_size):
@@ -122,6 +121,9 @@ def detected(member, split, batch_size):
     Returns:
         What it finds, for each image (m, 6), in shares; the truth (n, M, 7) in pixels of its
         input; and the milliseconds that it takes for an image, the median of the steps.
+
+    Raises:
+        ValueError: if its outputs are not all finite numbers.
     """
     model, info = saving.load(member.path), member.record["info"]
     found, truth, times = [], [], []
@@ -129,6 +131,11 @@ def detected(member, split, batch_size):
         x, y = split.take(slice(start, start + batch_size))
         began = time.perf_counter()
         outputs = inference.predict(model, x, batch_size)
+        if not np.isfinite(outputs).all():
+            raise ValueError(
+                f"{member.name}: it returns NaN or infinite numbers. Leave it out, or train it "
+                "again with a lower learning rate"
+            )
         found += detections.detected(outputs, info, detections.SCORED)
         times.append(time.perf_counter() - began)
         truth.append(y)
@@ -143,8 +150,8 @@ def scaled(rows, factor):
 
 
 def combine(found, *, method, iou, skip, weights):
-    """Return the fused rows (k, 6) of what several detectors found in one image."""
-    settings = dict(weights=weights, iou=iou, skip=skip)
+    """Return the fused rows (k, 6) of what several detectors found in one image, cut to it."""
+    settings = dict(weights=weights, iou=iou, skip=skip, limit=1.0)
     if method == "wbf":
         return boxes.weighted_boxes_fusion(found, **settings)
     return boxes.suppressed(found, sigma=SIGMA if method == "soft_nms" else 0.0, **settings)

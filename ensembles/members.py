@@ -10,10 +10,13 @@ import json
 import pathlib
 
 import keras
+import numpy as np
 from keras import layers
 
+from ensembles import chances, endings
 from zoo import presets, saving, tasks
 from zoo.joined import Frozen, TwoClasses
+from zoo.tasks import image_detection
 
 RECORDED = ("task", "task_options", "info")
 
@@ -46,7 +49,8 @@ class Member:
 
     def load(self, common):
         """Load the model frozen, from the common input to logits, under the name of its layer."""
-        model = in_logits(saving.load(self.path), self.path)
+        model = saving.load(self.path)
+        model = model if common.task.values else endings.in_logits(model, self.path)
         model = fitted(model, common, self)
         model = Frozen(model.inputs[0], model.outputs[0], name=self.layer)
         model.trainable = False
@@ -85,42 +89,109 @@ class Common:
     units: int
 
 
-def open(sources):
+def open(sources, *, detectors=False):
     """Open members, reading one after the other once, so that a damaged file is found now.
 
     Args:
         sources: presets, run folders, `.keras` or `.h5` files; the same one may come twice.
+        detectors: whether all are to be detectors, or none.
 
     Returns:
         A list of `Member`.
 
     Raises:
-        ValueError: if one cannot be read, or is no model of one input and one output.
+        ValueError: if one cannot be read, is no model of one input and one output, or is a
+            detector where none is wanted, or the other way round; this is said before any model
+            is loaded.
     """
-    found, names = [], []
-    for number, source in enumerate(sources, 1):
-        path = presets.locate(source)
-        name = path.parent.name if path.name == presets.MODEL else path.stem
-        names.append(name)
-        count = names.count(name)
+    paths = [presets.locate(source) for source in sources]
+    records = [saving.record(path) for path in paths]
+    names = [path.parent.name if path.name == presets.MODEL else path.stem for path in paths]
+    for name, record in zip(names, records, strict=True):
+        kind = record.get("task")
+        if (kind == image_detection.TASK.name) != detectors:
+            raise of_boxes(name) if not detectors else not_of_boxes(name, kind)
+    found = []
+    for i, (path, record, name) in enumerate(zip(paths, records, names, strict=True)):
         model = saving.load(path)
         shapes = [tuple(tensor.shape[1:]) for tensor in one_each(model, path)]
+        finite(model, path)
+        values = "task" in record and tasks.get(record["task"]).values
+        count = names[: i + 1].count(name)
         found.append(
             Member(
                 name=name if count == 1 else f"{name} ({count})",
-                layer=f"member_{number}",
+                layer=f"member_{i + 1}",
                 path=path,
                 sha256=saving.sha256(path),
-                record=saving.record(path),
+                record=record,
                 input_shape=shapes[0],
                 output_shape=shapes[1],
-                ending=ending(model, path)[0],
+                ending="linear" if values or detectors else endings.kind_of(model, path),
                 parameters=model.count_params(),
             )
         )
         del model
         keras.backend.clear_session()
     return found
+
+
+def of_boxes(name):
+    """Return the error that a member is a detector."""
+    return ValueError(
+        f"{name} is a detector, and boxes cannot be averaged like maps or classes. Combine "
+        "detectors by python -m ensembles fuse, which scores each of them too"
+    )
+
+
+def not_of_boxes(name, kind):
+    """Return the error that a member is no detector; `kind` is its task, or None."""
+    what = f"its task is {kind}" if kind else "it has no record of its task"
+    return ValueError(
+        f"{name}: {what}, and fuse is for detectors. Combine other models by average, stack or "
+        "another command of python -m ensembles"
+    )
+
+
+def finite(model, path):
+    """Raise a `ValueError` if not all weights of a model are finite numbers."""
+    for variable in model.weights:
+        array = keras.ops.convert_to_numpy(variable)
+        if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+            why = f"its weights {variable.path} hold NaN or infinite numbers"
+            raise saving.trouble(path, why, "Train it again, with a lower learning rate")
+
+
+def verify(members, outputs, common):
+    """Check what members return for examples, before anything is made of it.
+
+    Args:
+        members: list of `Member`.
+        outputs: for each its logits or values (n, ..., K).
+        common: what they share.
+
+    Raises:
+        ValueError: if one has returned NaN or infinite numbers, or what ends in a linear layer
+            returns probabilities; the message names it.
+    """
+    for member, array in zip(members, outputs, strict=True):
+        bad, sums = 0, member.ending == "linear" and not common.task.values and common.units > 1
+        for (part,) in chances.blocks(array):
+            part = np.asarray(part, np.float32).reshape(len(part), -1, array.shape[-1])
+            bad += int((~np.isfinite(part).all(axis=(1, 2))).sum())
+            sums = sums and (part >= 0).all() and np.abs(part.sum(axis=-1) - 1).max() < 1e-3
+        if bad:
+            raise ValueError(
+                f"{member.name}: it returns NaN or infinite numbers for {bad:,} of "
+                f"{len(array):,} examples. Leave it out, or train it again with a lower learning "
+                "rate"
+            )
+        if sums:
+            raise ValueError(
+                f"{member.name}: it ends in a linear layer, and still its outputs are "
+                "probabilities: none is below 0, and those of all classes sum to 1. End it in a "
+                "softmax, so that they are taken for what they are"
+            )
 
 
 def one_each(model, path):
@@ -134,50 +205,6 @@ def one_each(model, path):
     return model.inputs[0], model.outputs[0]
 
 
-def ending(model, path):
-    """Find out by its last layer what a model returns.
-
-    Returns:
-        ("linear", "sigmoid" or "softmax", the last operation).
-
-    Raises:
-        ValueError: if it is anything else, which cannot be turned into logits.
-    """
-    last = model.outputs[0]._keras_history.operation
-    if isinstance(last, keras.Model):
-        return ending(last, path)
-    kind = type(last).__name__.lower()
-    if hasattr(last, "activation"):
-        kind = getattr(last.activation, "__name__", str(last.activation))
-    elif kind not in ("sigmoid", "softmax"):
-        kind = "linear"
-    if kind not in ("linear", "sigmoid", "softmax"):
-        why = f"it ends in {kind} (layer {last.name}), which cannot be turned into logits"
-        raise saving.trouble(path, why, "End it in a linear layer, a sigmoid or a softmax")
-    if kind == "softmax" and model.outputs[0].shape[-1] == 1:
-        why = "it ends in a softmax over one output, which is always 1"
-        raise saving.trouble(path, why, "Train it with a sigmoid")
-    if kind == "softmax" and getattr(last, "axis", -1) not in (-1, len(model.outputs[0].shape) - 1):
-        why = f"its softmax is over axis {last.axis}, not over the last one"
-        raise saving.trouble(path, why, "Put the classes last")
-    return kind, last
-
-
-def in_logits(model, path):
-    """Return a model without the sigmoid or softmax at its end, with the same weights."""
-    kind, last = ending(model, path)
-    if kind == "linear":
-        return model
-    if hasattr(last, "activation") and not isinstance(last, layers.Activation):
-        last.activation = keras.activations.linear
-        return model
-    if model.outputs[0]._keras_history.operation is not last:
-        why = f"its {kind} is a layer of its own inside an inner model"
-        raise saving.trouble(path, why, "Save the inner model, or end it in linear")
-    before = last._inbound_nodes[model.outputs[0]._keras_history.node_index].input_tensors[0]
-    return keras.Model(model.inputs, before, name=model.name)
-
-
 def fitted(model, common, member):
     """Return a model with what it needs in front and behind to fit the ensemble, if anything.
 
@@ -188,6 +215,8 @@ def fitted(model, common, member):
     resized = tuple(own) != tuple(common.input_shape) and None not in own
     if not resized and units == common.units:
         return model
+    if isinstance(model.output, list):  # of legacy files it is a list of one
+        model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     x = entry = keras.Input(common.input_shape, name="input")
     if resized and len(own) == 3:
         x = layers.Resizing(*own[:2], name="resize")(x)
@@ -219,12 +248,15 @@ def check(members, task=None):
     if first is not None and task not in (None, first.record["task"]):
         raise ValueError(f"{first.name} was trained for {first.record['task']}, not for {task}")
     name = first.record["task"] if first else task or guess(members[0])
+    if name == image_detection.TASK.name:
+        raise of_boxes(members[0].name)
     task = tasks.get(name)
     for other in members:
         if other is not first and set(RECORDED) <= other.record.keys():
             alike(first, other, task)
     for other in members[1:]:
         shapes(members[0], other, task)
+    one_convention(members)
     options, info = dict(task.options), {}
     if first:
         recorded = [one.record for one in members if set(RECORDED) <= one.record.keys()]
@@ -289,6 +321,17 @@ def shapes(one, other, task):
     if len(a) == 3 and len(one.output_shape) == 3 and margin(one) != margin(other):
         margins = margin(one), margin(other)
         differ("they leave out, of height and width,", *margins, "Train them with one padding")
+
+
+def one_convention(members):
+    """Raise a `ValueError` if classes exclude each other for some members alone."""
+    apart = [one for one in members if one.ending == "sigmoid" and one.output_shape[-1] > 1]
+    if apart and (other := next((one for one in members if one not in apart), None)):
+        raise ValueError(
+            f"{apart[0].name} and {other.name} cannot be combined: the first ends in "
+            f"{apart[0].output_shape[-1]} sigmoids, by which several classes may be true at once, "
+            f"and the second in {other.ending}, by which one is. Train them with one ending"
+        )
 
 
 def margin(member):

@@ -11,8 +11,7 @@ import pathlib
 import keras
 import numpy as np
 
-from ensembles import cache, calibration, combine, errors, selection, stacking
-from ensembles import members as opened
+from ensembles import cache, calibration, combine, endings, errors, holdout, selection, stacking
 from ensembles import soup as soups
 from zoo import saving
 from zoo.joined import Mixture
@@ -82,23 +81,24 @@ def stack(assembly, args):
 def stacked(outputs, y, assembly, args, data=None):
     """Train a meta-learner on given outputs (list of (n, ..., K)) and labels (n, ...)."""
     maps = len(assembly.shapes[0]) == 3
-    data = (data or assembly.data.splits["validation"]) if args.passthrough else None
+    data = data or assembly.data.splits["validation"]
     meta = args.meta or ("conv" if maps else "linear")
     build = outside(meta) if ":" in meta else meta
     keras.utils.set_random_seed(args.seed)
     shapes = assembly.shapes[: len(outputs)]
     head = stacking.meta_learner(build, shapes, assembly.common, args.passthrough)
-    history = stacking.fit(
+    history, epoch = stacking.fit(
         head,
-        combine.taker(outputs, y, data),
-        len(y),
+        combine.taker(outputs, y, data if args.passthrough else None),
+        holdout.split(data, y, assembly.common, args.seed),
         assembly.common,
         epochs=args.epochs,
         batch_size=args.batch_size,
         learning_rate=args.learning_rate,
         seed=args.seed,
+        least=0 if meta in stacking.MEANS else 1,
     )
-    facts = {"meta": meta, "passthrough": args.passthrough, "epochs": args.epochs}
+    facts = {"meta": meta, "passthrough": args.passthrough, "epochs": epoch}
     return head, {**facts, "learning_rate": args.learning_rate, "history": history}, None
 
 
@@ -143,7 +143,7 @@ def soup(assembly, args):
     names = [member.name for member in assembly.members]
     weights = []
     for member in assembly.members:
-        model = opened.in_logits(saving.load(member.path), member.path)
+        model = endings.in_logits(saving.load(member.path), member.path)
         weights.append(model.get_weights())
     if args.recipe == "uniform":
         model.set_weights(soups.uniform(weights, names=names))

@@ -162,10 +162,46 @@ def test_rows_without_an_area_and_padding_are_skipped():
     theirs = ensemble_boxes.weighted_boxes_fusion(*parted(found), conf_type="avg")
     assert_same(boxes.weighted_boxes_fusion(found, confidence="avg"), rows(theirs))
     assert_same(boxes.suppressed(found), rows(ensemble_boxes.nms(*parted(found))))
-    turned = np.array([[0.6, 0.6, 0.3, 0.3, 0.9, 0], [0, 0, 0, 0, 0, -1]])
-    found = [np.concatenate([one, turned]) for one in sound]
+    padding = np.array([[0.3, 0.3, 0.6, 0.6, 0.9, -1], [0, 0, 0, 0, 0, -1]])
+    found = [np.concatenate([one, padding]) for one in sound]
     for join in (boxes.weighted_boxes_fusion, boxes.suppressed):
         np.testing.assert_array_equal(join(found), join(sound))
+
+
+@pytest.mark.filterwarnings("ignore:(X|Y)")
+@pytest.mark.parametrize("confidence", boxes.CONFIDENCES)
+def test_swapped_corners_and_boxes_beyond_the_edges_are_as_the_packages(confidence):
+    found = drawn(7)
+    for i, one in enumerate(found):
+        one[:, :4] = (one[:, :4] - 0.5) * 1.8 + 0.5  # some lie beyond 0 and 1
+        one[i::3, :4] = one[i::3, [2, 1, 0, 3]]
+        one[i::4, :4] = one[i::4, [0, 3, 2, 1]]
+    assert min(one[:, :4].min() for one in found) < 0 < 1 < max(one[:, :4].max() for one in found)
+    theirs = ensemble_boxes.weighted_boxes_fusion(*parted(found), conf_type=confidence)
+    assert_same(boxes.weighted_boxes_fusion(found, confidence=confidence, limit=1), rows(theirs))
+    theirs = rows(ensemble_boxes.nms(*parted(found)))
+    assert_same(boxes.suppressed(found, limit=1), theirs)
+    assert boxes.suppressed(found)[:, :4].min() < 0, "without a limit they are left as they are"
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("weights", [[1, 0, 2], [0, 1, 1]])
+@pytest.mark.parametrize("confidence", boxes.CONFIDENCES)
+def test_a_weight_of_zero_is_as_the_packages(confidence, weights):
+    found = drawn(8, most=2)  # two boxes of weight 0 that meet alone are at NaN in the package
+    theirs = ensemble_boxes.weighted_boxes_fusion(*parted(found), weights, conf_type=confidence)
+    theirs = rows(theirs)
+    theirs = theirs[theirs[:, 4] > 0]  # what only models of weight 0 have found is 0 or NaN there
+    assert_same(boxes.weighted_boxes_fusion(found, weights, confidence=confidence), theirs)
+    theirs = rows(ensemble_boxes.nms(*parted(found), weights=weights))
+    assert_same(boxes.suppressed(found, weights, skip=0.0), theirs[theirs[:, 4] > 0])
+
+
+def test_a_member_that_finds_nothing_may_be_an_empty_list():
+    found = drawn(1)[:2]
+    for join in (boxes.weighted_boxes_fusion, boxes.suppressed):
+        np.testing.assert_array_equal(join([*found, []]), join([*found, NONE]))
+        assert join([[], []]).shape == (0, 6)
 
 
 @pytest.mark.parametrize("confidence", boxes.CONFIDENCES)
@@ -190,8 +226,9 @@ def test_what_does_not_fit_is_named(join):
     found = drawn(5)
     with pytest.raises(ValueError, match=r"weights \[1.0, 2.0\] of 3 models"):
         join(found, [1, 2])
-    with pytest.raises(ValueError, match="give each model one above 0"):
-        join(found, [1, 2, 0])
+    for weights in ([1, 2, -1], [0, 0, 0], [1, np.nan, 1], [1, np.inf, 1]):
+        with pytest.raises(ValueError, match="give each model one, none below 0 and one above"):
+            join(found, weights)
     with pytest.raises(ValueError, match="0 models"):
         join([])
     with pytest.raises(ValueError, match=r"model 1: rows \(4, 5\)"):

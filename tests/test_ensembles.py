@@ -5,6 +5,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import zipfile
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ from ensemble_members import images
 from PIL import Image
 
 import zoo
+from ensembles import trainings
 from ensembles.__main__ import main as ensembles
 from train import main as train
 from zoo import saving
@@ -203,6 +205,52 @@ def test_evaluate_compares_and_makes_no_model(at, tmp_path, capsys):
     folder = made(capsys)
     assert not (folder / "model.keras").exists()
     assert (folder / "report.html").is_file()
+
+
+COMBINING = "evaluate average vote weights select stack soup calibrate".split()
+
+
+@pytest.mark.parametrize("word", COMBINING)
+def test_detectors_are_sent_to_fuse(word, tmp_path, capsys):
+    refused(word, "image_detection", "python -m ensembles fuse", tmp_path, capsys)
+
+
+def test_fuse_sends_others_away(tmp_path, capsys):
+    refused("fuse", "image_segmentation", "fuse is for detectors", tmp_path, capsys)
+
+
+def refused(word, task, why, tmp_path, capsys):
+    """Check that a command refuses a model of a task by its record, before it opens the model."""
+    with zipfile.ZipFile(tmp_path / "m.keras", "w") as file:
+        file.writestr(saving.METADATA, json.dumps({saving.RECORD: {"task": task}}))
+    assert ensembles([word, str(tmp_path / "m.keras"), "--out", str(tmp_path / "runs")]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("ensembles: m") and why in said
+    assert not (tmp_path / "runs").exists()
+
+
+def test_folds_of_a_detector_train_nothing(tmp_path, capsys):
+    assert ensembles(["folds", "--model", "yolov3_tiny", "--out", str(tmp_path / "runs")]) == 2
+    assert "yolov3_tiny is a detector" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_folds_hand_the_members_their_own_settings(monkeypatch, tmp_path):
+    trained = []
+
+    def train(words, out, *rest):
+        trained.append(words)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(trainings, "train", train)
+    own = ["--member-epochs", "7", "--member-batch-size", "3", "--member-learning-rate", "0.02"]
+    words = ["folds", "--model", "unet", "--epochs", "5", "--out", str(tmp_path), *own]
+    assert ensembles([*words, "--set", "width=0.5"]) == 2
+    line = " ".join(trained[0])
+    assert line.endswith(" --epochs 7 --batch-size 3 --learning-rate 0.02 --set width=0.5")
+    trained.clear()
+    assert ensembles(["folds", "--model", "unet", "--epochs", "5", "--out", str(tmp_path)]) == 2
+    assert "--epochs" not in trained[0]
 
 
 def test_the_cache_is_shown_and_cleared(at, capsys):

@@ -6,8 +6,8 @@ import pytest
 from ensemble_members import classifier, images, mapper, record
 
 import ensembles
-from ensembles import cache, combine, members, stacking
-from zoo import saving
+from ensembles import cache, combine, holdout, members, stacking
+from zoo import saving, tasks
 
 
 @pytest.fixture
@@ -32,7 +32,8 @@ def gathered(paths):
 def fit(model, take, count, common):
     keras.utils.set_random_seed(1)
     settings = dict(epochs=4, batch_size=4, learning_rate=0.01, seed=1, verbose=0)
-    return stacking.fit(model, take, count, common, **settings)
+    parts = holdout.drawn(np.zeros(count))
+    return stacking.fit(model, take, parts, common, **settings)[0]
 
 
 @pytest.mark.parametrize(
@@ -124,8 +125,6 @@ def test_independent_errors_gain_what_theory_says():
     """
     from scipy.stats import norm
 
-    from zoo import tasks
-
     sigma, rng = np.array([1.0, 2.0, 3.0]), np.random.default_rng(0)
     task = tasks.get("image_classification")
     common = members.Common(task, dict(task.options), {"classes": ["a", "b"]}, (8, 8, 1), 2)
@@ -138,7 +137,7 @@ def test_independent_errors_gain_what_theory_says():
     (outputs, y), (unseen, truth) = draw(20_000), draw(100_000)
     head = stacking.meta_learner("linear", [(2,)] * 3, common)
     settings = dict(epochs=4, batch_size=64, learning_rate=0.01, verbose=0)
-    stacking.fit(head, combine.taker(outputs, y), len(y), common, **settings)
+    stacking.fit(head, combine.taker(outputs, y), holdout.drawn(y), common, **settings)
 
     def right(head):
         return np.mean(combine.apply(head, unseen, batch_size=10_000).argmax(axis=-1) == truth)
@@ -212,3 +211,80 @@ def test_stacked_forecasts_follow_a_level_and_never_take_less_than_nothing(build
     found = np.asarray(head([good, bad]))
     assert ((found - truth) ** 2).mean() < 1.1
     np.testing.assert_allclose(head([good + 5, bad + 5]), found + 5, rtol=1e-5, atol=1e-5)
+
+
+def digits(count, seed):
+    """Return logits (count, 10) of three members, and labels in their order.
+
+    Each member is sure, and mistakes each class for another in a share of its examples.
+    """
+    rng = np.random.default_rng(seed)
+    y, outputs = np.sort(np.arange(count) % 10), []
+    for i, share in enumerate((0.15, 0.3, 0.4)):
+        seen = np.where(rng.random(count) < share, (y + 1 + i) % 10, y)
+        outputs.append(6 * np.eye(10)[seen] + rng.normal(0, 1, (count, 10)))
+    return [one.astype(np.float32) for one in outputs], y
+
+
+def test_rows_in_the_order_of_their_classes_spoil_no_class():
+    """The last 15 % of rows are of the last two classes: with them class 9 was right 15 % times."""
+    task = tasks.get("image_classification")
+    names = [str(k) for k in range(10)]
+    common = members.Common(task, dict(task.options), {"classes": names}, (8, 8, 1), 10)
+    (outputs, y), (unseen, truth) = digits(200, 0), digits(1000, 1)
+    head = stacking.meta_learner("linear", [(10,)] * 3, common)
+    parts = holdout.split(cache.Examples(y, y), y, common)
+    settings = dict(epochs=8, batch_size=8, learning_rate=0.03, verbose=0, least=0)
+    stacking.fit(head, combine.taker(outputs, y), parts, common, **settings)
+    right = combine.apply(head, unseen, batch_size=500).argmax(axis=-1) == truth
+    assert right.mean() > max(np.mean(one.argmax(axis=-1) == truth) for one in unseen) + 0.05
+    assert min(right[truth == k].mean() for k in range(10)) > 0.6
+
+
+def test_a_start_that_is_best_is_kept():
+    """Labels that nothing tells make any epoch worse than the mean."""
+    rng = np.random.default_rng(0)
+    outputs, y = [np.zeros((40, 3), np.float32)] * 2, rng.integers(3, size=40)
+    task = tasks.get("image_classification")
+    common = members.Common(task, dict(task.options), {"classes": [*"abc"]}, (8, 8, 1), 3)
+    take, parts = combine.taker(outputs, y), (np.arange(20), np.arange(20, 40))
+    y[:20], y[20:] = 0, 1  # what is held out says the opposite
+    for least, wanted in ((0, 0), (1, 1)):
+        head = stacking.meta_learner("linear", [(3,)] * 2, common)
+        before = head.get_weights()
+        settings = dict(epochs=2, batch_size=20, verbose=0, least=least)
+        history, epoch = stacking.fit(head, take, parts, common, **settings)
+        assert epoch == wanted and len(history["val_loss"]) == 2
+        assert np.allclose(before[1], head.get_weights()[1]) == (epoch == 0)
+
+
+CODE = {
+    "holds a Lambda layer": "keras.layers.Lambda(lambda z: z)(logits[0])",
+    "needs .*Mine, which is no building block": "Mine()(logits[0])",
+}
+
+
+@pytest.mark.parametrize("why", CODE)
+def test_a_head_that_could_not_be_loaded_is_refused_before_it_is_trained(why):
+    class Mine(keras.layers.Layer):
+        def call(self, inputs):
+            return inputs
+
+    task = tasks.get("image_classification")
+    common = members.Common(task, {}, {"classes": [*"abc"]}, (8, 8, 1), 3)
+    scope = {"keras": keras, "Mine": Mine}
+    build = eval(f"lambda logits, passed, units, kernel_size: {CODE[why]}", scope)
+    with pytest.raises(ValueError, match=f"the meta-learner {why}"):
+        stacking.meta_learner(build, [(3,)] * 2, common)
+
+
+def test_a_head_of_ones_own_may_end_in_a_softmax():
+    task = tasks.get("image_classification")
+    common = members.Common(task, {}, {"classes": [*"abc"]}, (8, 8, 1), 3)
+    logits = [np.random.default_rng(i).normal(size=(4, 3)).astype(np.float32) for i in range(2)]
+
+    def build(logits, passed, units, kernel_size):
+        return keras.layers.Softmax()(keras.layers.Add()(logits))
+
+    head = stacking.meta_learner(build, [(3,)] * 2, common)
+    np.testing.assert_allclose(head(combine.named(logits)), sum(logits), rtol=1e-5)
