@@ -254,6 +254,7 @@ def run_soup(args):
     warn(work)
     work.outputs("test")
     model, facts = methods.soup(work, args)
+    print(f"Members taken: {', '.join(facts.get('chosen', [m.name for m in work.members]))}")
     first = work.members[0].record
     run = results.started(work, args, facts, args.recipe == "greedy", first)
     logits = work.predict(model, "test")

@@ -138,9 +138,11 @@ class Assembly:
     def add_intervals(self, rows):
         """Add bootstrap intervals to rows that `row` made of the test split."""
         options, task = self.common.options, self.common.task
+        test = self.data.splits["test"]
         block = options["window"] + options["horizon"] if task.series else 1  # these overlap
+        groups = None if task.series else test.groups  # tiles of one image are drawn together
         statistics = [self._statistics.get((row["kind"], row["name"])) for row in rows]
-        weights = intervals.draws(len(self.data.splits["test"]), block=block)
+        weights = intervals.draws(len(test), groups, block)
         name = intervals.first_score(task)
         intervals.add(rows, statistics, name, weights, task.best[1] == "min")
 
