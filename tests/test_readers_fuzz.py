@@ -63,14 +63,15 @@ def read_image(path):
     from datasets.source import BadInput
 
     image = images.read_image(path)
-    assert image.ndim == 3 and image.shape[2] in (1, 3) and image.size
+    assert image.ndim == 3 and image.size
     assert image.dtype in (np.uint8, np.uint16, np.float32) and np.isfinite(image).all()
     assert images.read_size(path) == image.shape[:2]
     for colours in (False, True):
         try:
             mask = images.read_mask(path, colours)
         except BadInput as error:
-            assert "not whole numbers" in str(error), error
+            reasons = ("not whole numbers", "not black and white", "truncated", "bands")
+            assert any(reason in str(error) for reason in reasons), error
         else:
             assert mask.shape in (image.shape[:2], (*image.shape[:2], 3))
             assert mask.dtype.kind in "iu"
@@ -78,8 +79,13 @@ def read_image(path):
 
 
 def check_cut_image(name, image, valid):
-    """Check that only what follows the pixels was lost."""
-    np.testing.assert_array_equal(image, valid)
+    """Check that only what follows the pixels was lost, or the last rows of a JPEG."""
+    if name.endswith(".jpg"):
+        assert image.shape == valid.shape
+        missing = (image == 128).all(axis=(1, 2)).sum()
+        assert missing <= 0.05 * len(image) + (valid == 128).all(axis=(1, 2)).sum()
+    else:
+        np.testing.assert_array_equal(image, valid)
 
 
 def fuzz(path):

@@ -1,17 +1,20 @@
 """Each layout of masks is read, and where several could be meant, the person is asked."""
 
 import json
+import random
 import types
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from pycocotools import mask as runs_of
 from scipy.io import savemat
 
-from datasets.readers import mask_files, mask_pairs, outlines, read
+from datasets.readers import images, mask_files, mask_pairs, matlab, outlines, read
 from datasets.source import BadInput
 from ensembles import members
+from tests.test_readers_fuzz import CASES, damage
 
 KIND = "image_segmentation"
 RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
@@ -205,9 +208,57 @@ def test_matrices_of_matlab_may_be_in_structures(field, tmp_path):
     truth = {"Segmentation": DISC.astype(np.uint16), "Boundaries": DISC * 0}
     held = {"groundTruth": truth} if field else {"GTcls": DISC}
     np.testing.assert_array_equal(mask_files.read(save(tmp_path / "a.mat", held)), DISC)
-    (tmp_path / "a.mat").write_bytes(b"MATLAB 5.0 MAT-file" + bytes(200))
-    with pytest.raises(BadInput, match="a.mat: it (is no sound|holds nothing)"):
+    for compressed in (False, True):
+        savemat(tmp_path / "b.mat", held, do_compression=compressed)
+        np.testing.assert_array_equal(mask_files.read(tmp_path / "b.mat"), DISC)
+    (tmp_path / "a.mat").write_bytes(b"MATLAB 7.3 MAT-file" + bytes(200))
+    with pytest.raises(BadInput, match="a.mat: it is no .mat file of Matlab's versions 5 to 7"):
         mask_files.read(tmp_path / "a.mat")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.arange(6).reshape(2, 3) * 1.5,
+        np.arange(6, dtype=np.int64).reshape(2, 3) - 3,
+        np.arange(6, dtype=np.uint8).reshape(3, 2),
+        np.eye(3, dtype=bool),
+        np.float32([[1, 2]]),
+    ],
+)
+def test_matrices_of_matlab_are_those_that_scipy_wrote(value, tmp_path):
+    cells = np.empty((1, 2), object)
+    cells[:] = [[value, "text"]]
+    written = {"a": value, "b": {"c": value, "d": {"e": value}}, "f": cells}
+    for compressed in (False, True):
+        savemat(tmp_path / "a.mat", written, do_compression=compressed)
+        found = matlab.read(tmp_path / "a.mat")
+        for same in (found["a"], found["b"]["c"], found["b"]["d"]["e"], found["f"][0]):
+            np.testing.assert_array_equal(same, value)
+        assert found["f"][1] is None
+
+
+@pytest.mark.parametrize("name", ["plain.mat", "packed.mat", "a.npy", "strips.tif", "tiles.tif"])
+def test_damaged_files_are_refused_or_read(name, tmp_path):
+    chance, path, refused = random.Random(name), tmp_path / name, 0
+    if name.endswith(".tif"):
+        bands = np.dstack([RGB, RGB])
+        tile = (16, 16) if name == "tiles.tif" else None
+        tifffile.imwrite(path, bands, photometric="minisblack", compression="lzw", tile=tile)
+    elif name.endswith(".mat"):
+        held = {"groundTruth": {"Segmentation": DISC}}
+        savemat(path, held, do_compression=name == "packed.mat")
+    else:
+        save(path, DISC)
+    raw = path.read_bytes()
+    for _ in range(CASES // 3):
+        path.write_bytes(damage(raw, chance)[0])
+        try:
+            images.read_image(path) if name.endswith(".tif") else mask_files.read(path)
+        except BadInput as error:
+            assert name in str(error)
+            refused += 1
+    assert refused
 
 
 def test_arrays_that_do_not_fit_in_memory_are_refused_by_their_header(tmp_path, monkeypatch):

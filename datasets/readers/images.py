@@ -139,6 +139,10 @@ def read_mask(path: pathlib.Path, colours: bool = False) -> np.ndarray:
         if not (whole == array).all():
             raise BadInput(path, "its values are not whole numbers", "Save class numbers as PNG")
         return whole
+    if array.ndim == 3 and array.shape[-1] != 3:
+        raise BadInput(
+            path, f"the mask has {array.shape[-1]} bands", "Save one class number a pixel"
+        )
     if array.ndim == 3 and not colours and (array == array[..., :1]).all():
         return array[..., 0]
     return array
@@ -261,8 +265,9 @@ def loaded(path, picture, truncated):
     notes = ()
     try:
         picture.load()
-    except OSError:
-        if not truncated or picture.format not in ("JPEG", "MPO"):
+    except OSError as error:
+        ends = picture.format in ("JPEG", "MPO") and "truncated" in str(error)
+        if not truncated or not ends:
             raise
         ImageFile.LOAD_TRUNCATED_IMAGES = True
         try:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from datasets.readers import images
+from datasets.readers import images, matlab
 from datasets.readers.files import afford, read_bytes
 from datasets.source import BadInput
 
@@ -90,36 +90,32 @@ def read_mat(path):
     """Return the mask of a .mat file: the field Segmentation of a structure, or the only matrix.
 
     Raises:
-        BadInput: there is none, there are several, or Matlab's format 7.3 is used.
+        BadInput: there is none, or there are several.
     """
-    from scipy import io as matlab
-
-    raw = read_bytes(path)
-    try:
-        held = matlab.loadmat(io.BytesIO(raw))
-    except NotImplementedError as error:
-        raise BadInput(path, "it is in Matlab's format 7.3", "save(file, 'mask', '-v7')") from error
-    except Exception as error:  # damaged files raise a dozen kinds
-        raise BadInput(path, f"it is no sound .mat file ({error})", "Save it again") from error
-    held = {name: value for name, value in held.items() if not name.startswith("__")}
-    for name, value in held.items():
-        while value.dtype.names or value.dtype == object:  # structures, and cells of them
-            if value.size != 1:
-                break
-            field = next((field for field in FIELDS if field in (value.dtype.names or ())), None)
-            if value.dtype.names and field is None:
-                break
-            value = value[field].item() if field else value.item()
-            held[name] = value
-    matrices = {
-        name: value
-        for name, value in held.items()
-        if value.ndim == 2 and value.dtype.kind in "biuf" and min(value.shape) > 1
-    }
+    held = {name: inside(value) for name, value in matlab.read(path).items()}
+    matrices = [
+        value
+        for value in held.values()
+        if isinstance(value, np.ndarray) and value.ndim == 2 and min(value.shape) > 1
+    ]
     if len(matrices) != 1:
-        why = f"it holds {', '.join(held) or 'nothing'}, and {len(matrices)} of them are matrices"
+        names = ", ".join(held) or "nothing"
+        why = f"it holds {names}, and {len(matrices)} of them are matrices"
         raise BadInput(path, why, "Save one matrix of class numbers")
-    return next(iter(matrices.values()))
+    return matrices[0]
+
+
+def inside(value):
+    """Return what cells and structures hold, by the field that holds masks, if it is one thing."""
+    while isinstance(value, list) and len(value) == 1 or isinstance(value, dict):
+        if isinstance(value, list):
+            (value,) = value
+            continue
+        field = next((field for field in FIELDS if field in value), None)
+        if field is None:
+            return None
+        value = value[field]
+    return value
 
 
 def whole(path, array):

@@ -5,6 +5,8 @@ Pillow reads one band or three, and of more it gives the first three or nothing;
 
 import dataclasses
 import io
+import logging
+import math
 import pathlib
 import warnings
 from typing import BinaryIO
@@ -94,11 +96,13 @@ def read(path: pathlib.Path, raw: bytes, described: Header) -> np.ndarray:
     import tifffile  # on demand: few images need it
 
     afford(path, 3 * described.memory, "Cut it into tiles")
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it logs what it makes up for
     with tifffile.TiffFile(io.BytesIO(raw)) as file:
         pages = [page for page in file.pages if not page.subfiletype & 1]  # but for overviews
         if len(pages) != 1:
             raise BadInput(path, f"it holds {len(pages)} pictures", "Save each as its own file")
         (page,) = pages
+        check_pieces(path, page, len(raw))
         array = page.asarray(maxworkers=1)
         axes = page.axes
     if array.dtype.kind not in "uif" or sorted(axes) != ["S", "X", "Y"]:
@@ -106,3 +110,13 @@ def read(path: pathlib.Path, raw: bytes, described: Header) -> np.ndarray:
         raise BadInput(path, why, "Save it as integers or floats, height x width x bands")
     array = array if axes.endswith("S") else np.moveaxis(array, axes.index("S"), -1)
     return np.delete(array, described.alphas, axis=-1)
+
+
+def check_pieces(path, page, size):
+    """Raise unless all pieces of a page are in a file of a size: tifffile makes up what is not."""
+    count = math.prod(page.chunked)
+    places = list(zip(page.dataoffsets, page.databytecounts, strict=False))
+    sound = [0 < start and 0 < length and start + length <= size for start, length in places]
+    if len(sound) < count or not all(sound):
+        why = f"it is no sound image: {sum(sound)} of its {count} strips or tiles are there"
+        raise BadInput(path, why, "Copy it again")
