@@ -220,6 +220,7 @@ def test_meshes_are_sampled_evenly_on_their_faces(name, tmp_path):
     cloud = clouds.read_cloud(path)
     points = cloud["points"]
     assert len(points) == 10_000 and "drawn on the faces" in cloud["notes"][0]
+    assert (clouds.NO_UP in cloud["notes"]) == (name == "box.obj")
     np.testing.assert_array_equal(points, clouds.read_cloud(path)["points"])
     on = np.isclose(points, [0, 0, 0]) | np.isclose(points, [1, 1, 10])
     assert on.any(axis=1).all() and points.min() >= 0

@@ -1,6 +1,7 @@
 """One point cloud from one file, whatever its format, checked before anyone computes with it."""
 
 import functools
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -78,6 +79,7 @@ FORMATS = {
 EXTENSIONS = tuple(FORMATS)
 HINTS = ("columns", "up", "units")  # of `datasets.source.HINTS`, that `read_cloud` takes
 NO_EXTENT = "all its points are at one place: such a cloud shows no shape"
+NO_UP = "an .obj file does not say which axis points up: z is assumed (--up y)"
 NO_UNIT = "the header names no unit of length: metres are assumed (--units)"
 
 
@@ -116,7 +118,7 @@ def read_cloud(
         raise BadInput(
             path, f"{path.suffix or 'no extension'} is no format of clouds", f"Use {formats()}"
         )
-    if not path.exists() and not path.is_symlink():
+    if not os.path.lexists(path):
         raise BadInput(path, "there is no such file")
     check_regular(path)
     if columns and reader not in (read_table, read_array):
@@ -136,6 +138,8 @@ def read_cloud(
         notes.append(NO_EXTENT)
     if reader is read_las and raw.metres is None and not units:
         notes.append(NO_UNIT)
+    if reader is meshes.read_obj and up is None:
+        notes.append(NO_UP)
     cloud = {"points": points, "offset": offset} | ({"notes": notes} if notes else {})
     if raw.labels is not None:
         cloud["labels"] = whole(path, raw.labels, len(points))
@@ -270,7 +274,7 @@ def find_clouds(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:
             if not clouds:
                 raise BadInput(path, "the folder holds no point clouds", f"Use {formats()}")
             found += clouds
-        elif not path.exists():
+        elif not os.path.lexists(path):
             raise BadInput(path, "there is no such file or folder")
         elif extension(path) is None:
             raise BadInput(path, "it is no format of clouds", f"Use {formats()}")
