@@ -127,8 +127,7 @@ def read_cloud(
     try:
         raw = reader(path, columns) if columns else reader(path)
         xyz, notes = converted(path, raw, units)
-        if up == "y":
-            xyz = np.asarray(xyz)[:, [0, 2, 1]] * (1, -1, 1)
+        xyz = oriented(xyz, up)
         points, offset = metres(path, xyz, always=reader is read_las)
     except MemoryError as error:
         raise BadInput(path, "it does not fit in memory", "Cut it into tiles") from error
@@ -171,6 +170,13 @@ def read_points(path: pathlib.Path, **hints) -> dict:
     """Read what an example of an object holds of `read_cloud`: its points and the notes."""
     cloud = read_cloud(path, **hints)
     return {name: cloud[name] for name in ("points", "notes") if name in cloud}
+
+
+def oriented(xyz, up=None, units=None):
+    """Return coordinates (n, 3) with z up and in metres, of an axis that is up and a unit."""
+    if up == "y":
+        xyz = np.asarray(xyz, np.float64)[:, [0, 2, 1]] * (1, -1, 1)
+    return np.asarray(xyz, np.float64) * METRES[unit(units)] if units else xyz
 
 
 def read_example(path: pathlib.Path, recorded: Mapping | None = None, **hints) -> dict:
