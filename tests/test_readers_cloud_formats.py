@@ -1,6 +1,7 @@
 """Clouds as other programs write them: what is decided is said, what is unclear is refused."""
 
 import gzip
+import random
 import struct
 
 import laspy
@@ -10,6 +11,7 @@ import pytest
 from datasets.readers import clouds, crs, read, scans
 from datasets.source import BadInput
 from tests.test_readers_clouds import write_las
+from tests.test_readers_fuzz import damage
 from tests.test_readers_layouts import OBJECTS, SCENES, examples, put
 
 ROWS = np.random.default_rng(1).uniform([4, 6, 1], [6, 8, 3], (40, 3)).round(4)
@@ -367,3 +369,16 @@ def test_the_layout_that_was_read_is_said(tmp_path):
     put(tmp_path / "a" / "1.xyz", b"0 0 0\n")
     put(tmp_path / "b" / "1.xyz", b"0 0 0\n")
     assert read(tmp_path, OBJECTS).info["layout"].startswith("train/car/1.ply class folders")
+
+
+@pytest.mark.parametrize("name", [*MESHES, *TABLES])
+def test_damaged_files_of_these_formats_are_refused_or_finite(name, tmp_path):
+    sound, chance = {**MESHES, **TABLES}[name], random.Random(name)
+    for _ in range(15):
+        raw, _ = damage(sound, chance)
+        try:
+            points = clouds.read_cloud(put(tmp_path / name, raw))["points"]
+        except BadInput as error:
+            assert name in str(error)
+        else:
+            assert len(points) and np.isfinite(points).all()
