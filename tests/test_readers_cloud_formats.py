@@ -46,8 +46,8 @@ TABLES = {
 def test_tables_of_other_programs_are_read_as_meant(name, tmp_path):
     cloud = clouds.read_cloud(put(tmp_path / name, TABLES[name]))
     np.testing.assert_allclose(cloud["points"], ROWS, rtol=0, atol=1e-6)
-    told = "commas are decimal commas" in cloud.get("notes", [])
-    assert told == (name in ("excel.csv", "blanks.xyz", "tabs.txt"))
+    converted = "commas are decimal commas" in cloud.get("notes", [])
+    assert converted == (name in ("excel.csv", "blanks.xyz", "tabs.txt"))
 
 
 UNITS = {

@@ -161,8 +161,8 @@ def converted(path, raw, units):
         return raw.xyz, [*raw.notes]
     numbers = np.unique(np.round(factors, 7)).tolist()
     shown = " and ".join(f"{number:.7g}" for number in numbers)
-    said = f"as {flag('units')} says" if units else "as the file says"
-    note = f"its unit is {shown} m, {said}: coordinates are converted to metres"
+    origin = f"as {flag('units')} says" if units else "as the file says"
+    note = f"its unit is {shown} m, {origin}: coordinates are converted to metres"
     return np.asarray(raw.xyz, np.float64) * factors, [*raw.notes, note]
 
 
