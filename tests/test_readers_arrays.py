@@ -56,6 +56,16 @@ def test_labels_may_be_one_hot_names_or_whole_floats(y_train, y_test, classes, f
         assert source.classes == ("b", "a") and examples(source)[0][1]["label"] == 0
 
 
+def test_arrays_of_clouds_take_an_axis_and_a_unit(tmp_path):
+    made = arrays()
+    np.savez(tmp_path / "own.npz", **made)
+    source = read(tmp_path / "own.npz", OBJECTS, {"up": "y", "units": "mm"})
+    x, y, z = made["x_train"][0].T / 1000
+    np.testing.assert_allclose(examples(source)[0][1]["points"], np.stack([x, -z, y], 1), 1e-6)
+    with pytest.raises(BadInput, match="--columns"):
+        read(tmp_path / "own.npz", OBJECTS, {"columns": "1,2,3"})
+
+
 def test_arrays_for_segmentation(tmp_path):
     labels = CHANCE.integers(-1, 4, (6, 5))
     labels[0, 0] = 3

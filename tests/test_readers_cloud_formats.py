@@ -1,6 +1,7 @@
 """Clouds as other programs write them: what is decided is said, what is unclear is refused."""
 
 import gzip
+import random
 import struct
 
 import laspy
@@ -10,6 +11,7 @@ import pytest
 from datasets.readers import clouds, crs, read, scans
 from datasets.source import BadInput
 from tests.test_readers_clouds import write_las
+from tests.test_readers_fuzz import damage
 from tests.test_readers_layouts import OBJECTS, SCENES, examples, put
 
 ROWS = np.random.default_rng(1).uniform([4, 6, 1], [6, 8, 3], (40, 3)).round(4)
@@ -44,8 +46,8 @@ TABLES = {
 def test_tables_of_other_programs_are_read_as_meant(name, tmp_path):
     cloud = clouds.read_cloud(put(tmp_path / name, TABLES[name]))
     np.testing.assert_allclose(cloud["points"], ROWS, rtol=0, atol=1e-6)
-    told = "commas are decimal commas" in cloud.get("notes", [])
-    assert told == (name in ("excel.csv", "blanks.xyz", "tabs.txt"))
+    converted = "commas are decimal commas" in cloud.get("notes", [])
+    assert converted == (name in ("excel.csv", "blanks.xyz", "tabs.txt"))
 
 
 UNITS = {
@@ -220,6 +222,7 @@ def test_meshes_are_sampled_evenly_on_their_faces(name, tmp_path):
     cloud = clouds.read_cloud(path)
     points = cloud["points"]
     assert len(points) == 10_000 and "drawn on the faces" in cloud["notes"][0]
+    assert (clouds.NO_UP in cloud["notes"]) == (name == "box.obj")
     np.testing.assert_array_equal(points, clouds.read_cloud(path)["points"])
     on = np.isclose(points, [0, 0, 0]) | np.isclose(points, [1, 1, 10])
     assert on.any(axis=1).all() and points.min() >= 0
@@ -366,3 +369,16 @@ def test_the_layout_that_was_read_is_said(tmp_path):
     put(tmp_path / "a" / "1.xyz", b"0 0 0\n")
     put(tmp_path / "b" / "1.xyz", b"0 0 0\n")
     assert read(tmp_path, OBJECTS).info["layout"].startswith("train/car/1.ply class folders")
+
+
+@pytest.mark.parametrize("name", [*MESHES, *TABLES])
+def test_damaged_files_of_these_formats_are_refused_or_finite(name, tmp_path):
+    sound, chance = {**MESHES, **TABLES}[name], random.Random(name)
+    for _ in range(15):
+        raw, _ = damage(sound, chance)
+        try:
+            points = clouds.read_cloud(put(tmp_path / name, raw))["points"]
+        except BadInput as error:
+            assert name in str(error)
+        else:
+            assert len(points) and np.isfinite(points).all()

@@ -244,6 +244,7 @@ def readers(task, hints, recorded):
 
     if hints and not task.startswith("pointcloud"):
         raise ValueError(f"{flag(next(iter(hints)))} is for clouds, and this model for {task}")
+    clouds.check_hints(**hints)
     cloud = functools.partial(clouds.read_example, recorded=recorded, **hints)
     kinds = {
         "pointcloud": (clouds.find_clouds, cloud),

@@ -58,7 +58,8 @@ class Layout:
 def array_layout(kind, x, y):
     """The .npz of arrays, whose shapes depend on the kind."""
     drawing = f"data.npz              arrays x_train {x}, y_train {y}, x_test, y_test"
-    return Layout(drawing, arrays.match, partial(arrays.read, kind=kind))
+    hints = ("up", "units") if kind.startswith("pointcloud") else ()
+    return Layout(drawing, arrays.match, partial(arrays.read, kind=kind), hints)
 
 
 def kitti_layout(kind):

@@ -9,15 +9,16 @@ import numpy as np
 
 from datasets.readers import mask_classes, sequences
 from datasets.readers.arrayfiles import read_npz
-from datasets.readers.clouds import metres
+from datasets.readers.clouds import metres, oriented
 from datasets.readers.files import safe_name
+from datasets.readers.units import check_hints
 from datasets.source import BadInput, Examples, Source, fingerprint
 
 SUFFIXES = {"train": "train", "validation": "val", "test": "test"}
 MAX_CLASSES = 65_536
 
 
-def match(path: pathlib.Path) -> bool:
+def match(path: pathlib.Path, **hints) -> bool:
     """Tell whether a path is an .npz file that is not simply one labelled cloud, or series."""
     if not path.is_file() or path.suffix.lower() != ".npz":
         return False
@@ -28,7 +29,7 @@ def match(path: pathlib.Path) -> bool:
         return True
 
 
-def read(path: pathlib.Path, kind: str) -> Source:
+def read(path: pathlib.Path, kind: str, **hints) -> Source:
     """Read x_train, y_train and, where they are there, x_val, y_val, x_test, y_test.
 
     For point clouds x is (examples, N, 3), metres; for images (examples, H, W, C), or (examples,
@@ -40,9 +41,15 @@ def read(path: pathlib.Path, kind: str) -> Source:
     `datasets.readers.mask_classes` says. For the parts of objects, object_train, object_val and
     object_test say what each cloud is, integers from 0.
 
+    Args:
+        path: of the file.
+        kind: a key of `FORMS`.
+        **hints: of clouds, the axis that points `up` and the unit, see `clouds.read_cloud`.
+
     Raises:
         BadInput: an array is missing, or has a wrong shape, type or value; names array and shape.
     """
+    check_hints(**hints)
     arrays, form = dict(read_npz(path)), FORMS[kind]
     notes = [] if form.dense else as_indices(path, arrays)
     splits, objects = {}, {}
@@ -72,7 +79,8 @@ def read(path: pathlib.Path, kind: str) -> Source:
     def read_one(item):
         split, i = item
         x, y = splits[split]
-        example = {form.x: form.example(title(item), x[i]), form.y: label(title(item), y[i])}
+        value = oriented(x[i], **hints) if hints else x[i]
+        example = {form.x: form.example(title(item), value), form.y: label(title(item), y[i])}
         return {**example, "object": int(objects[split][i])} if objects else example
 
     def title(item):

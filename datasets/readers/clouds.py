@@ -1,6 +1,7 @@
 """One point cloud from one file, whatever its format, checked before anyone computes with it."""
 
 import functools
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -78,6 +79,7 @@ FORMATS = {
 EXTENSIONS = tuple(FORMATS)
 HINTS = ("columns", "up", "units")  # of `datasets.source.HINTS`, that `read_cloud` takes
 NO_EXTENT = "all its points are at one place: such a cloud shows no shape"
+NO_UP = "an .obj file does not say which axis points up: z is assumed (--up y)"
 NO_UNIT = "the header names no unit of length: metres are assumed (--units)"
 
 
@@ -116,7 +118,7 @@ def read_cloud(
         raise BadInput(
             path, f"{path.suffix or 'no extension'} is no format of clouds", f"Use {formats()}"
         )
-    if not path.exists() and not path.is_symlink():
+    if not os.path.lexists(path):
         raise BadInput(path, "there is no such file")
     check_regular(path)
     if columns and reader not in (read_table, read_array):
@@ -125,8 +127,7 @@ def read_cloud(
     try:
         raw = reader(path, columns) if columns else reader(path)
         xyz, notes = converted(path, raw, units)
-        if up == "y":
-            xyz = np.asarray(xyz)[:, [0, 2, 1]] * (1, -1, 1)
+        xyz = oriented(xyz, up)
         points, offset = metres(path, xyz, always=reader is read_las)
     except MemoryError as error:
         raise BadInput(path, "it does not fit in memory", "Cut it into tiles") from error
@@ -136,6 +137,8 @@ def read_cloud(
         notes.append(NO_EXTENT)
     if reader is read_las and raw.metres is None and not units:
         notes.append(NO_UNIT)
+    if reader is meshes.read_obj and up is None:
+        notes.append(NO_UP)
     cloud = {"points": points, "offset": offset} | ({"notes": notes} if notes else {})
     if raw.labels is not None:
         cloud["labels"] = whole(path, raw.labels, len(points))
@@ -158,8 +161,8 @@ def converted(path, raw, units):
         return raw.xyz, [*raw.notes]
     numbers = np.unique(np.round(factors, 7)).tolist()
     shown = " and ".join(f"{number:.7g}" for number in numbers)
-    said = f"as {flag('units')} says" if units else "as the file says"
-    note = f"its unit is {shown} m, {said}: coordinates are converted to metres"
+    origin = f"as {flag('units')} says" if units else "as the file says"
+    note = f"its unit is {shown} m, {origin}: coordinates are converted to metres"
     return np.asarray(raw.xyz, np.float64) * factors, [*raw.notes, note]
 
 
@@ -167,6 +170,13 @@ def read_points(path: pathlib.Path, **hints) -> dict:
     """Read what an example of an object holds of `read_cloud`: its points and the notes."""
     cloud = read_cloud(path, **hints)
     return {name: cloud[name] for name in ("points", "notes") if name in cloud}
+
+
+def oriented(xyz, up=None, units=None):
+    """Return coordinates (n, 3) with z up and in metres, of an axis that is up and a unit."""
+    if up == "y":
+        xyz = np.asarray(xyz, np.float64)[:, [0, 2, 1]] * (1, -1, 1)
+    return np.asarray(xyz, np.float64) * METRES[unit(units)] if units else xyz
 
 
 def read_example(path: pathlib.Path, recorded: Mapping | None = None, **hints) -> dict:
@@ -270,7 +280,7 @@ def find_clouds(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:
             if not clouds:
                 raise BadInput(path, "the folder holds no point clouds", f"Use {formats()}")
             found += clouds
-        elif not path.exists():
+        elif not os.path.lexists(path):
             raise BadInput(path, "there is no such file or folder")
         elif extension(path) is None:
             raise BadInput(path, "it is no format of clouds", f"Use {formats()}")

@@ -57,8 +57,8 @@ def on_faces(path: pathlib.Path, vertices: np.ndarray, triangles: np.ndarray) ->
 
 def fans(polygons) -> np.ndarray:
     """Cut polygons, sequences of 3 or more indices, into triangles (m, 3) about their first one."""
-    found = [(p[0], a, b) for p in polygons for a, b in itertools.pairwise(p[1:])]
-    return np.array(found, np.int64).reshape(-1, 3)
+    triangles = [(p[0], a, b) for p in polygons for a, b in itertools.pairwise(p[1:])]
+    return np.array(triangles, np.int64).reshape(-1, 3)
 
 
 def read_off(path: pathlib.Path) -> RawCloud:

@@ -76,12 +76,12 @@ def read_ply(path: pathlib.Path) -> RawCloud:
     if label is None and vertex.count < meshes.POINTS:
         wanted["face"] = {"vertex_indices", "vertex_index"}
     if layout == "ascii":
-        found = text_records(path, raw[start:], elements, wanted)
+        columns_of = text_records(path, raw[start:], elements, wanted)
     else:
-        found = binary_records(path, raw, start, elements, wanted, ORDERS[layout])
-    column = found["vertex"]
+        columns_of = binary_records(path, raw, start, elements, wanted, ORDERS[layout])
+    column = columns_of["vertex"]
     xyz = np.stack([column[axis] for axis in "xyz"], axis=1)
-    polygons = next(iter(found.get("face", {}).values()), ())
+    polygons = next(iter(columns_of.get("face", {}).values()), ())
     triangles = meshes.fans([polygon for polygon in polygons if len(polygon) > 2])
     if len(triangles):
         return meshes.on_faces(path, xyz, triangles)
@@ -122,7 +122,7 @@ def binary_records(path, raw, at, elements, wanted, order):
     What is declared is compared with the file before memory is taken. Bytes may follow only where
     lists stand after all that is wanted, as their length is not known.
     """
-    found = {}
+    columns_of = {}
     for number, element in enumerate(elements):
         later = elements[number:]
         need = at + sum(e.count * e.least for e in later)
@@ -136,13 +136,15 @@ def binary_records(path, raw, at, elements, wanted, order):
         if element.lists:
             if not any(e.name in wanted for e in later):
                 break
-            found[element.name], at = with_lists(path, raw, at, element, order)
+            columns_of[element.name], at = with_lists(path, raw, at, element, order)
         else:
             if element.name in wanted and element.fields:
                 kind = np.dtype([(name, order + code) for name, code in element.fields])
-                found[element.name] = np.frombuffer(raw, kind, element.count, at)
+                columns_of[element.name] = np.frombuffer(raw, kind, element.count, at)
             at += element.count * element.least
-    return {name: pick(columns, wanted[name]) for name, columns in found.items() if name in wanted}
+    return {
+        name: pick(columns, wanted[name]) for name, columns in columns_of.items() if name in wanted
+    }
 
 
 def pick(columns, names):
@@ -213,13 +215,13 @@ def text_records(path, body, elements, wanted):
     total = sum(element.count for element in elements)
     if len(lines) != total:
         raise BadInput(path, f"its header declares {total} lines and {len(lines)} follow", REMEDY)
-    found, at = {}, 0
+    columns_of, at = {}, 0
     for element in elements:
         rows, at = lines[at : at + element.count], at + element.count
         if element.name in wanted:
             parse = split_lists if element.lists else split_numbers
-            found[element.name] = pick(parse(path, rows, element), wanted[element.name])
-    return found
+            columns_of[element.name] = pick(parse(path, rows, element), wanted[element.name])
+    return columns_of
 
 
 def split_numbers(path, lines, element):

@@ -192,11 +192,11 @@ def places_of(path, names, table):
     """
     remedy = f"Say which columns are x, y and z: {flag('columns')} NAME,NAME,NAME (or numbers)"
     if names:
-        found = [next((n for n in known if names.count(n) == 1), None) for known in AXES.values()]
-        if None in found:
+        places = [next((n for n in known if names.count(n) == 1), None) for known in AXES.values()]
+        if None in places:
             why = f"its columns are {', '.join(names)}: no single x, y and z"
             raise BadInput(path, why, remedy)
-        return [names.index(name) for name in found]
+        return [names.index(name) for name in places]
     first = table[:, 0]
     if table.shape[1] > 3 and len(table) > 9 and (first == first[0] + np.arange(len(table))).all():
         raise BadInput(path, "its first column counts the lines, and none has a name", remedy)

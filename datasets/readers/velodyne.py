@@ -85,7 +85,7 @@ def label_path(path: pathlib.Path) -> pathlib.Path | None:
     """Return the .label file that belongs to a scan, None if there is none."""
     path = pathlib.Path(path)
     places = [path.with_suffix(".label"), path.parent.parent / "labels" / f"{path.stem}.label"]
-    return next((place for place in places if place.is_file()), None)
+    return next((place for place in places if os.path.isfile(place)), None)  # False if closed
 
 
 def read_labels(path: pathlib.Path) -> np.ndarray:

@@ -53,8 +53,10 @@ def radius(settled):
         ValueError: all clouds have all their points at one place.
     """
     squares = [np.mean(np.sum(points.astype(np.float64) ** 2, axis=1)) for points in settled]
-    found = float(np.sqrt(np.mean(squares)))
-    return size(found, "no cloud has an extent: the points of each are at one place")
+    return size(
+        float(np.sqrt(np.mean(squares))),
+        "no cloud has an extent: the points of each are at one place",
+    )
 
 
 def size(radius, why):
