@@ -3,6 +3,7 @@
 import gzip
 import os
 import pathlib
+import random
 import subprocess
 import sys
 import time
@@ -168,6 +169,15 @@ def test_numbers_that_may_mean_two_things_are_refused(words, named, tmp_path):
     refused(put(tmp_path / "a.csv", text), "column 'x'", *named)
 
 
+def test_three_decimals_everywhere_are_noted(tmp_path):
+    text = "n;x\n" + "".join(f"{i};{word}\n" for i, word in enumerate(["1.050", "-20.500", ""]))
+    found, notes = noted(tmp_path / "a.csv", text)
+    np.testing.assert_array_equal(found["values"][:, 1], [1.05, -20.5, np.nan])
+    assert "column 'x' has three decimals" in notes and "1.050 means thousands" in notes
+    _, notes = noted(tmp_path / "a.csv", text.replace("20.500", "0.500"))
+    assert "three decimals" not in notes
+
+
 def noted(path, text):
     source = read(put(path, text), FORECAST)
     (one,) = source.splits["train"]
@@ -219,6 +229,33 @@ def test_what_is_decided_about_a_text_is_noted(tmp_path):
     _, notes = noted(tmp_path / "a.csv", "a,b\n1,2 m\n3,4 m\n5,9 m\n")
     assert notes == "a.csv: column 'b' is read as numbers in m"
     refused(put(tmp_path / "a.csv", "a,b\n1,2,\n3,4,5\n"), "line 3 has 3 columns, and line 1 2")
+
+
+@pytest.mark.parametrize("case", range(24))
+def test_a_table_is_read_however_it_is_written(case, tmp_path):
+    chance = random.Random(case)
+    steps, digits = chance.randrange(4, 9), chance.choice([1, 2, 4])
+    values = np.round([[chance.uniform(-1e4, 1e4) for _ in "ab"] for _ in range(steps)], digits)
+    separator = ",;\t"[case % 3]
+    decimal = "," if case % 3 and chance.random() < 0.5 else "."
+    group = chance.choice(["", "\u00a0", "'", "." if decimal == "," else ""])
+    unit, quote = chance.choice(["", "", " kW", "%"]), chance.choice(["", '"'])
+
+    def word(number):
+        text = f"{number:,.{digits}f}" if group else f"{number:.{digits}f}"
+        return text.translate({ord(","): group, ord("."): decimal})
+
+    rows = [["date", "a" if not quote else "Load, kW", "b"]]
+    rows += [["", "kW", "-"]] * chance.randrange(2)
+    for i, (a, b) in enumerate(values, 1):
+        rows.append([f"2020-01-{i:02}", word(a) + unit, word(b)])
+    end, trailing = chance.choice(["\n", "\r\n", "\r"]), chance.choice(["", separator])
+    lines = [separator.join(f"{quote}{cell}{quote}" for cell in row) + trailing for row in rows]
+    text = (end * chance.choice([1, 2])).join(lines) + end * chance.randrange(3)
+    raw = text.encode(chance.choice(["utf-8", "utf-8-sig", "utf-16", "cp1252"]))
+    found = example(tmp_path / "a.csv", raw)
+    np.testing.assert_allclose(found["values"], values)
+    assert found["columns"].tolist() == rows[0][1:] and len(found["times"]) == steps
 
 
 def test_a_table_of_thousands_of_columns_takes_linear_time(tmp_path):

@@ -162,3 +162,9 @@ def test_the_data_tell_the_task_and_a_wrong_one_is_refused(capsys):
         parse(["--model", "lstm", "--task", "image_detection"])
     assert "unknown task of lstm 'image_detection'" in capsys.readouterr().err
     assert toy("sequence_classification").x.shape == (8, 24, 2)
+
+
+def test_long_series_are_told_of_before_training():
+    assert TASK.notes(None, {"length": 999}, {}) == []
+    (note,) = TASK.notes(None, {"length": 1460}, {})
+    assert "1,460 steps" in note and "--set length=N" in note

@@ -13,7 +13,6 @@ GROUPED = (
     (r"[-+]?(?:\d{1,3}(?:\.\d{3})+|\d+)(?:,\d+)?", r"\d\.\d{3}[,.]", "."),
     (r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?", r"\d,\d{3}[.,]", ","),
 )  # forms of numbers with thousands, what in one of them leaves no doubt, and the marks
-HUNDREDS = np.arange(100.0, 1000.0)
 MEASURED = re.compile(
     r"([-+]?)([$€£]?) ?([-+]?(?:\d|\d.*?\d|[.,]\d+))\s?"
     r"((?!e[-+]?\d)[%‰°A-Za-zµμΩ€$£][A-Za-z0-9µμΩ²³°%/·*^_€$£-]{0,11})?",
@@ -85,7 +84,7 @@ def measured_numbers(column, words):
 def thousands(frame):
     """Return the columns whose numbers, once read, may be thousands written with a point.
 
-    These are whole or have three decimals, none is 1000 or more, and one has three digits.
+    These are whole or have three decimals, and none is 1000 or more.
 
     Args:
         frame: a `pandas.DataFrame`.
@@ -96,6 +95,5 @@ def thousands(frame):
     own = np.flatnonzero([kind == np.float64 for kind in frame.dtypes])
     values = np.abs(frame.iloc[:, own].to_numpy())
     own, values = own[(keep := ~(values >= 1000).any(axis=0))], values[:, keep]
-    own, values = own[(keep := np.isin(values, HUNDREDS).any(axis=0))], values[:, keep]
     parts = values * 1000
     return own[~(np.abs(parts - np.round(parts)) > 1e-6).any(axis=0)].tolist()

@@ -30,8 +30,10 @@ VALUE = re.compile(
     r"\d{1,4}[-/.]\d{1,2}([-/.]\d{1,4})?([ T].*)?",
     re.IGNORECASE,
 )  # a number or a date, and no name of a column
+DIGIT = re.compile(r"[-+]?[$€£]? ?[-+]?[.,]?\d")  # how a number begins, whatever follows
 FRACTION = re.compile(r'(?:^|[;\t"]) *([-+]?\d*[.,]\d+)(?:[eE][-+]?\d+)? *(?=[;\t"]|$)', re.M)
 THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}[.,]\d{3}")
+GROUPS = re.compile(r"[-+]?(?:\d{1,3}|[1-9]\d{0,2}\.\d{3})")
 FOREIGN = 0.5  # share of letters beyond ASCII above which a text is in no western language
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -164,7 +166,7 @@ def text_frame(path):
     def place(row):
         return f"line {ends[row][1]}"
 
-    check_thousands(path, frame, body, separator or ",", place)
+    notes += check_thousands(path, frame, body, separator or ",", place)
     return frame, decimal, place, notes
 
 
@@ -234,23 +236,36 @@ def checked_rows(path, lines, separator):
 
 
 def check_thousands(path, frame, body, separator, place):
-    """Raise if a column of a text may hold thousands written with a point: 950 beside 1.050."""
-    suspects = {i: [] for i in thousands(frame)}
-    if not suspects:
-        return
+    """Raise if a column of a text may hold thousands written with a point: 950 beside 1.050.
+
+    Returns:
+        Notes on columns all of whose numbers are of that form, and are read as fractions.
+    """
+    suspects, notes = {i: [] for i in thousands(frame)}, []
     for row in csv.reader(body, delimiter=separator, skipinitialspace=True):
-        for i, words in suspects.items():
-            words.append((row or [""])[i].strip())
+        if not suspects:
+            break
+        for i in [*suspects]:
+            word = (row or [""])[i].strip()
+            if GROUPS.fullmatch(word) or word.lower() in MISSING:
+                suspects[i].append(word)
+            else:  # 0.5 or 1200 or 1.05
+                del suspects[i]
     for i, words in suspects.items():
-        known = [word for word in words if word.lower() not in MISSING]
-        grouped = [word for word in known if THOUSANDS.fullmatch(word)]
-        others = [word for word in known if not THOUSANDS.fullmatch(word)]
+        grouped = [word for word in words if THOUSANDS.fullmatch(word)]
+        others = [word for word in words if word.lower() not in MISSING and "." not in word]
         whole = max(others, key=len, default="").lstrip("+-")
-        if grouped and len(whole) == 3 and all(re.fullmatch(r"[-+]?\d{1,3}", w) for w in others):
+        if grouped and not others and separator == ";":
+            notes.append(
+                f"column {frame.columns[i]!r} has three decimals in all its numbers, which are "
+                f"read as fractions: if {grouped[0]} means thousands, write it without a point"
+            )
+        if grouped and len(whole) == 3:
             row = words.index(grouped[0])
             why = f"{words[row]!r} may be a fraction or thousands, as it stands beside {whole!r}"
             remedy = f"Write {words[row].replace('.', '')} or, if it is a fraction, {whole}.000"
             raise BadInput(path, f"{place(row)}, column {frame.columns[i]!r}: {why}", remedy)
+    return notes
 
 
 def units_only(rows):
@@ -260,7 +275,7 @@ def units_only(rows):
     words, below = ([word.strip() for word in row] for row in rows[1:])
     named = [word.lower() not in MISSING for word in words]
     return any(named) and not any(
-        VALUE.fullmatch(word) or (name and not VALUE.fullmatch(number))
+        VALUE.fullmatch(word) or (name and not DIGIT.match(number))
         for word, name, number in zip(words, named, below, strict=True)
     )
 

@@ -10,6 +10,7 @@ from zoo.tasks import sequence_figures as figures
 from zoo.tasks.task import Task
 
 NORMALIZE = ("dataset", "series", "none")
+LONG = 1000  # steps from which a note is printed
 
 
 def arguments(info, options):
@@ -99,6 +100,16 @@ def warped(values, share):
     return values[low] * (1 - part) + values[high] * part
 
 
+def notes(arrays, info, options):
+    """Tell of series so long that a recurrent network takes its time with each, step by step."""
+    if info["length"] < LONG:
+        return []
+    return [
+        f"series of {info['length']:,} steps: a recurrent network takes them one after the other, "
+        "and seldom learns from so many; --set length=N cuts them, or write every 2nd or 4th step"
+    ]
+
+
 def loss(info, options):
     """Return cross-entropy on logits."""
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -172,6 +183,7 @@ TASK = Task(
     views=series.identity,
     loss=loss,
     metrics=logged,
+    notes=notes,
     score=report.score,
     decode=report.decode,
     plot=plot,
