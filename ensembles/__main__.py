@@ -19,6 +19,7 @@ from zoo import index, terminal
 print = terminal.say  # names of files and classes command no terminal
 
 MEMBER = "preset, run folder, or .keras or .h5 file"
+BATCH = "batch size of predictions and of the meta-learner (4)"
 KEPT = "dtype of cached predictions (float32)"
 LEAKY = "fit even if members were trained on these examples"
 METAS = "linear, dense, conv, or FILE.py:FUNCTION (by the task)"
@@ -83,7 +84,7 @@ def parse(arguments):
         add("--data", metavar="SOURCE", help="data set or path (that of the members)")
         add("--out", metavar="DIR", default="runs", help="where the run folder is made (runs)")
         add("--task", metavar="NAME", help="where members have no record of it")
-        add("--batch-size", type=positive, default=4, metavar="B", help="batch size (4)")
+        add("--batch-size", type=positive, default=4, metavar="B", help=BATCH)
         add("--cache", choices=("float32", "float16"), default="float32", help=KEPT)
         add("--allow-leakage", action="store_true", help=LEAKY)
         add("--seed", type=int, default=0, metavar="S")

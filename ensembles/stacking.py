@@ -227,7 +227,8 @@ def fine_tune(model, models, work, args, epochs):
     """Train a joined model with its members for some epochs, at a hundredth of the rate.
 
     Members keep to what they do in prediction: no dropout, statistics as they were learnt. If no
-    epoch is better than the beginning, everything is left as it was.
+    epoch has a lower loss of the examples held out than the beginning, which the head was fitted
+    to, everything is left as it was.
 
     Args:
         model: the joined model.

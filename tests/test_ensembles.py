@@ -278,7 +278,8 @@ def test_folds_are_trained_once_and_stacked_on_what_each_says_of_its_own(
 ):
     monkeypatch.setenv("ZOO_CACHE", str(workshop / "cache"))
     monkeypatch.chdir(ROOT)
-    small = f"--epochs 1 --batch-size 4 --learning-rate 0.01 {SMALL}".split()
+    own = "--member-epochs 1 --member-batch-size 4 --member-learning-rate 0.01"
+    small = f"--epochs 1 --batch-size 4 --learning-rate 0.01 {own} {SMALL}".split()
     words = ["folds", "--model", "unet", "--loss", "dice", "--loss", "bce", "--folds", "2"]
     words += ["--data", str(workshop / "squares"), "--out", str(tmp_path / "runs")]
     assert ensembles([*words, *small]) == 0
