@@ -146,6 +146,15 @@ def even(count, size):
     return -(-count // batches)
 
 
+def sample(count, size):
+    """Return which of so many examples are in a sample of `size`, or of all: truth values (count,).
+
+    Every n-th example would be of one class where classes take turns.
+    """
+    drawn = np.random.default_rng(0).permutation(count)[:size]
+    return np.isin(np.arange(count), drawn)
+
+
 def read(examples, bad):
     """Read examples in order, with a progress bar on a terminal.
 
@@ -171,8 +180,8 @@ def _write(folder, source, measure, cut, prepare, fields, skip_bad, steps):
     sizes = ", ".join(f"{len(examples):,} {split}" for split, examples in source.splits.items())
     print(f"Preparing {source.name} once for all later runs: {sizes}")
     first = next(source.splits[split] for split in SPLITS if split in source.splits)
-    step = max(1, len(first) // MEASURED)
-    some = Examples(-(-len(first) // step), lambda: itertools.islice(first, 0, None, step))
+    chosen = sample(len(first), MEASURED)
+    some = Examples(int(chosen.sum()), lambda: itertools.compress(first, chosen))
     examples = [example for _, example in read(some, [])]
     for field in fields:
         if examples and field not in examples[0]:

@@ -34,7 +34,16 @@ class Prepared:
 
 
 def prepare(
-    data, task, key, *, options=None, skip_bad=False, fold=None, validate=None, fingerprint=None
+    data,
+    task,
+    key,
+    *,
+    source=None,
+    options=None,
+    skip_bad=False,
+    fold=None,
+    validate=None,
+    fingerprint=None,
 ):
     """Find a data set and prepare it for a task, or find it prepared already.
 
@@ -42,6 +51,7 @@ def prepare(
         data: the name of a data set, or the path of a person's own files, see `expand`.
         task: a record with the fields of the zoo's tasks.
         key: text that changes when the task's functions do.
+        source: the data set, if it is open already.
         options: of the task, those that are asked for.
         skip_bad: leave unreadable examples out instead of raising.
         fold: (k, n), see `datasets.pipeline.prepare`.
@@ -58,7 +68,7 @@ def prepare(
     from datasets import pipeline
 
     path = expand(data)
-    source = open_source(path if path.exists() else data, task.name)
+    source = source or open_source(path if path.exists() else data, task.name)
     if fingerprint not in (None, source.fingerprint):
         why = f"it changed: its fingerprint was {fingerprint} and is {source.fingerprint} now"
         raise BadInput(data, why, "Start a new run")

@@ -149,18 +149,18 @@ TASK = Task(
     dataset="gunpoint",
     options=dict(
         length=0,  # steps, at which longer series are cut; 0: the longest of the training
-        normalize="dataset",  # each value a step: over the training set, over the "series", "none"
-        fill="forward",  # gaps: forward, interpolate, zero or none
+        normalize="dataset",  # each value a step: over the "dataset", over the "series", or "none"
+        fill="forward",  # gaps: "forward", "interpolate", "zero" or "none", if there must be none
         loss="cross_entropy",
-        jitter=0.03,
-        scale=0.1,
-        roll=0.0,
-        warp=0.0,
+        jitter=0.03,  # deviation of noise on each value
+        scale=0.1,  # each series is grown or shrunk by this share at most
+        roll=0.0,  # share of the length by which a series is turned at most, as an outline
+        warp=0.0,  # share by which its middle is moved in time at most
     ),
     prepared=("length", "normalize", "fill"),
     sizes=(),
     fields=("series", "label"),
-    training=dict(epochs=100, batch_size=16, learning_rate=0.003, jit=True),
+    training=dict(epochs=100, updates=1500, batch_size=16, learning_rate=0.003, jit=True),
     losses=("cross_entropy",),
     best=("val_accuracy", "max"),
     arguments=arguments,
