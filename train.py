@@ -461,7 +461,9 @@ def build(settings, task, record):
                 other, trained = saving.record(path), saving.load(path)
         same = other.get("model") == settings["model"]
         record["options"] = {**(other["options"] if same else {}), **settings["options"]}
-        record["arguments"] = task.arguments(record["info"], record["task_options"])
+        arguments = task.arguments(record["info"], record["task_options"])
+        own = record["options"]  # what the data suggest gives way to what was asked for
+        record["arguments"] = {name: arguments[name] for name in arguments if name not in own}
         build = registry.get(settings["model"]).builder
         foreign = record["arguments"].keys() - inspect.signature(build).parameters.keys()
         if foreign:

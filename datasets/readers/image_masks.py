@@ -29,6 +29,8 @@ FOLDER = re.compile(f"({'|'.join(SPLIT_FOLDERS)})?[_-]?({'|'.join(IMAGES + MASKS
 SUFFIX = re.compile("_(mask|labels?|seg|gt|l)$", re.IGNORECASE)  # of a mask's name, not its image's
 SHOWN = 3  # files that a message names
 TILE = 640  # pixels a side up to which a whole image is one piece
+SMALLER = (256, 192)  # pixels a side, of tiles of large images, and where there are few
+ENOUGH = 256  # tiles: with fewer an epoch is a few steps, and smaller tiles teach the same
 STEP = 32  # what a tile's sides are multiples of: five halvings
 
 
@@ -99,7 +101,7 @@ def read(path: pathlib.Path) -> Source:
         classes=meant.classes,
         splits={s: Examples.of(some, read_one, title) for s, some in by_split.items() if some},
         info=info if info["ignored"] else {},
-        options=whole_images([image for _, image, _ in pairs]),
+        options=suggested_tiles(pairs),
     )
 
 
@@ -175,18 +177,35 @@ def survey(masks, listed):
     return values
 
 
-def whole_images(images):
-    """Suggest tiles that hold a whole image, where all have one size and are small."""
-    sizes = set()
-    for image in images:
+def suggested_tiles(pairs):
+    """Suggest tiles as large as the images, or smaller ones where there are few images.
+
+    Args:
+        pairs: (split or None, image, mask), as `paired` returns them.
+
+    Returns:
+        Options "tile_height" and "tile_width", pixels; none where the task's own tiles suit.
+    """
+    sizes = []
+    for split, image, _ in pairs:
         try:
-            sizes.add(read_size(image))
+            sizes.append((split in (None, "train"), read_size(image)))
         except BadInput:  # raised again when the example is read
             continue
-    if len(sizes) != 1 or max(max(sizes)) > TILE:
-        return {}
-    height, width = (-(-side // STEP) * STEP for side in sizes.pop())
-    return {"tile_height": height, "tile_width": width}
+    distinct, training = {size for _, size in sizes}, [size for known, size in sizes if known]
+    whole = len(distinct) == 1 and max(max(distinct)) <= TILE
+    longest = [-(-side // STEP) * STEP for side in min(distinct)] if whole else SMALLER[:1] * 2
+    tiles = [[min(side, tile) for side in longest] for tile in (TILE, *SMALLER)]
+    counts = [sum(pieces(h, tile[0]) * pieces(w, tile[1]) for h, w in training) for tile in tiles]
+    enough = [i for i, count in enumerate(counts) if count >= ENOUGH]
+    height, width = tiles[enough[0] if enough else counts.index(max(counts))]
+    own = not whole and height == width == SMALLER[0]
+    return {} if own else {"tile_height": height, "tile_width": width}
+
+
+def pieces(length, tile):
+    """Return how many tiles, which overlap by a step, cover a length."""
+    return 1 if length <= tile else -(-(length - STEP) // (tile - STEP))
 
 
 def size(array):

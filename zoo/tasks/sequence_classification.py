@@ -9,6 +9,7 @@ from zoo.tasks import report, series
 from zoo.tasks import sequence_figures as figures
 from zoo.tasks.task import Task
 
+STEPS = 32  # that a network reads at least; gradients hardly reach through hundreds of them
 NORMALIZE = ("dataset", "series", "none")
 
 
@@ -16,7 +17,11 @@ def arguments(info, options):
     """Return what the data decides of the builder's arguments."""
     shape = info["length"], len(info["mean"])
     found = dict(input_shape=shape, output_shape=(len(info["classes"]),))
-    return {**found, "masked": True} if info["ragged"] else found
+    if info["ragged"]:
+        found["masked"] = True
+    if (size := info["length"] // STEPS) > 1:
+        found["patch"] = size
+    return found
 
 
 def measure(examples, options):
