@@ -82,6 +82,7 @@ def prepare(
             cut=lambda example: task.cut(example, options),
             prepare=lambda piece, constants: task.prepare(piece, {**info, **constants}, options),
             fields=task.fields,
+            measured=None if task.measures_all else pipeline.MEASURED,
             key=f"{task.name} {json.dumps(read, sort_keys=True)} {key}",
             skip_bad=skip_bad,
             fold=fold,

@@ -342,3 +342,10 @@ def test_constants_are_measured_on_a_sample_of_all_classes():
             places = np.flatnonzero(chosen)
             assert np.bincount(places % 4, minlength=4).min() > 40  # classes that take turns
             assert np.bincount(places * 4 // count, minlength=4).min() > 40  # one after another
+
+
+@pytest.mark.parametrize(("measured", "count"), [(256, 256), (None, 300)])
+def test_constants_are_measured_on_all_examples_where_one_may_decide(measured, count):
+    source, _ = make({"train": names("a", 300)})
+    _, facts = prepare(source, measure=lambda some: {"count": len(some)}, measured=measured)
+    assert facts["constants"] == {"count": count}

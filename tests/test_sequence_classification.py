@@ -169,6 +169,10 @@ def test_the_data_tell_the_task_and_a_wrong_one_is_refused(capsys):
 def test_long_series_are_read_several_steps_at_once(length, patch):
     info = {"length": length, "mean": [0.0], "classes": CLASSES, "ragged": False}
     assert TASK.arguments(info, TASK.options).get("patch") == patch
+    sentences = TASK.notes(None, info, TASK.options)
+    assert len(sentences) == (patch is not None)
+    assert not patch or f"{length} steps are read {patch} at once" in sentences[0]
+    assert TASK.measures_all, "the longest series decides"
 
 
 def test_patches_hold_all_steps_in_order_and_hide_padding_alone():

@@ -24,6 +24,13 @@ def arguments(info, options):
     return found
 
 
+def notes(arrays, info, options):
+    """Say that series are read several steps at once, if they are so long."""
+    if (size := info["length"] // STEPS) < 2:
+        return []
+    return [f"Series of {info['length']} steps are read {size} at once, unless --set patch=1"]
+
+
 def measure(examples, options):
     """Return the length of the series, whether they differ in it, and their scale."""
     values = [series.filled(one["series"], options["fill"]) for one in examples]
@@ -182,4 +189,6 @@ TASK = Task(
     plot=plot,
     preview=preview,
     present=present,
+    notes=notes,
+    measures_all=True,
 )

@@ -32,7 +32,10 @@ class Task:
         losses: what the option `loss` may be, and with it `--loss`.
         best: the logged value that picks the best epoch, and "max" or "min".
         arguments: (info, options) to what the data decides of a builder's arguments.
-        measure: (examples, options) to constants of the data set, a dictionary.
+        measure: (examples, options) to constants of the data set, a dictionary. The examples are
+            a sample of the training split.
+        measures_all: `measure` is given all of the training split instead, where one example may
+            decide, as the longest series does.
         cut: (example, options) to the list of pieces that are trained on and scored.
         cover: (example, options) to the list of pieces that `present` needs to predict all of it.
         prepare: (piece, info, options) to (x, y) as the model takes them; y is None if unknown.
@@ -94,6 +97,7 @@ class Task:
     notes: Callable = lambda arrays, info, options: []
     found: Callable = lambda y, outputs, info: {}
     objects: Callable | None = None
+    measures_all: bool = False
     values: bool = False
 
 
