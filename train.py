@@ -12,6 +12,7 @@ import ast
 import inspect
 import json
 import pathlib
+import re
 import shlex
 import sys
 import time
@@ -19,7 +20,7 @@ import time
 from datasets import builders
 from datasets.prepared import expand
 from datasets.source import HINTS, BadInput, flag
-from zoo import index, terminal
+from zoo import describe, index, terminal
 from zoo.registry import unknown
 
 print = terminal.say  # names of files and classes command no terminal
@@ -29,14 +30,15 @@ TEMPERATURE = 3.0  # of the 2.5 to 4 that Hinton et al. 2015, Sec. 3, found best
 def main(arguments=None):
     """Run the command; return its exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    try:
-        return train(parse(arguments))
-    except BadInput as error:
-        print(f"train.py: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:  # before or after the epochs, which take care of themselves
-        print("\ntrain.py: interrupted", file=sys.stderr)
-        return 130
+    with terminal.Interrupt() as interrupt:
+        try:
+            return train(parse(arguments), interrupt)
+        except BadInput as error:
+            print(f"train.py: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:  # before or after the epochs, which take care of themselves
+            print("\ntrain.py: interrupted", file=sys.stderr)
+            return terminal.INTERRUPTED
 
 
 def parse(arguments):
@@ -46,8 +48,10 @@ def parse(arguments):
     add("--model", metavar="NAME", help="what to train; --list shows the names")
     add("--data", metavar="SOURCE", help="name of a data set, or path of your own files")
     add("--task", metavar="NAME", help="where a model has several and the data do not tell")
-    add("--epochs", type=positive(int), metavar="N", help="passes over the training data")
-    add("--batch-size", type=positive(int), metavar="B", help="examples a step")
+    text = "passes over the training data; by default more of a small data set"
+    add("--epochs", type=positive(int), metavar="N", help=text)
+    text = "examples a step; by default less of a small data set"
+    add("--batch-size", type=positive(int), metavar="B", help=text)
     add("--learning-rate", type=positive(float), metavar="R", help="of Adam, decaying by a cosine")
     add("--fold", type=fold, metavar="K/N", help="test on the K-th of N parts of the data")
     add("--validate", type=fold, metavar="K/N", help="validate on the K-th of N parts, test apart")
@@ -66,6 +70,7 @@ def parse(arguments):
     add("--out", metavar="DIR", default="runs", help="where the run folder is made (runs)")
     for hint, (metavar, text) in HINTS.items():
         add(flag(hint), metavar=metavar, help=text)
+    add("--name", metavar="NAME", help="of the run folder (MODEL-DATA-1, -2, ...)")
     add("--skip-bad", action="store_true", help="train without the files that cannot be read")
     add("--resume", metavar="DIR", help="go on with the run in this folder; takes no other option")
     add("--list", action="store_true", help="show models, their options, and data sets")
@@ -98,6 +103,8 @@ def parse(arguments):
         if source and not expand(source).exists() and source not in index.presets():
             near = unknown("preset", source, index.presets())
             parser.error(f"argument --{option}: no file or folder of that name, and {near}")
+    if args["name"]:
+        check_name(parser, args["out"], args["name"])
     words, loss = args.pop("set"), args.pop("loss")
     chosen = assignments(parser, words + [f"loss={loss}"] * (loss is not None), row, task)
     if (loss := chosen.get("loss", task["losses"][0])) not in task["losses"]:
@@ -106,8 +113,8 @@ def parse(arguments):
     own = row.options.keys() - task["options"].keys()
     args["options"] = {key: value for key, value in chosen.items() if key in own}
     args["task_options"] = {key: value for key, value in chosen.items() if key in task["options"]}
-    for key, value in task["training"].items():
-        args[key] = value if args[key] is None else args[key]
+    for key in ("learning_rate", "jit"):  # batch size and epochs depend on the data, too
+        args[key] = task["training"][key] if args[key] is None else args[key]
     agree(parser, args)
     return {**args, "resume": None, "command": shlex.join(["python", "train.py", *arguments])}
 
@@ -132,9 +139,19 @@ def task_of(parser, row, name, data, hints):
     return row.tasks[0]
 
 
+def check_name(parser, out, name):
+    """Leave with a message if a run folder cannot be called so."""
+    if name != pathlib.PurePath(name).name or name.startswith("."):
+        parser.error(f"argument --name: {name!r} is no name of a folder; --out says where it is")
+    if (folder := pathlib.Path(out, name)).exists():
+        hint = f"choose another name, or go on with it: --resume {folder}"
+        parser.error(f"argument --name: {folder} exists already: {hint}")
+
+
 def assignments(parser, words, row, task):
     """Read KEY=VALUE words; a value has the type of the option's default."""
     known = {**row.options, **task["options"]}
+    explanations = {**row.explanations, **task["explanations"]}
     chosen = {}
     for word in words:
         key, equals, text = word.partition("=")
@@ -142,20 +159,39 @@ def assignments(parser, words, row, task):
             parser.error(f"argument --set: {word!r} is not of the form KEY=VALUE")
         if key not in known:
             parser.error(f"argument --set: {unknown(f'option of {row.name}', key, known)}")
-        try:
-            value = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            value = {"true": True, "false": False, "none": None}.get(text.lower(), text)
-        default = known[key]
-        if isinstance(default, float) and type(value) is int:
-            value = float(value)
-        if default is not None and type(value) is not type(default):
-            kind = type(default).__name__
-            parser.error(
-                f"argument --set: {key} is {text!r}, it must be of type {kind}, as {default}"
-            )
-        chosen[key] = value
+        chosen[key] = value = assigned(text, known[key])
+        if mistake := misfit(value, known[key], explanations[key]):
+            parser.error(f"argument --set: {key} is {text!r}, it must be {mistake}")
     return chosen
+
+
+def assigned(text, default):
+    """Return the value that a text means for an option with this default."""
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = {"true": True, "false": False, "none": None}.get(text.lower(), text)
+    if isinstance(default, str) and not isinstance(value, str):
+        return text  # of words, none and 5 are words, too
+    if isinstance(default, float) and type(value) is int:
+        return float(value)
+    return value
+
+
+def misfit(value, default, explanation):
+    """Return what a value of an option must be, if it is not; else ""."""
+    if default is not None and type(value) is not type(default):
+        return f"of type {type(default).__name__}, as {default}"
+    if (listed := index.choices(default, explanation)) and value not in listed:
+        return f"one of {', '.join(map(str, listed))}"
+    if type(value) in (int, float):
+        if not 0 <= value < float("inf"):
+            return "a number from 0 on"
+        if not value and "factor" in explanation:
+            return "above 0"
+        if type(default) is int and default and not value and not re.search(r"\b0\b", explanation):
+            return "1 or more"
+    return ""
 
 
 def agree(parser, args):
@@ -163,7 +199,7 @@ def agree(parser, args):
     if args["fold"] and args["validate"]:
         parser.error("argument --validate: --fold divides the data otherwise, give one of them")
     epochs, count = args["epochs"], args["snapshots"] or 1
-    if epochs % count:
+    if epochs and epochs % count:
         near = [n for n in (epochs // count * count, (epochs // count + 1) * count) if n]
         near = " or ".join(f"--epochs {n}" for n in near)
         parser.error(f"argument --snapshots: {epochs} epochs make no {count} equal cycles: {near}")
@@ -196,46 +232,65 @@ def fold(text):
 
 def resumed(parser, folder):
     """Return the settings of the run in a folder."""
-    if not (folder / "run.json").exists():
+    path = folder / "run.json"
+    if not path.exists():
         parser.error(f"argument --resume: {folder} is no run folder: it has no run.json")
-    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    if run["status"] == "finished":
+    try:
+        run = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        parser.error(f"argument --resume: {path} cannot be read: {str(error).splitlines()[0]}")
+    if isinstance(run, dict) and "members" in run:
+        hint = "run its command again instead"
+        parser.error(f"argument --resume: {folder} holds an ensemble, which is not resumed: {hint}")
+    settings = run.get("settings") if isinstance(run, dict) else None
+    needed = {"model", "data", "epochs", "batch_size", "options", "task_options"}
+    if not isinstance(settings, dict) or not needed <= settings.keys():
+        hint = "it is damaged, or not written by train.py"
+        parser.error(f"argument --resume: {path} holds no settings of a training: {hint}")
+    if run.get("status") == "finished":
         parser.error(f"argument --resume: {folder} is finished: its scores stand in run.json")
-    return {**run["settings"], "resume": str(folder)}
+    return {**settings, "resume": str(folder)}
 
 
 def listing():
-    """Describe models with their options, and data sets."""
-    lines = ["Models (--model), with their options and their task's (--set KEY=VALUE):"]
+    """Describe models and tasks with their options, and data sets."""
+    lines = ["Models (--model), with their options (--set KEY=VALUE):"]
     for row in index.models().values():
-        lines += [f"  {row.name}: {row.idea}", f"    {row.source}"]
-        for name in row.tasks:
-            task = index.tasks()[name]
-            pairs = ", ".join(f"{k}={v}" for k, v in {**row.options, **task["options"]}.items())
-            lines += [f"    --task {name}"] * (len(row.tasks) > 1)
-            lines += [f"    {pairs}", f"    --loss {' | '.join(task['losses'])}"]
+        lines += ["", f"  {row.name}: {row.idea}", f"    {row.source}"]
+        lines += [f"    for {', '.join(row.tasks)}"]
+        lines += describe.options(row.options, row.explanations, "    ")
+    lines += ["", "Tasks (--task), with their options (--set KEY=VALUE):"]
+    for name, task in index.tasks().items():
+        lines += ["", f"  {name}", f"    --loss {' | '.join(task['losses'])}"]
+        lines += describe.options(task["options"], task["explanations"], "    ")
     lines += ["", f"Data (--data): {', '.join(builders.ours())}, a name of tensorflow-datasets,"]
     lines += ["  or a path: class folders, images and masks, boxes (VOC, COCO, YOLO), KITTI,"]
     lines += ["  labelled scans, an .npz; see datasets/readers"]
     return "\n".join(lines)
 
 
-def train(settings):
-    """Train as the settings say; return the exit status."""
+def train(settings, interrupt):
+    """Train as the settings say, until Ctrl-C if that comes; return the exit status."""
     began = time.time()
+    row = index.models()[settings["model"]]
+    source = opened(settings, settings.get("task") or row.tasks[0])
     keras = terminal.import_keras()
     from datasets import pipeline
-    from zoo import registry, runs, saving, tasks
+    from zoo import runs, schedule, tasks
 
+    interrupt.check()
     keras.utils.set_random_seed(settings["seed"])
     keras.config.set_dtype_policy(settings["precision"])
-    row = registry.get(settings["model"])
     task = tasks.get(settings.get("task") or row.tasks[0])
-    splits, record = prepare(settings, task)
+    splits, record = prepare(settings, task, source)
+    settings = record["settings"]
     model = build(settings, task, record)
     learner = taught(model, settings, task, record)
+    interrupt.check()
     if settings["resume"]:
         run = runs.Run.opened(settings["resume"], record, began)
+    elif settings["name"]:
+        run = runs.Run.named(pathlib.Path(settings["out"], settings["name"]), record, began)
     else:
         name = f"{settings['model']}-{record['data']['name']}"
         run = runs.Run.created(settings["out"], name, record, began)
@@ -255,26 +310,29 @@ def train(settings):
     )
     draw(run.folder, {"preview": task.preview(*batches[0], record["info"])})
     callbacks = [keras.callbacks.TerminateOnNaN(), *runs.scored(task, record, splits, size)]
+    callbacks += [runs.Interruptible(interrupt), runs.Remaining()]
     count = settings.get("snapshots")
     cycle = epochs // count if count else 0
     recorder = runs.Recorder(run.folder, record, task.best, seed, batches, cycle)
     done = recorder.restore(learner)
     if done:
         print(f"Going on after epoch {done} of {epochs}")
+    if not getattr(learner, "one_shot", False):
+        print("\n".join(schedule.described(len(batches), epochs, batches.size)))
     status = "finished"
     try:
-        learner.fit(
-            batches,
-            validation_data=pipeline.Batches(splits["validation"], size),
-            epochs=epochs,
-            initial_epoch=done,
-            shuffle=False,
-            callbacks=[*callbacks, recorder, *runs.tensorboard(run.folder)],
-        )
+        with interrupt.steps():
+            learner.fit(
+                batches,
+                validation_data=pipeline.Batches(splits["validation"], size),
+                epochs=epochs,
+                initial_epoch=done,
+                shuffle=False,
+                verbose=1 if sys.stdout.isatty() else 2,  # a bar, or a line an epoch
+                callbacks=[*callbacks, recorder, *runs.tensorboard(run.folder)],
+            )
     except KeyboardInterrupt:
         status = "interrupted"
-        if not recorder.epochs:
-            saving.save(model, run.folder / "model.keras", record)
     if status == "finished" and recorder.epochs < epochs:
         status = "diverged"
     kept = {"snapshots": recorder.snapshots} if count else {}
@@ -282,6 +340,10 @@ def train(settings):
     if status != "finished":
         run.note(status=status)
         return unfinished(status, run.folder, recorder.epochs)
+    for warning in schedule.unlearned(
+        schedule.labels(splits["train"]), recorder.history.get("accuracy", ())
+    ):
+        print(warning)
     report = evaluate(run, recorder, splits, task, size)
     return told(run, report)
 
@@ -292,7 +354,8 @@ def told(run, report):
     best, epochs = run.record["best_epoch"], run.record["epochs"]
     print(f"\n{report}")
     print(f"Run folder: {run.folder}  (best epoch {best} of {epochs})")
-    print("Test: " + ", ".join(f"{key} {value:.4f}" for key, value in numbers.items()))
+    scores = ", ".join(f"{key} {value:.4f}" for key, value in numbers.items())
+    print(f"Test: {scores or 'nothing to score'}")
     print(f"Use it: python -m zoo predict {run.folder} FILE...")
     if "snapshots" in run.record:
         print(f"Combine them: python -m ensembles average {run.folder}/snapshot-*.keras")
@@ -310,15 +373,29 @@ def rate(settings, steps):
     return schedules.CosineDecay(settings["learning_rate"], steps, alpha=0.01)
 
 
-def prepare(settings, task):
-    """Prepare the data; return their splits, and the record of what the run is made of."""
+def opened(settings, task):
+    """Return the source of a person's own files, so that it is refused early; None of others."""
+    path = expand(settings["data"])
+    if not path.exists():
+        return None
+    from datasets import open_source
+
+    return open_source(path, task, settings.get("hints"))
+
+
+def prepare(settings, task, source=None):
+    """Prepare the data; return their splits, and the record of what the run is made of.
+
+    The record's "settings" are the given ones with all that depends on the data.
+    """
     from datasets import prepared, splits
-    from zoo import runs, tasks
+    from zoo import runs, schedule, tasks
 
     data = prepared.prepare(
         settings["data"],
         task,
         tasks.fingerprint(),
+        source=source,
         options=settings["task_options"],
         skip_bad=settings["skip_bad"],
         fold=settings.get("fold"),
@@ -332,6 +409,8 @@ def prepare(settings, task):
         print(f"{settings['data']}: read as {data.about['layout']}")
     told = [*data.about["notes"], *data.info.get("notes", ())]
     told += task.notes(data.splits["train"], data.info, data.options)
+    told += schedule.balance(schedule.labels(data.splits["train"]), data.info["classes"])
+    told += unscored(data, task)
     for message in told:
         print(message)
     record = {
@@ -351,7 +430,28 @@ def prepare(settings, task):
         drawn, distinct = len(parts["train"]), len(set(parts["train"].rows.tolist()))
         record["bootstrap"] = {"drawn": drawn, "distinct": distinct}
         print(f"Bootstrap: {distinct:,} distinct examples of {drawn:,}, some of them repeatedly")
+    record["settings"] = schedule.complete(settings, task.training, len(parts["train"]))
     return parts, record
+
+
+def unscored(data, task):
+    """Return sentences on splits without an object; raise `BadInput` if it is the training."""
+    import numpy as np
+
+    sentences = []
+    for split, arrays in data.splits.items():
+        if task.objects is None or task.objects(np.asarray(arrays.y[arrays.rows])):
+            continue
+        if split == "train":
+            why = f"none of its {len(arrays):,} training images has an object to learn from"
+            hint = "Boxes that are marked as a crowd, or as difficult, are not learnt"
+            raise BadInput(data.about["name"], why, hint)
+        effect = {
+            "validation": "the epoch of the lowest loss is taken for the best",
+            "test": "there is nothing to score",
+        }
+        sentences.append(f"No image of the {split} split has an object: {effect[split]}")
+    return sentences
 
 
 def begun(settings):
@@ -373,7 +473,9 @@ def build(settings, task, record):
                 other, trained = saving.record(path), saving.load(path)
         same = other.get("model") == settings["model"]
         record["options"] = {**(other["options"] if same else {}), **settings["options"]}
-        record["arguments"] = task.arguments(record["info"], record["task_options"])
+        arguments = task.arguments(record["info"], record["task_options"])
+        own = record["options"]  # what the data suggest gives way to what was asked for
+        record["arguments"] = {name: arguments[name] for name in arguments if name not in own}
         build = registry.get(settings["model"]).builder
         foreign = record["arguments"].keys() - inspect.signature(build).parameters.keys()
         if foreign:
@@ -462,9 +564,9 @@ def unfinished(status, folder, epochs):
         )
     else:
         print(f"\nInterrupted after {epochs} epochs. Go on: python train.py --resume {folder}")
-    if (folder / "model.keras").exists():
+    if epochs:
         print(f"Best model so far: {folder / 'model.keras'}")
-    return 130 if status == "interrupted" else 1
+    return terminal.INTERRUPTED if status == "interrupted" else 1
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from datasets import splits, windows
 from datasets.source import SPLITS, BadInput, Examples, printable
 
 IN_MEMORY = 2**29  # bytes of an array that is still read into memory as a whole
-MEASURED = 256  # training examples that a task's constants are measured on
+MEASURED = 256  # training examples that most tasks' constants are measured on
 
 
 def cache_folder():
@@ -38,6 +38,7 @@ def prepare(
     *,
     fields,
     key,
+    measured=MEASURED,
     skip_bad=False,
     fold=None,
     validate=None,
@@ -47,7 +48,8 @@ def prepare(
 
     Args:
         source: a `Source`.
-        measure: function from a list of examples to a dictionary of constants.
+        measure: function from a list of training examples to a dictionary of constants.
+        measured: how many examples that are; None for all.
         cut: function from an example to a list of pieces; a piece's "block" groups it with others
             that must not be parted between training and validation.
         prepare: function from a piece and the constants to (x, y) of NumPy arrays, or dictionaries
@@ -76,7 +78,8 @@ def prepare(
         folder.parent.mkdir(parents=True, exist_ok=True)
         work = pathlib.Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
         try:
-            _write(work, source, measure, cut, prepare, fields, skip_bad, series is not None)
+            steps = series is not None
+            _write(work, source, measure, measured, cut, prepare, fields, skip_bad, steps)
             if not folder.exists():
                 work.rename(folder)
         finally:
@@ -146,6 +149,15 @@ def even(count, size):
     return -(-count // batches)
 
 
+def sample(count, size):
+    """Return which of so many examples are in a sample of `size`, or of all: truth values (count,).
+
+    Every n-th example would be of one class where classes take turns.
+    """
+    drawn = np.random.default_rng(0).permutation(count)[:size]
+    return np.isin(np.arange(count), drawn)
+
+
 def read(examples, bad):
     """Read examples in order, with a progress bar on a terminal.
 
@@ -168,13 +180,13 @@ def read(examples, bad):
             bar.update(number + 1)
 
 
-def _write(folder, source, measure, cut, prepare, fields, skip_bad, steps):
+def _write(folder, source, measure, measured, cut, prepare, fields, skip_bad, steps):
     """Prepare every split of a source into a folder."""
     sizes = ", ".join(f"{len(examples):,} {split}" for split, examples in source.splits.items())
     print(f"Preparing {source.name} once for all later runs: {sizes}")
     first = next(source.splits[split] for split in SPLITS if split in source.splits)
-    step = max(1, len(first) // MEASURED)
-    some = Examples(-(-len(first) // step), lambda: itertools.islice(first, 0, None, step))
+    chosen = sample(len(first), measured or len(first))
+    some = Examples(int(chosen.sum()), lambda: itertools.compress(first, chosen))
     examples = [example for _, example in read(some, [])]
     for field in fields:
         if examples and field not in examples[0]:

@@ -39,6 +39,7 @@ def prepare(
     task,
     key,
     *,
+    source=None,
     options=None,
     skip_bad=False,
     fold=None,
@@ -52,6 +53,7 @@ def prepare(
         data: the name of a data set, or the path of a person's own files, see `expand`.
         task: a record with the fields of the zoo's tasks.
         key: text that changes when the task's functions do.
+        source: the data set, if it is open already.
         options: of the task, those that are asked for.
         skip_bad: leave unreadable examples out instead of raising.
         fold: (k, n), see `datasets.pipeline.prepare`.
@@ -69,7 +71,7 @@ def prepare(
     from datasets import pipeline
 
     path = expand(data)
-    source = open_source(path if path.exists() else data, task.name, hints)
+    source = source or open_source(path if path.exists() else data, task.name, hints)
     if fingerprint not in (None, source.fingerprint):
         why = f"it changed: its fingerprint was {fingerprint} and is {source.fingerprint} now"
         raise BadInput(data, why, "Start a new run")
@@ -83,6 +85,7 @@ def prepare(
             cut=lambda example: task.cut(example, options),
             prepare=lambda piece, constants: task.prepare(piece, {**info, **constants}, options),
             fields=task.fields,
+            measured=None if task.measures_all else pipeline.MEASURED,
             key=f"{task.name} {json.dumps(read, sort_keys=True)} {key}",
             skip_bad=skip_bad,
             fold=fold,

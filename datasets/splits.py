@@ -83,14 +83,16 @@ def split(stored, fold=None, validate=None):
     if fold and not missing:
         raise BadInput("The data", "they bring all their splits", "Train without --fold")
     if missing:
-        splits |= _cut(stored, missing, fold)
+        splits |= _cut(stored, missing, fold, [s for s in missing if not validate or s == "test"])
     return splits | _parts(stored, splits, validate) if validate else splits
 
 
-def _cut(stored, missing, fold):
+def _cut(stored, missing, fold, needed):
     """Return the training split without what the splits that are missing take from it, and these.
 
-    Each takes a fixed share, but for the last one if a fold says how much.
+    Each takes a fixed share of every class, but for the last one if a fold says how much. Where
+    classes are so small that a split which is needed would be empty, shares are of all classes
+    together, and each class keeps an example at least for the training.
     """
     arrays, groups = stored["train"]
     member = _member(groups)
@@ -107,10 +109,41 @@ def _cut(stored, missing, fold):
                 owner[order[:share]], order = split, order[share:]
     if fold and not (owner == missing[-1]).any():
         raise BadInput("The data", f"{len(strata)} parts make no {fold[1]} folds", "Take fewer")
+    drawn = missing[:-1] if fold else missing
+    if not all((owner == split).any() for split in drawn if split in needed):
+        owner[np.isin(owner, drawn)] = "train"
+        _spare(owner, strata, drawn, rng)
     return {
         split: Arrays(arrays["x"], arrays["y"], np.flatnonzero(owner[member] == split), groups)
         for split in ("train", *missing)
     }
+
+
+def _spare(owner, strata, drawn, rng):
+    """Give each split a share of the training's groups, but the last ones of their classes.
+
+    Args:
+        owner: the split of each group, changed in place.
+        strata: the class of each group.
+        drawn: names of the splits.
+        rng: NumPy's generator.
+
+    Raises:
+        BadInput: if classes have too few for that.
+    """
+    pool = np.flatnonzero(owner == "train")
+    share, order = max(1, round(HELD_OUT * len(pool))), rng.permutation(pool)
+    left = dict(zip(*np.unique(strata[pool], return_counts=True), strict=True))
+    for split in drawn:
+        taken = 0
+        for group in order:
+            if taken < share and owner[group] == "train" and left[strata[group]] > 1:
+                owner[group] = split
+                left[strata[group]] -= 1
+                taken += 1
+        if not taken:
+            why = f"{len(pool)} examples of {len(left)} classes are too few to hold any out for the"
+            raise BadInput("The data", f"{why} {split}", "Add more: three of each class suffice")
 
 
 def _parts(stored, splits, validate):

@@ -310,3 +310,49 @@ def test_what_readers_note_is_counted():
     text = pipeline.counted("its mask is turned", [f"{i}.png" for i in range(1200)])
     assert text == "0.png, 1.png, 2.png, ...: its mask is turned (1,200 examples)"
     assert pipeline.counted("x", ["caf\udce9.png"]) == r"caf\udce9.png: x"
+
+
+def labelled(*counts, first=0):
+    """Return names of examples of the classes 0, 1, ..., so many of each."""
+    return [f"a-{first + 4 * i + k}" for k, count in enumerate(counts) for i in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("counts", "sizes"),
+    [
+        ((2, 2, 2, 2), {"train": 6, "validation": 1, "test": 1}),
+        ((1, 1, 1, 5), {"train": 6, "validation": 1, "test": 1}),
+        ((2, 9), {"train": 8, "validation": 2, "test": 1}),  # as of three or more of each class
+    ],
+)
+def test_classes_of_one_or_two_examples_leave_no_split_empty(counts, sizes):
+    source, _ = make({"train": labelled(*counts)})
+    parts, _ = prepare(source)
+    assert {split: len(arrays) for split, arrays in parts.items()} == sizes
+    taken = [arrays.take()[1].tolist() for arrays in parts.values()]
+    assert sorted(set(taken[0])) == list(range(len(counts))), "each class is trained on"
+    assert sum(map(len, taken)) == sum(counts)
+
+
+def test_classes_of_one_example_are_refused():
+    source, _ = make({"train": labelled(1, 1, 1, 1)})
+    with pytest.raises(BadInput, match="4 examples of 4 classes .* the validation.*three of each"):
+        prepare(source)
+
+
+def test_constants_are_measured_on_a_sample_of_all_classes():
+    for count in (10, 256, 600, 1024, 5000):
+        chosen = pipeline.sample(count, 256)
+        assert chosen.sum() == min(count, 256) and len(chosen) == count
+        np.testing.assert_array_equal(chosen, pipeline.sample(count, 256))
+        if count > 256:
+            places = np.flatnonzero(chosen)
+            assert np.bincount(places % 4, minlength=4).min() > 40  # classes that take turns
+            assert np.bincount(places * 4 // count, minlength=4).min() > 40  # one after another
+
+
+@pytest.mark.parametrize(("measured", "count"), [(256, 256), (None, 300)])
+def test_constants_are_measured_on_all_examples_where_one_may_decide(measured, count):
+    source, _ = make({"train": names("a", 300)})
+    _, facts = prepare(source, measure=lambda some: {"count": len(some)}, measured=measured)
+    assert facts["constants"] == {"count": count}

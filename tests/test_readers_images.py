@@ -13,7 +13,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from datasets.readers import mask_classes, read
+from datasets.readers import image_masks, mask_classes, read
 from datasets.readers.images import find_images, read_image, read_mask, read_picture, read_size
 from datasets.source import BadInput
 
@@ -482,13 +482,32 @@ def test_fingerprint_and_ignored_files(tmp_path):
 @pytest.mark.parametrize(
     ("height", "width", "tile"), [(360, 480, (384, 480)), (512, 512, (512, 512)), (641, 60, None)]
 )
-def test_small_images_of_one_size_are_one_tile(height, width, tile, tmp_path):
+def test_small_images_of_one_size_are_one_tile(height, width, tile, tmp_path, monkeypatch):
+    monkeypatch.setattr(image_masks, "ENOUGH", 1)
     shape = (height, width)
     write(tmp_path, mask=lambda i: np.eye(*shape, dtype=np.uint8), image=np.zeros(shape, np.uint8))
     expected = dict(zip(("tile_height", "tile_width"), tile, strict=True)) if tile else {}
     assert read(tmp_path, MASKS).options == expected
     save(tmp_path / "images" / "1.jpg", GRAY)
     assert read(tmp_path, MASKS).options == {}
+
+
+@pytest.mark.parametrize(
+    ("count", "shape", "tile"),
+    [
+        (20, (584, 565), (192, 192)),
+        (118, (320, 480), (256, 256)),
+        (367, (360, 480), (384, 480)),
+        (8, (100, 90), (128, 96)),  # smaller tiles would not be more
+        (3, (3000, 4000), None),
+    ],
+)
+def test_few_images_are_cut_into_smaller_tiles(count, shape, tile, monkeypatch):
+    monkeypatch.setattr(image_masks, "read_size", lambda path: shape)
+    expected = dict(zip(("tile_height", "tile_width"), tile, strict=True)) if tile else {}
+    assert image_masks.suggested_tiles([(None, i) for i in range(count)]) == expected
+    tests = [("test", i) for i in range(1000)]
+    assert image_masks.suggested_tiles([("train", i) for i in range(count)] + tests) == expected
 
 
 def test_partners_that_are_missing_or_too_many_are_counted(tmp_path):

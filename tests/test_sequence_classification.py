@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from conftest import CLASSES, toy
 
+import zoo
 from train import main as train
 from zoo import tasks
 from zoo.__main__ import main as zoo_command
-from zoo.layers import PADDING
+from zoo.layers import PADDING, Patches
 
 TASK = tasks.get("sequence_classification")
 
@@ -164,7 +165,44 @@ def test_the_data_tell_the_task_and_a_wrong_one_is_refused(capsys):
     assert toy("sequence_classification").x.shape == (8, 24, 2)
 
 
-def test_long_series_are_told_of_before_training():
-    assert TASK.notes(None, {"length": 999}, {}) == []
-    (note,) = TASK.notes(None, {"length": 1460}, {})
-    assert "1,460 steps" in note and "--set length=N" in note
+@pytest.mark.parametrize(("length", "patch"), [(24, None), (63, None), (150, 4), (1460, 45)])
+def test_long_series_are_read_several_steps_at_once(length, patch):
+    info = {"length": length, "mean": [0.0], "classes": CLASSES, "ragged": False}
+    assert TASK.arguments(info, TASK.options).get("patch") == patch
+    sentences = TASK.notes(None, info, TASK.options)
+    assert len(sentences) == (patch is not None)
+    assert not patch or f"{length} steps are read {patch} at once" in sentences[0]
+    assert TASK.measures_all, "the longest series decides"
+
+
+def test_patches_hold_all_steps_in_order_and_hide_padding_alone():
+    x = np.arange(1, 15, dtype=np.float32).reshape(1, 7, 2)
+    patches = Patches(3)(x)
+    assert patches.shape == Patches(3).compute_output_shape(x.shape) == (1, 3, 6)
+    np.testing.assert_array_equal(np.ravel(patches), [*range(1, 15), 0, 0, 0, 0])
+    padded = np.pad(x[:, :4], [(0, 0), (0, 3), (0, 0)], constant_values=PADDING)
+    layer = Patches(3, masked=True)
+    np.testing.assert_array_equal(np.ravel(layer(padded)), [*range(1, 9), *[0] * 10])
+    np.testing.assert_array_equal(layer.compute_mask(padded, None), [[True, True, False]])
+    again = Patches.from_config(layer.get_config())
+    assert (again.size, again.masked) == (3, True)
+
+
+@pytest.mark.parametrize("name", ["gru", "bilstm"])
+def test_padding_counts_for_nothing_in_patches_either(name):
+    settings = dict(masked=True, patch=3, units=4)
+    long, short = (zoo.create(name, (n, 2), (3,), **settings) for n in (12, 9))
+    short.set_weights(long.get_weights())
+    x = np.random.default_rng(0).normal(size=(2, 8, 2)).astype(np.float32)
+    outputs = [
+        model.predict_on_batch(np.pad(x, [(0, 0), (0, n - 8), (0, 0)], constant_values=PADDING))
+        for model, n in ((long, 12), (short, 9))
+    ]
+    np.testing.assert_allclose(*outputs, atol=1e-6)
+
+
+def test_patches_of_series_of_any_length_are_refused():
+    with pytest.raises(ValueError, match="patch is 3 steps of None"):
+        zoo.create("gru", (None, 2), (3,), patch=3)
+    with pytest.raises(ValueError, match="patch is 0"):
+        zoo.create("gru", (8, 2), (3,), patch=0)

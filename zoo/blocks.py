@@ -5,7 +5,7 @@ import math
 import keras
 from keras import layers
 
-from zoo.layers import PADDING, Dropout, MeanOfSteps, RowNormalization, StepReshape
+from zoo.layers import PADDING, Dropout, MeanOfSteps, Patches, RowNormalization, StepReshape
 
 # Keras' default of 0.99 leaves the statistics of a short training half way to their start.
 MOMENTUM = 0.9
@@ -42,18 +42,26 @@ def leaky_conv(x, channels, size, name, *, strides=1, batch_norm=True):
     return layers.LeakyReLU(0.1, name=name)(x)
 
 
-def series(input_shape, masked=False):
+def series(input_shape, masked=False, patch=1):
     """Return the input for series and what a network sees of it.
 
     Args:
-        input_shape: (T, F), T steps of F values; T may be None.
+        input_shape: (T, F), T steps of F values; T may be None where `patch` is 1.
         masked: hide steps all of whose values are `zoo.layers.PADDING` from the network.
+        patch: steps that are seen at once, side by side.
 
     Returns:
-        Two tensors (B, T, F).
+        Two tensors (B, T, F), of which the second has ⌈T / patch⌉ steps of patch · F values.
+
+    Raises:
+        ValueError: if there are no such patches.
     """
     inputs = x = keras.Input(input_shape, name="series")
-    if masked:  # in float32: to bfloat16, all from -32,640 to -32,896 is one number
+    if patch < 1 or (patch > 1 and input_shape[0] is None):
+        raise ValueError(f"patch is {patch} steps of {input_shape[0]}: give 1")
+    if patch > 1:
+        x = Patches(patch, masked, dtype="float32", name="patches")(x)
+    elif masked:  # in float32: to bfloat16, all from -32,640 to -32,896 is one number
         x = layers.Masking(PADDING, dtype="float32", name="mask")(x)
     return inputs, x
 

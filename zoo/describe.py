@@ -7,6 +7,7 @@ from zoo import index, terminal
 
 COLUMNS = 100
 FORMULAS = tuple("=+-@\t\r")  # what begins one in a spreadsheet
+WIDEST = 30  # of an option with its default, beside which its explanation still fits
 
 
 def listing(task=None):
@@ -46,22 +47,39 @@ def listed(rows):
 def model_page(name, model):
     """Describe a registered model: idea, paper, options, and the layers of its published form."""
     row = index.models()[name]
-    of_tasks = [
-        (f"of {task}", assignments({k: v for k, v in options.items() if k not in row.options}))
-        for task in row.tasks
-        for options in [index.tasks()[task]["options"]]
-    ]
+    explained = [("options", row.options, row.explanations)]
+    for task in map(index.tasks().get, row.tasks):
+        others = {k: v for k, v in task["options"].items() if k not in row.options}
+        explained.append((f"options of {task['name']}", others, task["explanations"]))
     presets = listing()[[*index.models()].index(name)]["presets"]
     pairs = [
         ("idea", row.idea),
         ("paper", row.source),
         ("task", ", ".join(row.tasks)),
-        ("options", assignments(row.options) or "none"),
-        *of_tasks,
         ("file", row.file),
         ("presets", ", ".join(presets) or "none yet"),
     ]
-    return f"{paragraphs(name, pairs)}\n\nAs published:\n{layer_table(model)}"
+    lines = [paragraphs(name, pairs)]
+    for title, defaults, explanations in explained:
+        lines += ["", f"{title} (--set KEY=VALUE):", *options(defaults, explanations, "  ")]
+    return "\n".join([*lines, "", "As published:", layer_table(model)])
+
+
+def options(defaults, explanations, indent=""):
+    """Return lines that explain options: a default, and beside it what it means."""
+    pairs = {name: f"{name}={value}" for name, value in defaults.items()}
+    width = min(max(map(len, pairs.values()), default=0), WIDEST)
+    lines = []
+    for name, pair in pairs.items():
+        first = f"{indent}{pair:{width}}  "
+        rest = " " * (len(indent) + width + 2)
+        if len(pair) > width:
+            lines += textwrap.wrap(f"{indent}{pair}", COLUMNS, subsequent_indent=indent + "  ")
+            first = rest
+        lines += textwrap.wrap(
+            explanations[name] or "-", COLUMNS, initial_indent=first, subsequent_indent=rest
+        )
+    return lines
 
 
 def trained_page(source, record, model):

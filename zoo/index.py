@@ -7,15 +7,20 @@ test keeps it equal to the registry that importing the same files fills.
 import ast
 import dataclasses
 import functools
+import itertools
 import json
 import pathlib
+import re
 
 HERE = pathlib.Path(__file__).parent
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What can be known of a model without building it; `options` maps each name to its default."""
+    """What can be known of a model without building it.
+
+    `options` maps each name to its default, `explanations` to what the builder's docstring says.
+    """
 
     name: str
     tasks: tuple
@@ -23,6 +28,7 @@ class Row:
     source: str
     parameters: int
     options: dict
+    explanations: dict
     file: str
 
 
@@ -43,14 +49,39 @@ def models():
 
 @functools.cache
 def tasks():
-    """Every task's literal fields (name, dataset, options, training ...), by name."""
-    found = {}
+    """Every task's literal fields (name, dataset, options, training ...), by name.
+
+    "explanations" are the comments beside its options. One that several tasks of a subject (image,
+    pointcloud ...) have alike is explained in the first of them.
+    """
+    found, shared = {}, {}
     for path in sorted((HERE / "tasks").glob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        text = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Task":
                 fields = _keywords(node)
-                found[fields["name"]] = fields
+                options = next(key.value for key in node.keywords if key.arg == "options")
+                own = {"loss": "as --loss", **_comments(text, options)}
+                alike = shared.setdefault(fields["name"].partition("_")[0], {})
+                known = {**alike, **own}
+                alike.update({**own, **alike})
+                explanations = {name: known.get(name, "") for name in fields["options"]}
+                found[fields["name"]] = {**fields, "explanations": explanations}
     return found
+
+
+def choices(default, explanation):
+    """Return the values that an option can have, as its explanation lists them; () if any.
+
+    Words are listed in double quotes, the default among them; integers as in "11, 13, 16 or 19".
+    """
+    if isinstance(default, str):
+        words = tuple(re.findall(r'"(\w+)"', explanation))
+        return words if default in words else ()
+    if type(default) is int and (listed := re.search(r"\d+(, \d+)* or \d+", explanation)):
+        numbers = tuple(map(int, re.findall(r"\d+", listed[0])))
+        return numbers if default in numbers else ()
+    return ()
 
 
 @functools.cache
@@ -93,8 +124,27 @@ def _rows(path):
                     source=source,
                     parameters=_keywords(mark)["parameters"],
                     options=options,
+                    explanations=_arguments(ast.get_docstring(node) or "", options),
                     file=path.relative_to(HERE.parent).as_posix(),
                 )
+
+
+def _arguments(docstring, options):
+    """Return the explanations of options in the section "Args:" of a docstring."""
+    section = docstring.partition("Args:\n")[2].partition("\n\n")[0]
+    entries = re.split(r"^    (\w+): ", section, flags=re.MULTILINE)
+    texts = dict(zip(entries[1::2], entries[2::2], strict=True))
+    return {name: " ".join(texts.get(name, "").split()).rstrip(".") for name in options}
+
+
+def _comments(text, call):
+    """Return the comments beside the keywords of a call, by keyword, those below included."""
+    found, lines = {}, text.splitlines()
+    for keyword, end in itertools.pairwise([*call.keywords, call]):
+        last = end.end_lineno if end is call else end.value.lineno - 1
+        rows = "\n".join(lines[keyword.value.end_lineno - 1 : last])
+        found[keyword.arg] = " ".join(re.findall(r"  # (.*)$", rows, flags=re.MULTILINE))
+    return {name: comment for name, comment in found.items() if comment}
 
 
 def _headline(docstring):

@@ -179,6 +179,47 @@ class MeanOfSteps(keras.layers.GlobalAveragePooling1D):
 
 
 @register
+class Patches(keras.layers.Layer):
+    """Puts steps of series side by side: (B, T, F) to (B, ⌈T / size⌉, size · F), fewer steps.
+
+    What the last patch lacks is 0, and so is padding. A patch of padding alone is hidden.
+
+    Args:
+        size: steps of a patch.
+        masked: series are padded with `PADDING`.
+    """
+
+    def __init__(self, size, masked=False, **kwargs):
+        super().__init__(**kwargs)
+        self.size, self.masked = size, masked
+
+    def call(self, inputs):
+        """Return the patches."""
+        x = self._patches(inputs)
+        return ops.where(x == PADDING, 0.0, x) if self.masked else x
+
+    def compute_mask(self, inputs, previous_mask):
+        """Return which patches (B, T') hold a value that is no padding."""
+        return ops.any(self._patches(inputs) != PADDING, axis=-1) if self.masked else None
+
+    def compute_output_shape(self, input_shape):
+        """Return the shape of the patches."""
+        batch, steps, features = input_shape
+        return batch, -(-steps // self.size), self.size * features
+
+    def get_config(self):
+        """Return the arguments."""
+        return {**super().get_config(), "size": self.size, "masked": self.masked}
+
+    def _patches(self, inputs):
+        _, count, width = self.compute_output_shape(inputs.shape)
+        rest = count * self.size - inputs.shape[1]
+        filling = PADDING if self.masked else 0.0
+        x = ops.pad(inputs, [[0, 0], [0, rest], [0, 0]], constant_values=filling)
+        return ops.reshape(x, (-1, count, width))
+
+
+@register
 class BilinearUpSampling(keras.layers.Layer):
     """Doubles the height and width of maps (B, H, W, C) by bilinear interpolation.
 

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo import inference, layers, records, saving
+from zoo import inference, layers, records, saving, schedule
 
 
 class Run:
@@ -44,6 +44,14 @@ class Run:
             except FileExistsError:
                 continue
             return cls(parent / f"{name}-{number}", record, began)
+
+    @classmethod
+    def named(cls, folder, record, began):
+        """Make a folder of a chosen name; `FileExistsError` if there is one."""
+        folder = pathlib.Path(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir()
+        return cls(folder, record, began)
 
     @classmethod
     def opened(cls, folder, record, began):
@@ -96,7 +104,9 @@ class Recorder(keras.callbacks.Callback):
     Args:
         folder: the run folder.
         record: what is written into the model file beside the weights.
-        best: the logged value that picks the best epoch, and "max" or "min".
+        best: the logged value that picks the best epoch, and "max" or "min". Epochs without it,
+            or where it is no number, are picked by the loss of the validation split, as there is
+            no average precision of images without objects.
         seed: an integer.
         batches: the training batches, told which epoch it is.
         cycle: after how many epochs, again and again, the model is kept as a snapshot; 0: never.
@@ -145,8 +155,18 @@ class Recorder(keras.callbacks.Callback):
     @property
     def best_epoch(self):
         """Number of the best epoch, from 1, the last one of equals; 0 if none is done."""
-        values = [self.sign * value for value in self.history.get(self.monitor, ())]
-        return len(values) - int(np.argmax(values[::-1])) if values else 0
+        grades = [self._grade(epoch) for epoch in range(self.epochs)]
+        return max(range(self.epochs), key=lambda epoch: (grades[epoch], epoch), default=-1) + 1
+
+    def _grade(self, epoch):
+        """Return what epochs are compared by, numbers of which more is better."""
+        value, loss = (
+            self.history[name][epoch] if name in self.history else math.nan
+            for name in (self.monitor, "val_loss")
+        )
+        if math.isfinite(value):
+            return 1, self.sign * value
+        return 0, -loss if math.isfinite(loss) else -math.inf
 
     @property
     def snapshots(self):
@@ -164,8 +184,10 @@ class Recorder(keras.callbacks.Callback):
         if not math.isfinite(logs["loss"]):
             return
         logs["learning_rate"] = float(self.model.optimizer.learning_rate)
-        for name, value in logs.items():
-            self.history.setdefault(name, []).append(float(value))
+        done = self.epochs
+        for name in {**self.history, **logs}:  # a column has a row for each epoch, whatever lacks
+            values = self.history.setdefault(name, [math.nan] * done)
+            values.append(float(logs.get(name, math.nan)))
         if self.best_epoch == self.epochs:
             saving.save(student(self.model), self.folder / "model.keras", self.record)
         if self.cycle and self.epochs % self.cycle == 0:  # before the state says that it is done
@@ -226,6 +248,56 @@ def scored(task, record, splits, size):
     if task.best[0].removeprefix("val_") in metrics:
         return []
     return [Scored(task, record["info"], splits["validation"], size)]
+
+
+class Remaining(keras.callbacks.Callback):
+    """Prints, once some steps show how fast they are, about how long the training will take.
+
+    Nothing if it is less than a minute. The first step is not counted: it compiles.
+    """
+
+    WATCHED = 3.0  # seconds of steps
+
+    def on_train_begin(self, logs=None):
+        """Begin to count."""
+        self.seen, self.printed = 0, False
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Note how many epochs are left with this one."""
+        self.epochs = self.params["epochs"] - epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Note the time, and print when enough of it has passed."""
+        now, self.seen = time.time(), self.seen + 1
+        if self.seen == 1:
+            self.first = now
+        elif now - self.first >= self.WATCHED and not self.printed:
+            self.printed = True
+            seconds = (now - self.first) / (self.seen - 1)
+            left = seconds * (self.epochs * self.params["steps"] - batch - 1)
+            if left >= 60:
+                text = schedule.duration(left)
+                print(f"\nAbout {text} of training left: {seconds:.2g} s a step", flush=True)
+
+
+class Interruptible(keras.callbacks.Callback):
+    """Ends `fit` by a KeyboardInterrupt between two steps, where nothing swallows it.
+
+    Args:
+        interrupt: the `zoo.terminal.Interrupt` that knows of Ctrl-C.
+    """
+
+    def __init__(self, interrupt):
+        super().__init__()
+        self.interrupt = interrupt
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Look after a step of the training."""
+        self.interrupt.check()
+
+    def on_test_batch_end(self, batch, logs=None):
+        """Look after a step of the validation."""
+        self.interrupt.check()
 
 
 class CosineCycles(keras.optimizers.schedules.LearningRateSchedule):

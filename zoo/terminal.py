@@ -6,9 +6,12 @@ import difflib
 import logging
 import os
 import re
+import signal
 import sys
+import threading
 import unicodedata
 
+INTERRUPTED = 130  # exit status, as of a process that Ctrl-C ended
 SEQUENCES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, movements
     r"|\x1b[]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?"  # titles, links, the clipboard
@@ -56,6 +59,58 @@ def hushed(*streams):
         for stream, copy in kept:
             os.dup2(copy, stream)
             os.close(copy)
+
+
+class Interrupt:
+    """Ctrl-C as a flag that is looked at between two steps, and an exception elsewhere.
+
+    TensorFlow calls Python from its C++, and an exception that is raised there may be lost: so
+    would be what the user asked for. As a context manager it handles the signal of Ctrl-C, unless
+    it is ignored, as in a shell's background jobs. The second Ctrl-C ends the process at once.
+
+    Attributes:
+        pressed: whether it was pressed.
+    """
+
+    def __init__(self):
+        self.pressed = self.deferred = False
+
+    def __enter__(self):
+        main = threading.current_thread() is threading.main_thread()
+        self.previous = signal.getsignal(signal.SIGINT) if main else None
+        if self.previous is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self.handle)
+        return self
+
+    def __exit__(self, *error):
+        if self.previous is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self.previous)
+
+    def handle(self, number, frame):
+        """Take note; raise KeyboardInterrupt unless that is deferred."""
+        if self.pressed:
+            os.write(2, b"\nstopped at once\n")  # print is not safe where a print was interrupted
+            os._exit(INTERRUPTED)
+        self.pressed = True
+        if not self.deferred:
+            raise KeyboardInterrupt
+        os.write(2, b"\nStopping after this step; Ctrl-C again stops at once\n")
+
+    def check(self):
+        """Raise KeyboardInterrupt if Ctrl-C was pressed."""
+        if self.pressed:
+            raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def steps(self):
+        """Leave it to `check`, called between steps, to raise the exception."""
+        self.check()
+        self.deferred = True
+        try:
+            yield
+        finally:
+            self.deferred = False
+        self.check()
 
 
 def import_keras():

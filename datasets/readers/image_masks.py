@@ -13,6 +13,8 @@ from datasets.source import SPLITS, BadInput, Examples, Source, fingerprint
 
 match = mask_pairs.match
 TILE = 640  # pixels a side up to which a whole image is one piece
+SMALLER = (256, 192)  # pixels a side, of tiles of large images, and where there are few
+ENOUGH = 256  # tiles: with fewer an epoch is a few steps, and smaller tiles teach the same
 STEP = 32  # what a tile's sides are multiples of: five halvings
 RARE = 0.01  # share of the pixels below which a class is told to be rare
 TURNED = "its EXIF data turn the image, and its mask, drawn on the pixels as stored, is turned too"
@@ -74,7 +76,7 @@ def read(path: pathlib.Path, masks: str | None = None, mask_suffix: str | None =
         classes=meant.classes,
         splits={s: Examples.of(some, read_one, title) for s, some in by_split.items() if some},
         info={**info, **({"notes": notes} if notes else {})},
-        options=whole_images([pair.image for pair in pairs]),
+        options=suggested_tiles([(pair.split, pair.image) for pair in pairs]),
     )
 
 
@@ -169,18 +171,35 @@ class Survey:
         ]
 
 
-def whole_images(images):
-    """Suggest tiles that hold a whole image, where all have one size and are small."""
-    sizes = set()
-    for image in images:
+def suggested_tiles(placed):
+    """Suggest tiles as large as the images, or smaller ones where there are few images.
+
+    Args:
+        placed: (split or None, image) of each image.
+
+    Returns:
+        Options "tile_height" and "tile_width", pixels; none where the task's own tiles suit.
+    """
+    sizes = []
+    for split, image in placed:
         try:
-            sizes.add(read_size(image))
+            sizes.append((split in (None, "train"), read_size(image)))
         except BadInput:  # raised again when the example is read
             continue
-    if len(sizes) != 1 or max(max(sizes)) > TILE:
-        return {}
-    height, width = (-(-side // STEP) * STEP for side in sizes.pop())
-    return {"tile_height": height, "tile_width": width}
+    distinct, training = {size for _, size in sizes}, [size for known, size in sizes if known]
+    whole = len(distinct) == 1 and max(max(distinct)) <= TILE
+    longest = [-(-side // STEP) * STEP for side in min(distinct)] if whole else SMALLER[:1] * 2
+    tiles = [[min(side, tile) for side in longest] for tile in (TILE, *SMALLER)]
+    counts = [sum(pieces(h, tile[0]) * pieces(w, tile[1]) for h, w in training) for tile in tiles]
+    enough = [i for i, count in enumerate(counts) if count >= ENOUGH]
+    height, width = tiles[enough[0] if enough else counts.index(max(counts))]
+    own = not whole and height == width == SMALLER[0]
+    return {} if own else {"tile_height": height, "tile_width": width}
+
+
+def pieces(length, tile):
+    """Return how many tiles, which overlap by a step, cover a length."""
+    return 1 if length <= tile else -(-(length - STEP) // (tile - STEP))
 
 
 def size(array):

@@ -59,8 +59,8 @@ def read_coco(path: pathlib.Path) -> Source:
         ignored=[file for file in walk(path) if file not in used],
         notes=[DRAWN],
     )
-    images = [entry.image for entry in entries if entry.image]
-    return dataclasses.replace(source, options=image_masks.whole_images(images))
+    placed = [(entry.split, entry.image) for entry in entries if entry.image]
+    return dataclasses.replace(source, options=image_masks.suggested_tiles(placed))
 
 
 def read_entry(entry, index):
@@ -233,8 +233,8 @@ def read_labelme(path: pathlib.Path) -> Source:
         ignored=ignored,
         notes=notes,
     )
-    images = [sheet.image for sheet in sheets if sheet.image]
-    return dataclasses.replace(source, options=image_masks.whole_images(images))
+    placed = [(sheet.split, sheet.image) for sheet in sheets if sheet.image]
+    return dataclasses.replace(source, options=image_masks.suggested_tiles(placed))
 
 
 def load(file, root):

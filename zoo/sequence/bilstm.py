@@ -32,6 +32,7 @@ def BiLSTM(
     recurrent_dropout=0.0,
     steps="last",
     masked=False,
+    patch=1,
     name="bilstm",
 ):
     """Build a stack of such layers with a linear head.
@@ -47,6 +48,8 @@ def BiLSTM(
             is one for each of "all" steps. Backwards the last is behind the first step, where
             `output[:, -1]` of `torch.nn.LSTM` has seen a single one.
         masked: series are padded at the end with `zoo.layers.PADDING`, which is never looked at.
+        patch: steps that are read at once, side by side, as one; 1 as in the paper. More make
+            the way through a long series short.
         name: name of the model.
 
     Returns:
@@ -60,6 +63,6 @@ def BiLSTM(
     def layer(**options):
         return recurrence.LSTM(units, recurrent_dropout=recurrent_dropout, **options)
 
-    inputs, x = series(input_shape, masked)
+    inputs, x = series(input_shape, masked, patch)
     x = recurrent(x, layer, layers, dropout=dropout, bidirectional=True, steps=steps)
     return keras.Model(inputs, answer(x, output_shape), name=name)

@@ -32,6 +32,7 @@ def Elman(
     bidirectional=False,
     steps="last",
     masked=False,
+    patch=1,
     name="elman",
 ):
     """Build a stack of such layers with a linear head.
@@ -48,6 +49,8 @@ def Elman(
         steps: the answer is from the "last" state (of each direction), the "mean" of all, or there
             is one for each of "all" steps.
         masked: series are padded at the end with `zoo.layers.PADDING`, which is never looked at.
+        patch: steps that are read at once, side by side, as one; 1 as in the paper. More make
+            the way through a long series short.
         name: name of the model.
 
     Returns:
@@ -63,6 +66,6 @@ def Elman(
             units, activation=activation, recurrent_dropout=recurrent_dropout, **options
         )
 
-    inputs, x = series(input_shape, masked)
+    inputs, x = series(input_shape, masked, patch)
     x = recurrent(x, layer, layers, dropout=dropout, bidirectional=bidirectional, steps=steps)
     return keras.Model(inputs, answer(x, output_shape), name=name)

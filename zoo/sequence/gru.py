@@ -33,6 +33,7 @@ def GRU(
     bidirectional=False,
     steps="last",
     masked=False,
+    patch=1,
     name="gru",
 ):
     """Build a stack of such layers with a linear head.
@@ -48,6 +49,8 @@ def GRU(
         steps: the answer is from the "last" state (of each direction), the "mean" of all, or there
             is one for each of "all" steps.
         masked: series are padded at the end with `zoo.layers.PADDING`, which is never looked at.
+        patch: steps that are read at once, side by side, as one; 1 as in the paper. More make
+            the way through a long series short.
         name: name of the model.
 
     Returns:
@@ -61,6 +64,6 @@ def GRU(
     def layer(**options):
         return recurrence.GRU(units, recurrent_dropout=recurrent_dropout, **options)
 
-    inputs, x = series(input_shape, masked)
+    inputs, x = series(input_shape, masked, patch)
     x = recurrent(x, layer, layers, dropout=dropout, bidirectional=bidirectional, steps=steps)
     return keras.Model(inputs, answer(x, output_shape), name=name)

@@ -37,6 +37,7 @@ def Jordan(
     activation="tanh",
     steps="last",
     masked=False,
+    patch=1,
     name="jordan",
 ):
     """Build a stack of such layers, the last of which gives the answer.
@@ -55,6 +56,8 @@ def Jordan(
         activation: of the hidden units, one that Keras knows by name.
         steps: the answer is the "last" one, the "mean" of all, or that of each of "all" steps.
         masked: series are padded at the end with `zoo.layers.PADDING`, which is never looked at.
+        patch: steps that are read at once, side by side, as one; 1 as in the paper. More make
+            the way through a long series short.
         name: name of the model.
 
     Returns:
@@ -74,7 +77,7 @@ def Jordan(
         cell = JordanCell(units, values, name="cell", dtype="float32", **own)
         return keras.layers.RNN(cell, dtype="float32", **options)
 
-    inputs, x = series(input_shape, masked)
+    inputs, x = series(input_shape, masked, patch)
     x = recurrent(x, layer, layers, top=top, dropout=dropout, steps=steps)
     return keras.Model(inputs, shaped(x, output_shape), name=name)
 

@@ -156,23 +156,23 @@ TASK = Task(
     options=dict(
         window=96,  # steps that are known
         horizon=24,  # steps that are forecast
-        target="",  # names of columns, parted by commas; all
-        inputs="all",  # or "targets" alone
-        time="",  # name of the column of times; the first with dates
-        fill="forward",  # gaps: forward, interpolate, zero or none
-        split=(0.7, 0.15, 0.15),  # shares, or numbers of steps, of training, validation, test
+        target="",  # names of the columns that are forecast, parted by commas; all if empty
+        inputs="all",  # columns that are seen: "all", or the "targets" alone
+        time="",  # name of the column of times; the first with dates if empty
+        fill="forward",  # gaps: "forward", "interpolate", "zero" or "none", if there must be none
+        split=(0.7, 0.15, 0.15),  # shares, or numbers of steps, of training, validation and test
         stride=1,  # steps between windows of the training
         season=0,  # steps of a season
         difference=0,  # how often the step before is subtracted
         seasonal=0,  # how often the step a season before is subtracted
-        center="none",  # what else is: the window's "last" or its "mean"
+        center="none",  # taken from the levels: the window's "last", its "mean", or "none"
         loss="mse",
-        jitter=0.0,  # noise on the inputs of the training, in deviations
+        jitter=0.0,  # deviation of noise on the inputs of the training
     ),
     prepared=("window", "horizon", "target", "inputs", "time", "fill", "split", "season"),
     sizes=("window",),
     fields=("values",),
-    training=dict(epochs=20, batch_size=32, learning_rate=0.001, jit=True),
+    training=dict(epochs=20, updates=1000, batch_size=32, learning_rate=0.001, jit=True),
     losses=("mse", "mae", "huber"),
     best=("val_mse", "min"),
     arguments=arguments,

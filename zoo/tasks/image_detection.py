@@ -91,6 +91,11 @@ def loss(info, options):
     )
 
 
+def objects(y):
+    """Count the boxes (n, M, 7) that are learnt and scored: no padding, no crowds."""
+    return int(np.sum((y[..., LABEL] >= 0) & (y[..., IGNORED] == 0)))
+
+
 def decode(outputs, info):
     """Turn raw outputs into boxes: corners in pixels of the model's input, chances, classes."""
     return [
@@ -135,20 +140,20 @@ TASK = Task(
     name="image_detection",
     dataset="bccd",
     options=dict(
-        image_size=416,
+        image_size=416,  # pixels a side of the square that images are fitted into
         max_boxes=100,  # of an image; the smallest of more are left out
         channels=0,  # 1 gray, 3 colour, or the number of bands; 0 as the data
         anchors=None,  # "auto": found in the data; or pairs (width, height), pixels of the input
         loss="ciou",
-        label_smoothing=0.0,
-        focal=0.0,
-        nms_iou=0.45,
+        label_smoothing=0.0,  # share of the certainty taken from the true class
+        focal=0.0,  # exponent of the focal loss of the objectness; 0: plain cross-entropy
+        nms_iou=0.45,  # overlap from which the less probable of two boxes is dropped
         soft_nms=0.0,  # deviation of the Gaussian of soft suppression; 0: the hard one
         flip="horizontal",
-        scale=0.5,
+        scale=0.5,  # 0.5: from 1/1.5 to 1.5 times the size
         shift=0.1,
-        mosaic=0.5,
-        mixup=0.0,
+        mosaic=0.5,  # share of the images that are made of four
+        mixup=0.0,  # share of the images that lie over another
         brightness=0.2,
         contrast=0.2,
         color_jitter=0.1,
@@ -159,7 +164,7 @@ TASK = Task(
     prepared=("image_size", "max_boxes", "channels", "anchors"),
     sizes=("image_size",),
     fields=("image", "objects"),
-    training=dict(epochs=100, batch_size=8, learning_rate=0.001, jit=False),
+    training=dict(epochs=100, updates=1000, batch_size=8, learning_rate=0.001, jit=False),
     losses=("ciou", "paper"),
     best=("val_map50", "max"),
     arguments=arguments,
@@ -177,4 +182,5 @@ TASK = Task(
     plot=plot,
     preview=preview,
     present=present,
+    objects=objects,
 )

@@ -128,18 +128,18 @@ TASK = Task(
     name="image_segmentation",
     dataset="dsb2018",
     options=dict(
-        tile_height=256,
-        tile_width=256,
-        overlap=32,
+        tile_height=256,  # pixels of a tile that is trained on; the data may suggest others
+        tile_width=256,  # likewise
+        overlap=32,  # pixels that neighbouring tiles share at least; 0: none
         margin=0,  # pixels that unpadded convolutions eat; 92 for unet with padding=valid
         fixed_size=False,  # the model takes tiles of this size only
         resolution=1.0,  # images are resized by this factor
         channels=0,  # 1 gray, 3 colour, or the number of bands; 0 as the data
-        normalize="range",  # of the data set's values; "image": of each image's own
+        normalize="range",  # values by the "range" of the data set; "image": of each image's own
         loss="dice_bce",
-        alpha=0.3,  # of tversky and focal_tversky: weight of false positives,
-        beta=0.7,  # of false negatives,
-        gamma=0.75,  # and the exponent of the focal one
+        alpha=0.3,  # weight of false positives, of tversky and focal_tversky
+        beta=0.7,  # weight of false negatives, likewise
+        gamma=0.75,  # exponent of focal_tversky
         flip="horizontal_and_vertical",
         rotation=15.0,
         zoom=0.1,
@@ -166,7 +166,7 @@ TASK = Task(
     ),
     sizes=("tile_height", "tile_width", "overlap"),
     fields=("image", "segmentation_mask"),
-    training=dict(epochs=20, batch_size=8, learning_rate=0.001, jit=False),
+    training=dict(epochs=20, updates=500, batch_size=8, learning_rate=0.001, jit=False),
     losses=("dice_bce", "dice", "bce", "cross_entropy", "tversky", "focal_tversky"),
     best=("val_dice", "max"),
     arguments=arguments,

@@ -86,20 +86,20 @@ TASK = Task(
     name="pointcloud_classification",
     dataset="lidar_objects",
     options=dict(
-        points=1024,
+        points=1024,  # of a cloud, sampled, or some again where there are fewer
         loss="cross_entropy",
-        sampling="random",
-        normalize="dataset",
-        ground="lowest",
-        rotate=True,
-        jitter=0.01,
-        scale=0.05,  # little, because outdoors size in metres is what tells classes apart
-        point_dropout=0.2,
+        sampling="random",  # "random", or "farthest", which spreads points evenly
+        normalize="dataset",  # by the radius of the "dataset", or by its own: "unit_ball"
+        ground="lowest",  # at the "lowest" points, or where the file has z = 0, "zero"
+        rotate=True,  # turned about the up axis at random
+        jitter=0.01,  # deviation of noise on each point, in radii
+        scale=0.05,  # grown or shrunk by this share; little, as size tells classes apart
+        point_dropout=0.2,  # share of the points left out at most
     ),
     prepared=("points", "sampling", "normalize", "ground"),
     sizes=("points",),
     fields=("points", "label"),
-    training=dict(epochs=20, batch_size=32, learning_rate=0.001, jit=True),
+    training=dict(epochs=20, updates=800, batch_size=32, learning_rate=0.001, jit=True),
     losses=("cross_entropy",),
     best=("val_accuracy", "max"),
     arguments=arguments,

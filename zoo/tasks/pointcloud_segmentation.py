@@ -164,8 +164,8 @@ TASK = Task(
     name="pointcloud_segmentation",
     dataset="lidar_scenes",
     options=dict(
-        points=4096,
-        block=0.0,  # metres; 0 leaves scans whole
+        points=4096,  # of a block or scan, sampled
+        block=0.0,  # metres a side of the squares that scans are cut into; 0 leaves scans whole
         loss="cross_entropy",
         num_objects=0,  # above 0: parts of objects whose kind is known, a second input
         sampling="random",
@@ -179,7 +179,7 @@ TASK = Task(
     prepared=("points", "sampling", "normalize", "ground", "block", "num_objects"),
     sizes=(),
     fields=("points", "labels"),
-    training=dict(epochs=20, batch_size=8, learning_rate=0.001, jit=True),
+    training=dict(epochs=20, updates=800, batch_size=8, learning_rate=0.001, jit=True),
     losses=("cross_entropy",),
     best=("val_mean_iou", "max"),
     arguments=arguments,

@@ -9,15 +9,26 @@ from zoo.tasks import report, series
 from zoo.tasks import sequence_figures as figures
 from zoo.tasks.task import Task
 
+STEPS = 32  # that a network reads at least; gradients hardly reach through hundreds of them
 NORMALIZE = ("dataset", "series", "none")
-LONG = 1000  # steps from which a note is printed
 
 
 def arguments(info, options):
     """Return what the data decides of the builder's arguments."""
     shape = info["length"], len(info["mean"])
     found = dict(input_shape=shape, output_shape=(len(info["classes"]),))
-    return {**found, "masked": True} if info["ragged"] else found
+    if info["ragged"]:
+        found["masked"] = True
+    if (size := info["length"] // STEPS) > 1:
+        found["patch"] = size
+    return found
+
+
+def notes(arrays, info, options):
+    """Say that series are read several steps at once, if they are so long."""
+    if (size := info["length"] // STEPS) < 2:
+        return []
+    return [f"Series of {info['length']} steps are read {size} at once, unless --set patch=1"]
 
 
 def measure(examples, options):
@@ -100,16 +111,6 @@ def warped(values, share):
     return values[low] * (1 - part) + values[high] * part
 
 
-def notes(arrays, info, options):
-    """Tell of series so long that a recurrent network takes its time with each, step by step."""
-    if info["length"] < LONG:
-        return []
-    return [
-        f"series of {info['length']:,} steps: a recurrent network takes them one after the other, "
-        "and seldom learns from so many; --set length=N cuts them, or write every 2nd or 4th step"
-    ]
-
-
 def loss(info, options):
     """Return cross-entropy on logits."""
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -160,18 +161,18 @@ TASK = Task(
     dataset="gunpoint",
     options=dict(
         length=0,  # steps, at which longer series are cut; 0: the longest of the training
-        normalize="dataset",  # each value a step: over the training set, over the "series", "none"
-        fill="forward",  # gaps: forward, interpolate, zero or none
+        normalize="dataset",  # each value a step: over the "dataset", over the "series", or "none"
+        fill="forward",  # gaps: "forward", "interpolate", "zero" or "none", if there must be none
         loss="cross_entropy",
-        jitter=0.03,
-        scale=0.1,
-        roll=0.0,
-        warp=0.0,
+        jitter=0.03,  # deviation of noise on each value
+        scale=0.1,  # each series is grown or shrunk by this share at most
+        roll=0.0,  # share of the length by which a series is turned at most, as an outline
+        warp=0.0,  # share by which its middle is moved in time at most
     ),
     prepared=("length", "normalize", "fill"),
     sizes=(),
     fields=("series", "label"),
-    training=dict(epochs=100, batch_size=16, learning_rate=0.003, jit=True),
+    training=dict(epochs=100, updates=1500, batch_size=16, learning_rate=0.003, jit=True),
     losses=("cross_entropy",),
     best=("val_accuracy", "max"),
     arguments=arguments,
@@ -189,4 +190,5 @@ TASK = Task(
     plot=plot,
     preview=preview,
     present=present,
+    measures_all=True,
 )

@@ -27,11 +27,15 @@ class Task:
         sizes: the names of those of them that do no more than set the size of x, in which the
             members of an ensemble may differ.
         fields: the names of the arrays that an example must have.
-        training: the defaults of `--epochs`, `--batch-size` and `--learning-rate`.
+        training: the defaults of `--epochs`, `--batch-size`, `--learning-rate` and `--jit`, and the
+            least number of "updates" that a small data set is trained, see `zoo.schedule`.
         losses: what the option `loss` may be, and with it `--loss`.
         best: the logged value that picks the best epoch, and "max" or "min".
         arguments: (info, options) to what the data decides of a builder's arguments.
-        measure: (examples, options) to constants of the data set, a dictionary.
+        measure: (examples, options) to constants of the data set, a dictionary. The examples are
+            a sample of the training split.
+        measures_all: `measure` is given all of the training split instead, where one example may
+            decide, as the longest series does.
         cut: (example, options) to the list of pieces that are trained on and scored.
         cover: (example, options) to the list of pieces that `present` needs to predict all of it.
         prepare: (piece, info, options) to (x, y) as the model takes them; y is None if unknown.
@@ -59,6 +63,8 @@ class Task:
         notes: (training `Arrays`, info, options) to sentences that are told before training.
         found: (y, outputs, info) of the validation split to what a trained model's `info` keeps of
             its errors, under the name "found".
+        objects: y of a split to how many things in it are learnt or scored, where that may be none,
+            as in images without boxes; or None.
         values: whether outputs are values, not logits of classes.
     """
 
@@ -90,6 +96,8 @@ class Task:
     series: Callable | None = None
     notes: Callable = lambda arrays, info, options: []
     found: Callable = lambda y, outputs, info: {}
+    objects: Callable | None = None
+    measures_all: bool = False
     values: bool = False
 
 
