@@ -305,7 +305,7 @@ def rate(settings, steps):
 def prepare(settings, task):
     """Prepare the data; return their splits, and the record of what the run is made of."""
     from datasets import prepared, splits
-    from zoo import runs, tasks
+    from zoo import provenance, runs, tasks
 
     data = prepared.prepare(
         settings["data"],
@@ -320,6 +320,7 @@ def prepare(settings, task):
     for message in data.about["skipped"]:
         print(f"skipped {message}")
     told = [*data.info.get("notes", ()), *task.notes(data.splits["train"], data.info, data.options)]
+    told += data.about.get("duplicates", [])
     for message in told:
         print(message)
     record = {
@@ -329,6 +330,7 @@ def prepare(settings, task):
         "info": data.info,
         "data": data.about,
         **({"notes": told} if told else {}),
+        "examples": provenance.encode(data.examples),
         "seed": settings["seed"],
         "settings": settings,
         **runs.environment(),
@@ -351,7 +353,7 @@ def begun(settings):
 
 def build(settings, task, record):
     """Build the model, from another one's weights if so wished; complete the record."""
-    from zoo import darknet_weights, presets, registry, saving, transfer
+    from zoo import darknet_weights, presets, provenance, registry, saving, transfer
 
     init, other, trained = settings["init"], {}, None
     try:
@@ -381,6 +383,8 @@ def build(settings, task, record):
         print(f"From {init}: {len(kept)} weights kept, {len(fresh)} start afresh")
         for place in fresh:
             print(f"  afresh: {place}")
+        for message in provenance.inherit(record, init, other):
+            print(message)
     return model
 
 
@@ -389,7 +393,7 @@ def taught(model, settings, task, record):
     source = settings.get("teacher")
     if not source:
         return model
-    from zoo import distillation
+    from zoo import distillation, presets, provenance, saving
 
     try:
         teacher, record["teacher"] = distillation.load(located(source), model, record, task)
@@ -400,6 +404,9 @@ def taught(model, settings, task, record):
     if earlier["sha256"] != record["teacher"]["sha256"]:
         raise BadInput(source, f"it changed since {settings['resume']} began", "Start a new run")
     print(f"Teacher: {record['teacher']['name']}, {teacher.count_params():,} parameters")
+    theirs = saving.record(presets.locate(located(source)))
+    for message in provenance.inherit(record, record["teacher"]["name"], theirs):
+        print(message)
     return distillation.distiller(teacher, model, settings["temperature"])
 
 

@@ -24,13 +24,15 @@ class Prepared:
         options: of the task: its defaults, what the data suggest, what was asked for.
         info: "classes", and the constants that were measured.
         about: what a record says of the data: source, name, fingerprint, sizes, skipped, and what
-            the source knows besides, like its licence.
+            the source knows besides, like its licence; "duplicates", if there are any.
+        examples: {split: (m, 2) uint64}, see `datasets.examples.units`.
     """
 
     splits: dict
     options: dict
     info: dict
     about: dict
+    examples: dict
 
 
 def prepare(
@@ -88,9 +90,10 @@ def prepare(
         "fingerprint": source.fingerprint,
         "sizes": {split: len(arrays) for split, arrays in splits.items()},
         "skipped": facts["skipped"],
+        **({"duplicates": facts["duplicates"]} if facts["duplicates"] else {}),
         **source.info,
     }
-    return Prepared(splits, options, {**info, **facts["constants"]}, about)
+    return Prepared(splits, options, {**info, **facts["constants"]}, about, facts["examples"])
 
 
 def expand(text):

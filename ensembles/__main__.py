@@ -194,6 +194,7 @@ def run_evaluate(args):
     work = gather(args)
     from ensembles import combine, results
 
+    work.permit(False, args.allow_leakage)
     warn(work)
     run = results.started(work, args, {"tta": args.tta}, False)
     of = "logits" if work.common.task.values else "probabilities"
@@ -236,10 +237,18 @@ def run_fuse(args):
             raise ValueError(
                 "{} knows the classes {}, the data have {}".format(member.name, *names)
             )
-    refusals, _ = members.leakage(opened, data[0].about, cut)
+    known = [
+        members.leakage([one], own.about, cut, own.examples)
+        for one, own in zip(opened, data, strict=True)
+    ]
+    refusals = [text for pair in known for text in pair[0]]
+    warnings = list(dict.fromkeys(text for pair in known for text in pair[1]))
     if args.fit and refusals and not args.allow_leakage:
         raise ValueError(f"{'; '.join(refusals)}. Fuse without --fit, or insist: --allow-leakage")
-    folder, text = fusion.fuse(opened, data, args, cut)
+    warnings += [f"leakage: {text}" for text in refusals]
+    for text in warnings:
+        print(f"ensembles: warning: {text}", file=sys.stderr)
+    folder, text = fusion.fuse(opened, data, args, cut, warnings)
     print(f"\n{text}\n\nRun folder: {folder}  (report.html shows it with pictures)")
     return 0
 
@@ -249,11 +258,15 @@ def run_distill(args):
     first = gather(args)
     from ensembles import results, trainings
 
+    first.permit(False, args.allow_leakage)
+    warn(first)
+
     words = ["--model", args.model, "--teacher", *args.members]
     words += ["--data", args.data or first.data.about["source"], "--out", args.out, *args.more]
     words += ["--seed", str(args.seed)]
     folder = trainings.train(words, args.out, first.data.about["fingerprint"])
     work = gather(args, [*args.members, folder])
+    work.permit(False, args.allow_leakage)
     print(f"\n{results.taught(work, args, folder)}\n\nStudent: {folder}")
     return 0
 

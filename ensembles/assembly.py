@@ -26,7 +26,7 @@ class Assembly:
         self.members, self.data, self.cut = members, data, cut
         self.common = opened.completed(common, data)
         self.folder, self.batch_size, self.dtype, self.tta = folder, batch_size, dtype, tta
-        self.refusals, self.warnings = opened.leakage(members, data.about, cut)
+        self.refusals, self.warnings = opened.leakage(members, data.about, cut, data.examples)
         self._kept = {}
 
     def permit(self, fitted, allowed):

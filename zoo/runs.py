@@ -52,7 +52,8 @@ class Run:
     def note(self, **changes):
         """Change the record and write it."""
         self.record.update(changes, seconds=round(time.time() - self.start, 1))
-        write_json(self.folder / "run.json", self.record)
+        plain = {key: value for key, value in self.record.items() if key != "examples"}
+        write_json(self.folder / "run.json", plain)  # those are in model.keras, and no use to read
 
 
 def write_json(path, value):
