@@ -11,6 +11,7 @@ import argparse
 import ast
 import inspect
 import json
+import os
 import pathlib
 import shlex
 import sys
@@ -19,7 +20,7 @@ import time
 from datasets import builders
 from datasets.prepared import expand
 from datasets.source import BadInput
-from zoo import index, terminal
+from zoo import disk, index, terminal
 from zoo.registry import unknown
 
 TEMPERATURE = 3.0  # of the 2.5 to 4 that Hinton et al. 2015, Sec. 3, found best for small students
@@ -33,9 +34,21 @@ def main(arguments=None):
     except BadInput as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"train.py: {disk.sentence(error)}", file=sys.stderr)
+        saved(error)
+        return 2
     except KeyboardInterrupt:  # before or after the epochs, which take care of themselves
         print("\ntrain.py: interrupted", file=sys.stderr)
         return 130
+
+
+def saved(error):
+    """Print what is left of a run in whose folder something could not be written."""
+    folder = pathlib.Path(os.fsdecode(error.filename or "")).parent
+    if (folder / "run.json").exists() and (folder / "model.keras").exists():
+        print(f"Best model so far: {folder / 'model.keras'}")
+        print(f"Go on when that is mended: python train.py --resume {folder}")
 
 
 def parse(arguments):
@@ -219,6 +232,8 @@ def train(settings):
     from datasets import pipeline
     from zoo import registry, runs, saving, tasks
 
+    if settings["resume"]:
+        disk.lock(settings["resume"])
     keras.utils.set_random_seed(settings["seed"])
     keras.config.set_dtype_policy(settings["precision"])
     row = registry.get(settings["model"])
@@ -431,7 +446,7 @@ def evaluate(run, recorder, splits, task, size):
     figures = {"learning_curves": plots.learning_curves(recorder.history)}
     figures.update(task.plot(x, y, outputs, info))
     draw(run.folder, figures)
-    (run.folder / "report.txt").write_text(report)
+    (run.folder / "report.txt").write_text(report, "utf-8", "backslashreplace")
     run.note(status="finished", scores=scores, sha256=saving.sha256(path))
     recorder.state.unlink(missing_ok=True)
     return report

@@ -163,6 +163,9 @@ def read(examples, bad):
             yield example.name, example.read()
         except BadInput as error:
             bad.append(error)
+        except OSError as error:  # no right to read it, a damaged disk
+            why = f"it cannot be read ({error.strerror or error})"
+            bad.append(BadInput(example.name, why, "Check its permissions and the disk"))
         if bar:
             bar.update(number + 1)
 

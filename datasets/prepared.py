@@ -12,7 +12,7 @@ import os
 import pathlib
 
 from datasets import open_source
-from datasets.source import BadInput
+from datasets.source import BadInput, legible
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +66,8 @@ def prepare(
         raise BadInput(data, why, "Start a new run")
     suggested = {name: source.options[name] for name in source.options if name in task.options}
     options = {**task.options, **suggested, **(options or {})}
-    info, read = {"classes": list(source.classes)}, {name: options[name] for name in task.prepared}
+    info = {"classes": [legible(name) for name in source.classes]}
+    read = {name: options[name] for name in task.prepared}
     try:
         splits, facts = pipeline.prepare(
             source,
@@ -86,7 +87,7 @@ def prepare(
         raise BadInput(source.name, str(error), "Change the option: --set") from error
     about = {
         "source": data,
-        "name": source.name,
+        "name": legible(source.name),
         "fingerprint": source.fingerprint,
         "sizes": {split: len(arrays) for split, arrays in splits.items()},
         "skipped": facts["skipped"],

@@ -6,6 +6,7 @@ for each split the examples, each read when it is asked for.
 
 import dataclasses
 import hashlib
+import os
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -24,6 +25,11 @@ class BadInput(ValueError):
     def __init__(self, what, why, remedy=""):
         self.what, self.why, self.remedy = str(what), why, remedy
         super().__init__(f"{what}: {why}." + (f" {remedy}." if remedy else ""))
+
+
+def legible(name):
+    """Return a name that every text can hold: its bytes that are not UTF-8 are written as hex."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +93,10 @@ def fingerprint(paths: Sequence[pathlib.Path], root: pathlib.Path) -> str:
     """Hash names and contents of files: 16 hexadecimal digits, the same on every machine."""
     digest = hashlib.blake2b(digest_size=8)
     for path in sorted(paths):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0")
-        with open(path, "rb") as file:
-            digest.update(hashlib.file_digest(file, "blake2b").digest())
+        digest.update(os.fsencode(path.relative_to(root).as_posix()) + b"\0")
+        try:
+            with open(path, "rb") as file:
+                digest.update(hashlib.file_digest(file, "blake2b").digest())
+        except OSError:
+            digest.update(b"unreadable")  # whoever reads it says so
     return digest.hexdigest()

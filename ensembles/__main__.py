@@ -14,7 +14,7 @@ import argparse
 import shlex
 import sys
 
-from zoo import terminal
+from zoo import disk, terminal
 
 MEMBER = "preset, run folder, or .keras or .h5 file"
 
@@ -26,6 +26,9 @@ def main(arguments=None):
     args.command_line = shlex.join(["python", "-m", "ensembles", *arguments])
     try:
         return args.run(args)
+    except OSError as error:
+        print(f"ensembles: {disk.sentence(error)}", file=sys.stderr)
+        return 2
     except ValueError as error:
         print(f"ensembles: {error}", file=sys.stderr)
         return 2

@@ -8,7 +8,7 @@ import numpy as np
 
 from ensembles import cache, chances, combine
 from ensembles import members as opened
-from zoo import inference, losses, tasks
+from zoo import disk, inference, losses, tasks
 
 
 class Assembly:
@@ -27,6 +27,7 @@ class Assembly:
         self.common = opened.completed(common, data)
         self.folder, self.batch_size, self.dtype, self.tta = folder, batch_size, dtype, tta
         self.refusals, self.warnings = opened.leakage(members, data.about, cut, data.examples)
+        self.warnings += filter(None, (disk.unfinished(member.path) for member in members))
         self._kept = {}
 
     def permit(self, fitted, allowed):

@@ -6,6 +6,10 @@ import shlex
 import subprocess
 import sys
 
+import zoo
+
+PROGRAM = pathlib.Path(zoo.__file__).resolve().parent.parent / "train.py"
+
 
 def train(words, out, fingerprint=None):
     """Train by train.py, unless that has been done; return the run folder.
@@ -22,7 +26,7 @@ def train(words, out, fingerprint=None):
     folder = latest(command, out, fingerprint)
     if folder is None or status(folder) != "finished":
         how = words if folder is None else ["--resume", str(folder)]
-        done = subprocess.run([sys.executable, "-m", "train", *how])
+        done = subprocess.run([sys.executable, str(PROGRAM), *how])
         folder = latest(command, out, fingerprint)
         if done.returncode == 130:
             raise KeyboardInterrupt

@@ -18,7 +18,7 @@ import pathlib
 import sys
 
 from datasets.source import BadInput
-from zoo import describe, formats, index, presets, terminal
+from zoo import describe, disk, formats, index, presets, terminal
 from zoo.registry import unknown
 
 
@@ -32,6 +32,8 @@ def main(arguments=None):
     except BrokenPipeError:  # "| head" has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
+    except OSError as error:
+        return complain(disk.sentence(error))
 
 
 def complain(message):
@@ -163,6 +165,8 @@ def run_predict(args):
             note(str(error))
     if not files and not videos:
         return 2
+    if text := disk.unfinished(path):
+        complain(f"warning: {text}")
     model = saving.load(path)
     if args.tta:
         task = tasks.get(record["task"])

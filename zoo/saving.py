@@ -7,14 +7,13 @@ nothing; a member more would make Keras unpack the whole archive to disk.
 
 import importlib
 import json
-import os
 import pathlib
 import shutil
 import zipfile
 
 import keras
 
-from zoo import index, joined, legacy, safety
+from zoo import disk, index, joined, legacy, safety
 from zoo.presets import sha256
 
 __all__ = ["load", "record", "save", "sha256"]
@@ -42,24 +41,21 @@ def save(model, path, record):
     path = pathlib.Path(path)
     metadata = {"keras_version": keras.__version__, RECORD: record}
     plain = path.with_name(f".{path.stem}.plain.keras")
-    whole = path.with_name(f".{path.stem}.whole")
     compiled, optimizer = model.compiled, vars(model).pop("optimizer", None)
     model.compiled = False
     try:
-        model.save(plain)
+        with disk.whole(path) as whole:
+            model.save(plain)
+            with zipfile.ZipFile(plain) as source, zipfile.ZipFile(whole, "w") as target:
+                target.writestr(zipfile.ZipInfo(METADATA), json.dumps(metadata, indent=1))
+                for name in sorted(set(source.namelist()) - {METADATA}):
+                    with source.open(name) as old, target.open(zipfile.ZipInfo(name), "w") as new:
+                        shutil.copyfileobj(old, new)
     finally:
+        plain.unlink(missing_ok=True)
         model.compiled = compiled
         if optimizer is not None:
             vars(model)["optimizer"] = optimizer
-    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(whole, "w") as target:
-        target.writestr(zipfile.ZipInfo(METADATA), json.dumps(metadata, indent=1))
-        for name in sorted(set(source.namelist()) - {METADATA}):
-            with source.open(name) as old, target.open(zipfile.ZipInfo(name), "w") as new:
-                shutil.copyfileobj(old, new)
-    plain.unlink()
-    with open(whole, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(whole, path)
 
 
 def record(path):
