@@ -29,6 +29,7 @@ TEMPERATURE = 3.0  # of the 2.5 to 4 that Hinton et al. 2015, Sec. 3, found best
 def main(arguments=None):
     """Run the command; return its exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    terminal.accept_any_name()
     try:
         return train(parse(arguments))
     except BadInput as error:

@@ -22,6 +22,7 @@ MEMBER = "preset, run folder, or .keras or .h5 file"
 def main(arguments=None):
     """Run the command; return its exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    terminal.accept_any_name()
     args = parse(arguments)
     args.command_line = shlex.join(["python", "-m", "ensembles", *arguments])
     try:

@@ -1,6 +1,7 @@
 """Files and folders: whole or not there, checked when read, locked while they are written."""
 
 import errno
+import io
 import json
 import os
 import pathlib
@@ -15,7 +16,7 @@ import pytest
 from datasets import pipeline, source, stores
 from ensembles import cache, trainings
 from tests.test_pipeline import make, names, prepare
-from zoo import disk, runs
+from zoo import disk, runs, terminal
 
 
 def test_a_file_is_whole_or_not_there(tmp_path):
@@ -196,6 +197,14 @@ def test_names_of_any_bytes(tmp_path):
         assert len(os.fsencode(short)) <= stores.NAME and short.encode()
     data, _ = make({"train": names("a", 40)}, name="é" * 120)
     prepare(data)
+
+
+def test_any_name_can_be_printed(monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), "ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    terminal.accept_any_name()
+    print(os.fsdecode(b"caf\xe9"), "é", flush=True)
+    assert stream.buffer.getvalue() == b"caf\\udce9 \\xe9\n"
 
 
 def test_trainings_start_the_zoos_own_program(tmp_path, monkeypatch):

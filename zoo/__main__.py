@@ -24,6 +24,7 @@ from zoo.registry import unknown
 
 def main(arguments=None):
     """Run the command; return its exit status."""
+    terminal.accept_any_name()
     args = parse(sys.argv[1:] if arguments is None else arguments)
     try:
         return args.run(args)
