@@ -11,6 +11,7 @@ import argparse
 import ast
 import inspect
 import json
+import os
 import pathlib
 import re
 import shlex
@@ -20,7 +21,7 @@ import time
 from datasets import builders
 from datasets.prepared import expand
 from datasets.source import HINTS, BadInput, flag
-from zoo import describe, index, terminal
+from zoo import describe, disk, index, terminal
 from zoo.registry import unknown
 
 print = terminal.say  # names of files and classes command no terminal
@@ -30,15 +31,28 @@ TEMPERATURE = 3.0  # of the 2.5 to 4 that Hinton et al. 2015, Sec. 3, found best
 def main(arguments=None):
     """Run the command; return its exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    terminal.accept_any_name()
     with terminal.Interrupt() as interrupt:
         try:
             return train(parse(arguments), interrupt)
         except BadInput as error:
             print(f"train.py: {error}", file=sys.stderr)
             return 2
+        except OSError as error:
+            print(f"train.py: {disk.sentence(error)}", file=sys.stderr)
+            saved(error)
+            return 2
         except KeyboardInterrupt:  # before or after the epochs, which take care of themselves
             print("\ntrain.py: interrupted", file=sys.stderr)
             return terminal.INTERRUPTED
+
+
+def saved(error):
+    """Print what is left of a run in whose folder something could not be written."""
+    folder = pathlib.Path(os.fsdecode(error.filename or "")).parent
+    if (folder / "run.json").exists() and (folder / "model.keras").exists():
+        print(f"Best model so far: {folder / 'model.keras'}")
+        print(f"Go on when that is mended: python train.py --resume {folder}")
 
 
 def parse(arguments):
@@ -279,6 +293,8 @@ def train(settings, interrupt):
     from zoo import runs, schedule, tasks
 
     interrupt.check()
+    if settings["resume"]:
+        disk.lock(settings["resume"])
     keras.utils.set_random_seed(settings["seed"])
     keras.config.set_dtype_policy(settings["precision"])
     task = tasks.get(settings.get("task") or row.tasks[0])
@@ -389,7 +405,7 @@ def prepare(settings, task, source=None):
     The record's "settings" are the given ones with all that depends on the data.
     """
     from datasets import prepared, splits
-    from zoo import runs, schedule, tasks
+    from zoo import provenance, runs, schedule, tasks
 
     data = prepared.prepare(
         settings["data"],
@@ -411,6 +427,7 @@ def prepare(settings, task, source=None):
     told += task.notes(data.splits["train"], data.info, data.options)
     told += schedule.balance(schedule.labels(data.splits["train"]), data.info["classes"])
     told += unscored(data, task)
+    told += data.about.get("duplicates", [])
     for message in told:
         print(message)
     record = {
@@ -420,6 +437,7 @@ def prepare(settings, task, source=None):
         "info": data.info,
         "data": data.about,
         **({"notes": told} if told else {}),
+        "examples": provenance.encode(data.examples),
         "seed": settings["seed"],
         "settings": settings,
         **runs.environment(),
@@ -463,7 +481,7 @@ def begun(settings):
 
 def build(settings, task, record):
     """Build the model, from another one's weights if so wished; complete the record."""
-    from zoo import darknet_weights, presets, registry, saving, transfer
+    from zoo import darknet_weights, presets, provenance, registry, saving, transfer
 
     init, other, trained = settings["init"], {}, None
     try:
@@ -496,7 +514,8 @@ def build(settings, task, record):
         for place in fresh:
             print(f"  afresh: {place}")
         grids = (of.get("info", {}).get("grid") for of in (other, record))
-        for message in transfer.notes(init, *grids, fresh):
+        messages = [*transfer.notes(init, *grids, fresh), *provenance.inherit(record, init, other)]
+        for message in messages:
             print(message)
     return model
 
@@ -506,7 +525,7 @@ def taught(model, settings, task, record):
     source = settings.get("teacher")
     if not source:
         return model
-    from zoo import distillation
+    from zoo import distillation, presets, provenance, saving
 
     try:
         teacher, record["teacher"] = distillation.load(located(source), model, record, task)
@@ -517,6 +536,9 @@ def taught(model, settings, task, record):
     if earlier["sha256"] != record["teacher"]["sha256"]:
         raise BadInput(source, f"it changed since {settings['resume']} began", "Start a new run")
     print(f"Teacher: {record['teacher']['name']}, {teacher.count_params():,} parameters")
+    theirs = saving.record(presets.locate(located(source)))
+    for message in provenance.inherit(record, record["teacher"]["name"], theirs):
+        print(message)
     return distillation.distiller(teacher, model, settings["temperature"])
 
 
@@ -541,7 +563,7 @@ def evaluate(run, recorder, splits, task, size):
     figures = {"learning_curves": plots.learning_curves(recorder.history)}
     figures.update(task.plot(x, y, outputs, info))
     draw(run.folder, figures)
-    (run.folder / "report.txt").write_text(report, encoding="utf-8")
+    (run.folder / "report.txt").write_text(report, "utf-8", "backslashreplace")
     run.note(status="finished", scores=scores, sha256=saving.sha256(path))
     recorder.state.unlink(missing_ok=True)
     return report

@@ -9,18 +9,18 @@ import itertools
 import json
 import os
 import pathlib
-import shutil
 import sys
-import tempfile
 
 import keras
 import numpy as np
 from keras import tree
 
-from datasets import splits, windows
+from datasets import examples as hashed
+from datasets import splits, stores, windows
 from datasets.source import SPLITS, BadInput, Examples, printable
 
-IN_MEMORY = 2**29  # bytes of an array that is still read into memory as a whole
+IN_MEMORY = stores.IN_MEMORY  # bytes of an array that is still read into memory as a whole
+FORMAT = 2  # of what is written; a change makes everything be prepared anew
 MEASURED = 256  # training examples that most tasks' constants are measured on
 
 
@@ -67,31 +67,32 @@ def prepare(
 
     Returns:
         (splits, facts): `Arrays` by split, and a dictionary of the measured "constants", the
-        messages of what was "skipped" and the "notes" of examples, each sentence once.
+        messages of what was "skipped", the "notes" of examples, each sentence once, the
+        "examples" of each split, see `datasets.examples.units`, and sentences on "duplicates".
 
     Raises:
         BadInput: if an example cannot be read (the first ten are named), or a split is empty.
     """
-    digest = hashlib.sha256(f"{source.fingerprint} {key} {skip_bad}".encode()).hexdigest()[:16]
-    folder = cache_folder() / f"{source.name}-{digest}"
-    if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        work = pathlib.Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-        try:
-            steps = series is not None
-            _write(work, source, measure, measured, cut, prepare, fields, skip_bad, steps)
-            if not folder.exists():
-                work.rename(folder)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-    stored = {split: _load(folder / split) for split in SPLITS if (folder / split).exists()}
-    facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+    facts = f"{FORMAT} {source.fingerprint} {key} {skip_bad}"
+    name = f"{stores.short(source.name)}-{hashlib.sha256(facts.encode()).hexdigest()[:16]}"
+
+    def write(folder):
+        steps = series is not None
+        _write(folder, source, measure, measured, cut, prepare, fields, skip_bad, steps)
+
+    stored, hashes, facts = stores.kept(cache_folder() / name, write, _read)
+    copies = facts.pop("copies")
     if series is None:
-        return splits.split(stored, fold, validate), facts
-    if fold or validate:
+        found = splits.split(stored, fold, validate)
+        units = hashed.units(found, stored, hashes, validate, key)
+    elif fold or validate:
         why = "series are split by time, and folds would let the training see the future"
         raise BadInput("The data", why, "Train without --fold and --validate")
-    return windows.split(stored, **series(facts["constants"])), facts
+    else:
+        how = series(facts["constants"])
+        found = windows.split(stored, **how)
+        units = hashed.stretches(found, stored, hashes, how["window"], how["horizon"])
+    return found, {**facts, "examples": units, "duplicates": hashed.duplicates(units, copies)}
 
 
 class Batches(keras.utils.PyDataset):
@@ -176,6 +177,9 @@ def read(examples, bad):
             bad.append(error)
             if error.kept is not None:
                 yield example.name, error.kept
+        except OSError as error:  # no right to read it, a damaged disk
+            why = f"it cannot be read ({error.strerror or error})"
+            bad.append(BadInput(example.name, why, "Check its permissions and the disk"))
         if bar:
             bar.update(number + 1)
 
@@ -197,18 +201,24 @@ def _write(folder, source, measure, measured, cut, prepare, fields, skip_bad, st
                 "Choose a model for another task (python -m zoo list), or other data",
             )
     constants = measure(examples) if examples else {}
-    bad, notes = [], {}
+    bad, notes, names, hashes = [], {}, {}, {}
     for split, examples in source.splits.items():
         writer, files = _Writer(folder / split, steps), {}
+        names[split], hashes[split] = [], []
         for number, (name, example) in enumerate(read(examples, bad)):
             file = files.setdefault(name.partition("#")[0], len(files))
             for note in example.get("notes", ()):
                 notes.setdefault(note, []).append(name)
+            names[split].append(name)
+            if steps:
+                hashes[split] += hashed.of_steps(example[fields[0]])
+            else:
+                hashes[split].append(hashed.digest(example[fields[0]]))
             for piece in cut(example):
                 x, y = prepare(piece, constants)
                 example = {"x": x} if steps else {"x": x, "y": y}
                 writer.add(example, (file, number, piece.get("block", 0)))
-        writer.close()
+        writer.close(hashes[split])
         if not writer.groups and not bad:
             raise BadInput(source.name, f"its split {split!r} holds no examples")
     if bad and not skip_bad:
@@ -220,8 +230,12 @@ def _write(folder, source, measure, measured, cut, prepare, fields, skip_bad, st
             f"{len(bad)} examples cannot be read, and nothing was trained",
             f"Mend or remove them, or train without them (--skip-bad):{shown}",
         )
-    facts = {"constants": constants, "skipped": [str(error) for error in bad]}
-    facts["notes"] = [counted(note, names) for note, names in notes.items()]
+    facts = {
+        "constants": constants,
+        "skipped": [str(error) for error in bad],
+        "notes": [counted(note, of) for note, of in notes.items()],
+        "copies": [] if steps else hashed.copies(hashes, names),
+    }
     (folder / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
 
 
@@ -252,11 +266,20 @@ class _Writer:
             self.files[name].write(value.tobytes())
         self.groups += [group] * (len(value) if self.steps else 1)
 
-    def close(self):
+    def close(self, hashes):
         for file in self.files.values():
             file.close()
+        np.save(self.folder / "hashes.npy", np.array(hashes, np.uint64))
         np.save(self.folder / "groups.npy", np.array(self.groups, np.int64).reshape(-1, 3))
         (self.folder / "about.json").write_text(json.dumps(self.about), encoding="utf-8")
+
+
+def _read(folder):
+    """Return what `_write` has written: arrays and rows' places, digests, and the facts."""
+    present = [split for split in SPLITS if (folder / split).exists()]
+    hashes = {split: np.load(folder / split / "hashes.npy") for split in present}
+    facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+    return {split: _load(folder / split) for split in present}, hashes, facts
 
 
 def _load(folder):

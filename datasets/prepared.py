@@ -12,7 +12,7 @@ import os
 import pathlib
 
 from datasets import open_source
-from datasets.source import BadInput
+from datasets.source import BadInput, legible
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,14 +24,16 @@ class Prepared:
         options: of the task: its defaults, what the data suggest, what was asked for.
         info: "classes", and the constants that were measured.
         about: what a record says of the data: source, name, fingerprint, sizes, skipped, and what
-            the source knows besides, like its licence; "notes" are sentences on what was decided
-            or left out, to be printed before training.
+            the source knows besides, like its licence; "duplicates", if there are any; "notes" are
+            sentences on what was decided or left out, to be printed before training.
+        examples: {split: (m, 2) uint64}, see `datasets.examples.units`.
     """
 
     splits: dict
     options: dict
     info: dict
     about: dict
+    examples: dict
 
 
 def prepare(
@@ -77,7 +79,8 @@ def prepare(
         raise BadInput(data, why, "Start a new run")
     suggested = {name: source.options[name] for name in source.options if name in task.options}
     options = {**task.options, **suggested, **(options or {})}
-    info, read = {"classes": list(source.classes)}, {name: options[name] for name in task.prepared}
+    info = {"classes": [legible(name) for name in source.classes]}
+    read = {name: options[name] for name in task.prepared}
     try:
         splits, facts = pipeline.prepare(
             source,
@@ -98,14 +101,15 @@ def prepare(
         raise BadInput(source.name, str(error), "Change the option: --set") from error
     about = {
         "source": data,
-        "name": source.name,
+        "name": legible(source.name),
         "fingerprint": source.fingerprint,
         "sizes": {split: len(arrays) for split, arrays in splits.items()},
         "skipped": facts["skipped"],
+        **({"duplicates": facts["duplicates"]} if facts["duplicates"] else {}),
         **source.info,
         "notes": [*source.info.get("notes", ()), *facts.get("notes", ())],
     }
-    return Prepared(splits, options, {**info, **facts["constants"]}, about)
+    return Prepared(splits, options, {**info, **facts["constants"]}, about, facts["examples"])
 
 
 def expand(text):

@@ -4,7 +4,6 @@
 for each split the examples, each read when it is asked for.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import os
@@ -60,6 +59,11 @@ def printable(text: str) -> str:
         else letter.encode("unicode_escape", "backslashreplace").decode()
         for letter in text
     )
+
+
+def legible(name):
+    """Return a name that every text can hold: its bytes that are not UTF-8 are written as hex."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,8 +134,10 @@ def fingerprint(paths: Sequence[pathlib.Path], root: pathlib.Path) -> str:
     digest = hashlib.blake2b(digest_size=8)
     for path in sorted(paths):
         digest.update(os.fsencode(path.relative_to(root).as_posix()) + b"\0")
-        with contextlib.suppress(OSError):
+        try:
             if path.is_file():  # a pipe would never end
                 with open(path, "rb") as file:
                     digest.update(hashlib.file_digest(file, "blake2b").digest())
+        except OSError:
+            digest.update(b"unreadable")  # whoever reads it says so
     return digest.hexdigest()

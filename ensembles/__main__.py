@@ -14,7 +14,7 @@ import argparse
 import shlex
 import sys
 
-from zoo import index, terminal
+from zoo import disk, index, terminal
 
 print = terminal.say  # names of files and classes command no terminal
 
@@ -50,10 +50,14 @@ MEMBERS = (("epochs", positive, "N"), ("batch-size", positive, "B"), ("learning-
 def main(arguments=None):
     """Run the command; return its exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    terminal.accept_any_name()
     args = parse(arguments)
     args.command_line = shlex.join(["python", "-m", "ensembles", *arguments])
     try:
         return args.run(args)
+    except OSError as error:
+        print(f"ensembles: {disk.sentence(error)}", file=sys.stderr)
+        return 2
     except ValueError as error:
         print(f"ensembles: {error}", file=sys.stderr)
         return 2
@@ -237,6 +241,7 @@ def run_evaluate(args):
     work = gather(args)
     from ensembles import combine, results
 
+    work.permit(False, args.allow_leakage)
     warn(work)
     work.outputs("test")
     run = results.started(work, args, {"tta": args.tta}, False)
@@ -282,10 +287,18 @@ def run_fuse(args):
             raise ValueError(
                 "{} knows the classes {}, the data have {}".format(member.name, *names)
             )
-    refusals, _ = members.leakage(opened, data[0].about, cut)
+    known = [
+        members.leakage([one], own.about, cut, own.examples)
+        for one, own in zip(opened, data, strict=True)
+    ]
+    refusals = [text for pair in known for text in pair[0]]
+    warnings = list(dict.fromkeys(text for pair in known for text in pair[1]))
     if args.fit and refusals and not args.allow_leakage:
         raise ValueError(f"{'; '.join(refusals)}. Fuse without --fit, or insist: --allow-leakage")
-    folder, text = fusion.fuse(opened, data, args, cut)
+    warnings += [f"leakage: {text}" for text in refusals]
+    for text in warnings:
+        print(f"ensembles: warning: {text}", file=sys.stderr)
+    folder, text = fusion.fuse(opened, data, args, cut, warnings)
     print(f"\n{text}\n\nRun folder: {folder}  (report.html shows it with pictures)")
     return 0
 
@@ -295,11 +308,15 @@ def run_distill(args):
     first = gather(args)
     from ensembles import results, trainings
 
+    first.permit(False, args.allow_leakage)
+    warn(first)
+
     words = ["--model", args.model, "--teacher", *args.members]
     words += ["--data", args.data or first.data.about["source"], "--out", args.out, *args.more]
     words += ["--seed", str(args.seed)]
     folder = trainings.train(words, args.out, first.data.about["fingerprint"])
     work = gather(args, [*args.members, folder])
+    work.permit(False, args.allow_leakage)
     print(f"\n{results.taught(work, args, folder)}\n\nStudent: {folder}")
     return 0
 

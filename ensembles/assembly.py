@@ -9,7 +9,7 @@ import numpy as np
 
 from ensembles import cache, chances, combine, intervals
 from ensembles import members as opened
-from zoo import inference, losses, tasks
+from zoo import disk, inference, losses, tasks
 
 
 class Assembly:
@@ -27,7 +27,8 @@ class Assembly:
         self.members, self.data, self.cut = members, data, cut
         self.common = opened.completed(common, data)
         self.folder, self.batch_size, self.dtype, self.tta = folder, batch_size, dtype, tta
-        self.refusals, self.warnings = opened.leakage(members, data.about, cut)
+        self.refusals, self.warnings = opened.leakage(members, data.about, cut, data.examples)
+        self.warnings += filter(None, (disk.unfinished(member.path) for member in members))
         self._kept, self._statistics = {}, {}
 
     def permit(self, fitted, allowed):

@@ -4,19 +4,24 @@ Outputs lie in memory-mapped files under a name made of the member's file, the d
 are brought together, so that every later command finds them. A file appears when it is whole.
 """
 
+import contextlib
 import dataclasses
 import gc
 import hashlib
-import os
+import json
 import pathlib
 import shutil
+import sys
+import zlib
 
 import keras
 import numpy as np
 
-from zoo import inference
+from zoo import disk, inference
 
 FOLDER = "outputs"  # below the cache's folder
+BLOCK = 2**20  # bytes that are read at a time
+TRIES = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,34 +95,74 @@ def outputs(
         facts = f"{key} {common.input_shape} {common.units} {dtype} {len(data)}"
         name = hashlib.sha256(f"{member.sha256} {facts}".encode()).hexdigest()[:24]
         path = None if folder is None else pathlib.Path(folder, FOLDER, f"{name}.npy")
-        if path is None or not path.exists():
-            array = predicted(member, common, data, path, dtype, batch_size, wrap)
-        found.append(array if path is None else np.load(path, mmap_mode="r"))
+
+        def predict(path=path, member=member):
+            return predicted(member, common, data, path, dtype, batch_size, wrap)
+
+        found.append(predict() if path is None else kept(path, predict))
     return found
+
+
+def kept(path, predict):
+    """Return an array that is mapped from a file, which is written first if need be.
+
+    It may be removed at any time, by another command or by hand, and it may be damaged.
+    """
+    for left in reversed(range(TRIES)):
+        if path.exists() and not intact(path):
+            print(f"{path} is damaged: it is computed again", file=sys.stderr)
+            path.unlink(missing_ok=True)
+        if not path.exists():
+            predict()
+        try:
+            return np.load(path, mmap_mode="r")
+        except FileNotFoundError:
+            if not left:
+                raise
+
+
+def intact(path):
+    """Say whether a file has the size and the checksum that lie beside it."""
+    try:
+        return json.loads(path.with_suffix(".json").read_text("utf-8")) == size_and_sum(path)
+    except (OSError, ValueError):
+        return False
+
+
+def size_and_sum(path):
+    """Return a file's size in bytes and its CRC-32, a list."""
+    number = 0
+    with open(path, "rb") as file:
+        while block := file.read(BLOCK):
+            number = zlib.crc32(block, number)
+        return [file.tell(), number]
 
 
 def predicted(member, common, data, path, dtype, batch_size, wrap):
     """Load one member, predict all examples, and let it go; write them if there is a path."""
-    model, array, half = member.load(common), None, None
+    model, array = member.load(common), None
     model = wrap(model) if wrap else model
-    for start in range(0, len(data), batch_size):
-        x, _ = data.take(slice(start, start + batch_size))
-        part = inference.predict(model, x, batch_size)
-        if array is None:
-            shape = (len(data), *part.shape[1:])
-            if path is None:
-                array = np.empty(shape, dtype)
-            else:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                half = path.with_name(f".{path.stem}.{os.getpid()}.half")
-                array = np.lib.format.open_memmap(half, "w+", dtype, shape)
-        array[start : start + len(part)] = part
+    with contextlib.ExitStack() as files:
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            half = files.enter_context(disk.whole(path))
+        for start in range(0, len(data), batch_size):
+            x, _ = data.take(slice(start, start + batch_size))
+            part = inference.predict(model, x, batch_size)
+            if array is None:
+                shape = (len(data), *part.shape[1:])
+                if path is None:
+                    array = np.empty(shape, dtype)
+                else:
+                    array = np.lib.format.open_memmap(half, "w+", dtype, shape)
+            array[start : start + len(part)] = part
+        if path is not None:
+            array.flush()
+            with disk.whole(path.with_suffix(".json")) as facts:
+                facts.write_text(json.dumps(size_and_sum(half)), encoding="utf-8")
     del model
     keras.backend.clear_session()
     gc.collect()
-    if half is not None:
-        array.flush()
-        os.replace(half, path)
     return array
 
 
@@ -136,7 +181,7 @@ def labels(data, batch_size=256):
 
 def size(folder):
     """Return how many outputs are kept, and their bytes."""
-    files = [path for path in pathlib.Path(folder, FOLDER).glob("*") if path.is_file()]
+    files = [path for path in pathlib.Path(folder, FOLDER).glob("*.npy") if path.is_file()]
     return len(files), sum(path.stat().st_size for path in files)
 
 

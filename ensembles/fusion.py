@@ -10,14 +10,14 @@ import time
 import numpy as np
 
 from ensembles import boxes, report
-from zoo import inference, runs, saving
+from zoo import inference, provenance, runs, saving
 from zoo.tasks import detections, image_detection
 
 SCORES = ("map50", "map", "map75", "ar100")
 SIGMA = 0.5  # of soft suppression, as in its paper
 
 
-def fuse(members, data, args, cut):
+def fuse(members, data, args, cut, warnings=()):
     """Let detectors find boxes in a test split, fuse these, score all, and write a run folder.
 
     Args:
@@ -26,6 +26,7 @@ def fuse(members, data, args, cut):
         args: settings of the command: out, method, iou, skip, weights, fit, batch_size,
             command_line.
         cut: how the data are split: fold, validate, skip_bad.
+        warnings: sentences that belong in the report.
 
     Returns:
         (run folder, text of the table).
@@ -43,6 +44,8 @@ def fuse(members, data, args, cut):
     fused = [combine(each, **settings) for each in zip(*found, strict=True)]
     rows.append(row(args.method, "ensemble", member, y, fused))
     about, info = own.about, member.record["info"]
+    held = own.examples["validation"] if args.fit else provenance.NONE
+    known = [(member.name, member.record) for member in members]
     record = {
         "model": "fuse",
         "found": settings,
@@ -52,6 +55,8 @@ def fuse(members, data, args, cut):
         "data": about,
         "settings": {**cut, "command": args.command_line},
         "members": [member.manifest() for member in members],
+        **({"warnings": list(warnings)} if warnings else {}),
+        **provenance.merged(held, known, own.examples, about, cut),
         **runs.environment(),
     }
     run = runs.Run.created(args.out, f"fuse-{about['name']}", record, began)
@@ -59,6 +64,7 @@ def fuse(members, data, args, cut):
         "data": f"{about['name']} ({about['fingerprint']}), {len(split):,} test images",
         "command": args.command_line,
         **{key: str(value) for key, value in settings.items()},
+        **{f"warning {i}": text for i, text in enumerate(warnings, 1)},
     }
     x, size = split.take()[0], info["grid"]["size"][0]
     drawn = detections.pictures(x, y, [scaled(one, size) for one in fused], info)

@@ -14,11 +14,12 @@ import numpy as np
 from keras import layers
 
 from ensembles import chances, endings
-from zoo import presets, saving, tasks
+from zoo import presets, provenance, saving, tasks
 from zoo.joined import Frozen, TwoClasses
 from zoo.tasks import image_detection
 
 RECORDED = ("task", "task_options", "info")
+COPIES = 0.05  # share of the examples to fit to that may be copies of the data's own training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -435,33 +436,57 @@ def completed(common, data):
     return dataclasses.replace(common, options=data.options, info=common.info or data.info)
 
 
-def leakage(members, about, cut):
-    """Find out which members were trained on what the ensemble would be fitted to.
+def leakage(members, about, cut, examples=None):
+    """Find out which members were trained on what the ensemble would be fitted to or judged by.
 
-    The validation split is cut the same way for all who cut the same data alike; so whoever was
+    Examples are compared one by one, so it does not matter how their files are called now. Of
+    members without a record of their examples only the data and their splits are known: the
+    validation split is cut the same way for all who cut the same data alike; so whoever was
     trained on the same data, cut otherwise, has seen some of it.
 
     Args:
         members: list of `Member`.
         about: the record of the data, with its fingerprint.
         cut: {"fold": ..., "validate": ..., "skip_bad": ...}, how they are split.
+        examples: {split: (m, 2) uint64} of the data, see `zoo.provenance`.
 
     Returns:
-        (refusals, warnings): two lists of sentences.
+        (refusals, warnings): two lists of sentences; the first is of what would be fitted.
     """
-    refusals, warnings = [], []
+    refusals, warnings = [], list(about.get("duplicates", ()))
     for member in members:
-        data, settings = member.record.get("data", {}), member.record.get("settings", {})
-        if "fingerprint" not in data:
+        name, record = member.name, member.record
+        data, settings = record.get("data", {}), record.get("settings", {})
+        if examples is not None and provenance.decode(record) is not None:
+            known = known_examples(name, record, examples)
+            refusals += known[0]
+            warnings += known[1]
+            if unknown := record.get("unknown"):
+                warnings.append(
+                    f"{name}: nobody can tell which examples {', '.join(unknown)} has seen, "
+                    "which it was made of"
+                )
+        elif "fingerprint" not in data:
             warnings.append(
-                f"{member.name}: it has no record of its training, so nobody can tell whether it "
+                f"{name}: it has no record of its training, so nobody can tell whether it "
                 "has seen the data that it is combined on"
             )
         elif data["fingerprint"] != about["fingerprint"]:
             continue
-        elif "fitted" in member.record:
-            refusals.append(f"{member.name} is an ensemble that was fitted to the same examples")
+        elif "fitted" in record:
+            refusals.append(f"{name} is an ensemble that was fitted to the same examples")
         elif different := [key for key in cut if (settings.get(key) or None) != (cut[key] or None)]:
             ways = ", ".join(f"{key} {json.dumps(settings.get(key))}" for key in different)
-            refusals.append(f"{member.name} was trained on some of the same examples ({ways})")
+            refusals.append(f"{name} was trained on some of the same examples ({ways})")
     return refusals, warnings
+
+
+def known_examples(name, record, examples):
+    """Return (refusals, warnings) of a member that has a record of its examples."""
+    held, rows = examples["validation"], provenance.decode(record)
+    seen = provenance.overlap(held, rows)
+    own = provenance.overlap(held, examples["train"])
+    sentences = provenance.warnings(name, rows, examples, ["validation"])
+    few = not (seen & ~own).any() and seen.mean() <= COPIES if len(held) else True
+    judged = provenance.warnings(name, rows, examples, ["test"])
+    return ([], sentences + judged) if few else (sentences, judged)

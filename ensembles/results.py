@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from ensembles import calibration, chances, combine, report, uncertainty
-from zoo import runs, saving
+from zoo import provenance, runs, saving
 from zoo.tasks import masks
 from zoo.tasks import report as task_report
 
@@ -19,6 +19,8 @@ def record(assembly, args, facts, fitted, of=None):
     """
     of = of or {}
     common, data = assembly.common, assembly.data
+    members = [(member.name, member.record) for member in assembly.members]
+    own = data.examples["validation"] if fitted else provenance.NONE
     return {
         "model": of.get("model", args.command),
         "arguments": of.get("arguments", {}),
@@ -33,6 +35,7 @@ def record(assembly, args, facts, fitted, of=None):
         "members": [member.manifest() for member in assembly.members],
         **({"fitted": "validation" if fitted is True else fitted} if fitted else {}),
         **({"warnings": assembly.warnings} if assembly.warnings else {}),
+        **provenance.merged(own, members, data.examples, data.about, assembly.cut),
         **runs.environment(),
     }
 
@@ -206,6 +209,7 @@ def taught(assembly, args, folder):
         row["kind"] = kind
     about = assembly.data.about
     facts = {"data": f"{about['name']} ({about['fingerprint']})", "command": args.command_line}
+    facts |= {f"warning {i}": text for i, text in enumerate(assembly.warnings, 1)}
     report.write(
         folder / "distilled", f"{rows[0]['name']} teaches {rows[1]['name']}", rows, facts=facts
     )

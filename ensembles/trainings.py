@@ -5,9 +5,11 @@ import shlex
 import subprocess
 import sys
 
+import zoo
 from zoo import records, terminal
 
 print = terminal.say  # names of files and classes command no terminal
+PROGRAM = pathlib.Path(zoo.__file__).resolve().parent.parent / "train.py"
 
 
 def train(words, out, fingerprint=None):
@@ -25,7 +27,7 @@ def train(words, out, fingerprint=None):
     folder = latest(command, out, fingerprint)
     if folder is None or status(folder) != "finished":
         how = words if folder is None else ["--resume", str(folder)]
-        done = subprocess.run([sys.executable, "-m", "train", *how])
+        done = subprocess.run([sys.executable, str(PROGRAM), *how])
         folder = latest(command, out, fingerprint)
         if done.returncode == 130:
             raise KeyboardInterrupt

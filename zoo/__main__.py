@@ -19,7 +19,7 @@ import pathlib
 import sys
 
 from datasets.source import HINTS, BadInput, flag
-from zoo import describe, formats, index, presets, records, terminal
+from zoo import describe, disk, formats, index, presets, records, terminal
 from zoo.registry import unknown
 
 print = terminal.say  # names of files and classes command no terminal
@@ -27,6 +27,7 @@ print = terminal.say  # names of files and classes command no terminal
 
 def main(arguments=None):
     """Run the command; return its exit status."""
+    terminal.accept_any_name()
     args = parse(sys.argv[1:] if arguments is None else arguments)
     try:
         return args.run(args)
@@ -35,6 +36,8 @@ def main(arguments=None):
     except BrokenPipeError:  # "| head" has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
+    except OSError as error:
+        return complain(disk.sentence(error))
 
 
 def complain(message):
@@ -170,6 +173,8 @@ def run_predict(args):
             note(str(error))
     if not files and not videos:
         return 2
+    if text := disk.unfinished(path):
+        complain(f"warning: {text}")
     model = saving.load(path)
     if args.tta:
         task = tasks.get(record["task"])

@@ -17,11 +17,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo import inference, layers, records, saving, schedule
+from zoo import disk, inference, layers, records, saving, schedule
 
 
 class Run:
     """A run folder and its run.json, which is written whole at every change.
+
+    One process works on a folder at a time: `BlockingIOError` for a second one.
 
     Attributes:
         folder: its path.
@@ -31,6 +33,9 @@ class Run:
     def __init__(self, folder, record, began, seconds=0.0):
         self.folder, self.record = pathlib.Path(folder), {"status": "running", **record}
         self.start = began - seconds
+        disk.lock(self.folder)
+        for left in (*self.folder.glob(".*.half*"), *self.folder.glob(".*.plain.keras")):
+            left.unlink(missing_ok=True)  # of a process that was killed
         self.note()
 
     @classmethod
@@ -56,20 +61,23 @@ class Run:
     @classmethod
     def opened(cls, folder, record, began):
         """Go on in a folder, counting its seconds."""
+        disk.lock(folder)
         earlier = records.read_run(folder, needed=("seconds",))
         return cls(folder, record, began, earlier["seconds"])
 
     def note(self, **changes):
         """Change the record and write it."""
         self.record.update(changes, seconds=round(time.time() - self.start, 1))
-        write_json(self.folder / "run.json", self.record)
+        plain = {key: value for key, value in self.record.items() if key != "examples"}
+        write_json(self.folder / "run.json", plain)  # those are in model.keras, and no use to read
+        if self.record["status"] != "running":
+            disk.unlock(self.folder)
 
 
 def write_json(path, value):
     """Write JSON so that a reader finds the old file or the new one, never half of it."""
-    half = path.with_name(f".{path.name}.half")
-    half.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    os.replace(half, path)
+    with disk.whole(path) as half:
+        half.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
 
 
 def environment():
@@ -199,18 +207,19 @@ class Recorder(keras.callbacks.Callback):
         return [*student(model).variables, *model.optimizer.variables]
 
     def _write_history(self):
-        half = self.folder / ".history.csv.half"
-        with open(half, "w", newline="", encoding="utf-8") as file:
+        with (
+            disk.whole(self.folder / "history.csv") as half,
+            open(half, "w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.writer(file)
             writer.writerow(["epoch", *self.history])
             writer.writerows(zip(range(1, self.epochs + 1), *self.history.values(), strict=True))
-        os.replace(half, self.folder / "history.csv")
+            file.flush()
 
     def _write_state(self):
-        half = self.folder / ".state.half.npz"
         arrays = {f"v{i}": np.asarray(v) for i, v in enumerate(self._variables(self.model))}
-        np.savez(half, history=json.dumps(self.history), **arrays)
-        os.replace(half, self.state)
+        with disk.whole(self.state) as half:
+            np.savez(half, history=json.dumps(self.history), **arrays)
 
 
 def student(model):

@@ -10,14 +10,13 @@ import copy
 import importlib
 import json
 import math
-import os
 import pathlib
 import shutil
 import zipfile
 
 import keras
 
-from zoo import index, inspection, joined, legacy, safety, terminal
+from zoo import disk, index, inspection, joined, legacy, safety, terminal
 from zoo.inspection import METADATA, RECORD, record, sha256
 from zoo.records import trouble
 
@@ -41,26 +40,23 @@ def save(model, path, record):
     path = pathlib.Path(path)
     metadata = {"keras_version": keras.__version__, RECORD: record}
     plain = path.with_name(f".{path.stem}.plain.keras")
-    whole = path.with_name(f".{path.stem}.whole")
     compiled, optimizer = model.compiled, vars(model).pop("optimizer", None)
     model.compiled = False
     try:
-        model.save(plain)
-        with zipfile.ZipFile(plain) as source, zipfile.ZipFile(whole, "w") as target:
-            target.writestr(zipfile.ZipInfo(METADATA), json.dumps(metadata, indent=1))
-            for name in sorted(set(source.namelist()) - {METADATA}):
-                with source.open(name) as old, target.open(zipfile.ZipInfo(name), "w") as new:
-                    shutil.copyfileobj(old, new)
-        with open(whole, "rb") as file:
-            os.fsync(file.fileno())
-        inspection.remember(whole, sum(math.prod(weight.shape) for weight in model.weights))
-        os.replace(whole, path)
+        with disk.whole(path) as whole:
+            model.save(plain)
+            with zipfile.ZipFile(plain) as source, zipfile.ZipFile(whole, "w") as target:
+                target.writestr(zipfile.ZipInfo(METADATA), json.dumps(metadata, indent=1))
+                for name in sorted(set(source.namelist()) - {METADATA}):
+                    with source.open(name) as old, target.open(zipfile.ZipInfo(name), "w") as new:
+                        shutil.copyfileobj(old, new)
+            count = sum(math.prod(weight.shape) for weight in model.weights)
+            inspection.remember(whole, count)
     finally:
+        plain.unlink(missing_ok=True)
         model.compiled = compiled
         if optimizer is not None:
             vars(model)["optimizer"] = optimizer
-        for half in (plain, whole):
-            half.unlink(missing_ok=True)
 
 
 def load(path):

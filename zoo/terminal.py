@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import difflib
+import io
 import logging
 import os
 import re
@@ -40,6 +41,13 @@ class Parser(argparse.ArgumentParser):
             near = difflib.get_close_matches(word.split("=")[0], self._option_string_actions, n=2)
             message += f" (did you mean {' or '.join(near)}?)" if near else " (see --help)"
         self.exit(2, f"{self.prog}: {plain(message)}\n")
+
+
+def accept_any_name():
+    """Let names of files whose bytes are no text of the terminal's be printed, as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @contextlib.contextmanager

@@ -1,0 +1,182 @@
+"""Which examples are the same, whatever they are called: hashes of what is decoded from the files.
+
+A renamed or losslessly saved copy of a picture has the hash of the picture, and so has the row of
+an array in another order. Labels do not count. Of series, stretches of `STEPS` steps are hashed
+with their place, so that the same series with more rows at its end is recognised.
+"""
+
+import hashlib
+import itertools
+import zlib
+
+import numpy as np
+
+from datasets import windows
+
+STEPS = 16  # of a stretch of a series
+ROW = 4096  # words of 8 bytes
+SHOWN = 3  # copies that are named
+KEPT = 1000  # groups of copies whose names are kept
+WORDS = {"train": "training", "validation": "validation", "test": "test"}
+_WEIGHTS = np.random.default_rng(0).integers(0, 2**64, ROW, np.uint64)
+
+
+def digest(array, place=0):
+    """Return 64 bits (an int) of an array's shape and values.
+
+    Whole numbers from 0 to 255 are hashed as bytes and all others as float32, whatever their type
+    is; axes of length 1 do not count. Bytes go through CRC-32 and through sums of products with
+    random numbers modulo 2^64, several times as fast as a cryptographic hash.
+
+    Args:
+        array: of numbers, of any shape.
+        place: an integer that is hashed too.
+    """
+    array = np.asarray(array)
+    array = array.reshape([size for size in array.shape if size != 1])
+    if array.dtype != np.uint8:
+        array = np.asarray(array, np.float32)
+        few = array.reshape(-1)[:64]  # decide fast for most
+        if ((few >= 0) & (few <= 255) & (few % 1 == 0)).all():
+            with np.errstate(invalid="ignore"):
+                small = array.astype(np.uint8)
+            array = small if np.array_equal(small, array) else array
+    data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    words = data[: len(data) // 8 * 8].view(np.uint64)
+    rows = words[: len(words) // ROW * ROW].reshape(-1, ROW)
+    rest = words[rows.size :]
+    facts = f"{array.dtype.str} {array.shape} {place} {zlib.crc32(data)}".encode()
+    sums = (rows @ _WEIGHTS).tobytes() + (rest * _WEIGHTS[: len(rest)]).sum().tobytes()
+    return int.from_bytes(hashlib.blake2b(facts + sums, digest_size=8).digest(), "little")
+
+
+def of_steps(values):
+    """Return the digests of the stretches of a series (T, ...); 0 where nothing changes."""
+    stretches = (values[start : start + STEPS] for start in range(0, len(values), STEPS))
+    return [
+        digest(part, number) if (part != part[:1]).any() else 0
+        for number, part in enumerate(stretches)
+    ]
+
+
+def units(splits, stored, hashes, validate, cut):
+    """Return what each split holds, so that the splits of any two runs can be compared.
+
+    Args:
+        splits: `datasets.splits.Arrays` by split.
+        stored: {split: (arrays, groups (n, 3))} that they were cut from.
+        hashes: {split: uint64 by number of the example}, for the same splits.
+        validate: whether training and validation were cut from both of the source.
+        cut: text of the options by which examples are cut into pieces.
+
+    Returns:
+        {split: (m, 2) uint64}: the digest of an example, and 0, or, where its pieces are in
+        several splits, which of them: 32 bits of how it is cut and 32 of the block.
+    """
+    first = next(iter(stored))
+    tables = {
+        name: _table(stored[name][1], hashes[name], number) for number, name in enumerate(stored)
+    }
+    if validate and "validation" in stored and first != "validation":
+        both = np.concatenate([tables[first], tables["validation"]])
+        tables |= {first: both, "validation": both}
+    rows = {
+        split: np.unique(tables[split if split in stored else first][arrays.rows], axis=0)
+        for split, arrays in splits.items()
+    }
+    seen, count = np.unique(
+        np.concatenate([np.unique(part[:, :2], axis=0) for part in rows.values()]),
+        axis=0,
+        return_counts=True,
+    )
+    parted = np.unique(seen[count > 1, 1])  # numbers of examples, unlike those of copies
+    way = np.uint64(zlib.crc32(cut.encode()) | 1) << np.uint64(32)
+    result = {}
+    for split, part in rows.items():
+        block = way | (part[:, 2] & np.uint64(2**32 - 1))
+        which = np.where(np.isin(part[:, 1], parted), block, np.uint64(0))
+        result[split] = np.unique(np.stack([part[:, 0], which], axis=1), axis=0)
+    return result
+
+
+def _table(groups, hashes, split):
+    """Return (digest, number of the example in the data, block) of each row, (n, 3) uint64."""
+    number = groups[:, 1]
+    place = (number + (split << 48)).astype(np.uint64)
+    return np.stack([hashes[number], place, groups[:, 2].astype(np.uint64)], axis=1)
+
+
+def stretches(splits, stored, hashes, window, horizon):
+    """Return what each split of series holds, as `units` does.
+
+    What the training has seen are the steps that are known and those that are forecast; what the
+    other splits are judged by is what is forecast alone. A stretch counts if all of it does.
+    """
+    first, result = next(iter(stored)), {}
+    for split, arrays in splits.items():
+        name = split if split in stored else first
+        groups = stored[name][1]
+        change = np.zeros(len(groups) + 1, np.int64)
+        np.add.at(change, arrays.rows + (0 if split == "train" else window), 1)
+        np.add.at(change, arrays.rows + window + horizon, -1)
+        covered = np.concatenate([[0], np.cumsum(np.cumsum(change)[:-1] > 0)])
+        starts, ends = [], []
+        for begin, end in windows.series(groups):
+            starts += range(begin, end, STEPS)
+            ends += [*range(begin + STEPS, end, STEPS), end]
+        starts, ends = np.array(starts), np.array(ends)
+        whole = (covered[ends] - covered[starts] == ends - starts) & (hashes[name] != 0)
+        own = np.unique(hashes[name][whole])
+        result[split] = np.stack([own, np.zeros_like(own)], axis=1)
+    return result
+
+
+def copies(hashes, names):
+    """Return the examples that are there several times: [[digest, [[split, name], ...]], ...].
+
+    Args:
+        hashes: {split: digests, one an example}.
+        names: {split: names of the examples}.
+    """
+    every = np.concatenate([np.asarray(part, np.uint64) for part in hashes.values()])
+    values, count = np.unique(every, return_counts=True)
+    several, groups = set(values[count > 1].tolist()), {}
+    for split, part in hashes.items() if several else ():
+        for value, name in zip(part, names[split], strict=True):
+            if value in several and (value in groups or len(groups) < KEPT):
+                groups.setdefault(value, []).append([split, name])
+    return [[value, places] for value, places in groups.items()]
+
+
+def duplicates(units, groups):
+    """Return sentences on examples that are in several splits, or several times in one.
+
+    Args:
+        units: what the splits hold, see above.
+        groups: see `copies`.
+    """
+    sentences, across = [], set()
+    for one, other in itertools.combinations(units, 2):
+        keys = (set(map(tuple, units[split].tolist())) for split in (one, other))
+        shared = {value for value, _ in set.intersection(*keys)}
+        across |= shared
+        if shared:
+            sentences.append(
+                f"Duplicates: {len(shared):,} of {len(units[other]):,} examples of the "
+                f"{WORDS[other]} split are in the {WORDS[one]} split too{_named(groups, shared)}. "
+                "Scores look better than they are: remove the copies"
+            )
+    within = {value for value, _ in groups} - across
+    if within:
+        sentences.append(
+            f"Duplicates: {len(within):,} examples are there several times in one split"
+            f"{_named(groups, within)}"
+        )
+    return sentences
+
+
+def _named(groups, values):
+    """Return the names of the first copies, to be put behind a sentence."""
+    chosen = [places for value, places in groups if value in values][:SHOWN]
+    shown = "; ".join(" = ".join(name for _, name in places[:2]) for places in chosen)
+    return f" ({shown}{' ...' if len(values) > len(chosen) else ''})" if shown else ""
