@@ -101,6 +101,8 @@ def test_a_run_leaves_what_it_promises(finished):
     assert not list(folder.glob("*.npz")) and not list(folder.glob(".*"))
     for column in ("precision", "recall", "f1-score", "support"):
         assert column in printed and column in (folder / "report.txt").read_text()
+    assert "8 steps an epoch, batches of 8; 8 epochs; 64 updates" in printed
+    assert printed.count(" - val_accuracy: ") == 8 and "\b" not in printed, "a line an epoch"
     last = printed.strip().splitlines()[-3:]
     assert str(folder) in last[0] and "accuracy" in last[1]
     assert f"python -m zoo predict {folder}" in last[2]
