@@ -1,5 +1,6 @@
 """Videos: predicted frame by frame, drawn into a new video, with all that was found as JSON."""
 
+import functools
 import io
 import json
 import pathlib
@@ -45,6 +46,7 @@ def predict(path, target, **settings):
             out.write(np.ascontiguousarray(picture[..., ::-1]))  # OpenCV's colours are B, G, R
             for ending, found in texts(writers, number):
                 lists.setdefault(ending, []).extend(found)
+            row = {key: value for key, value in row.items() if key != "arrays"}
             rows.append({"frame": number, "seconds": round(number / rate, 3), **row})
             yield rows[-1]
     finally:
@@ -54,7 +56,8 @@ def predict(path, target, **settings):
     if not rows:
         raise ValueError(f"{path}: it has no frame that can be read. Convert it to .mp4 (H.264)")
     for ending, found in {".json": rows, **lists}.items():
-        target.with_name(f"{target.stem}{ending}").write_text(json.dumps(found, indent=1) + "\n")
+        write = functools.partial(prediction.save_json, found)
+        prediction.whole(write, target.with_name(f"{target.stem}{ending}"))
 
 
 def opencv(path):
