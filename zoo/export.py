@@ -338,7 +338,7 @@ def as_text(value):
 
 
 def output_names(model, facts, count):
-    """Return what the outputs of an ONNX file are called, `count` of them in the order of `flat`."""
+    """Return what the `count` outputs of an ONNX file are called, in the order of `flat`."""
     if not isinstance(model, keras.Sequential) and isinstance(model.output, dict):
         return sorted(model.output)
     if detector.last(model):
