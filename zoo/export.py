@@ -287,11 +287,13 @@ def describe_onnx(path, model, facts):
     for value in graph.output:
         value.name = outputs.get(value.name, value.name)
     for value in [*graph.input, *graph.output]:
-        axes = AXES.get(value.name.partition(":")[0], ())
-        for i, size in enumerate(value.type.tensor_type.shape.dim):
+        sizes = value.type.tensor_type.shape.dim
+        axes = AXES.get(value.name) or AXES.get(graph.input[0].name, ())
+        axes = axes if len(axes) == len(sizes) - 1 else ()
+        for i, size in enumerate(sizes):
             if not size.HasField("dim_value"):
-                own = axes[i - 1] if 0 < i <= len(axes) else str(i)
-                size.dim_param = "batch" if i == 0 else f"{value.name}_{own}"
+                axis = axes[i - 1] if axes and i else str(i)
+                size.dim_param = "batch" if i == 0 else f"{value.name}_{axis}"
     onnx.helper.set_model_props(graph_file, {key: as_text(value) for key, value in facts.items()})
     onnx.save(graph_file, str(path))
 
