@@ -180,7 +180,7 @@ def test_numbers_of_rows_are_compared_in_units_of_the_largest():
 def test_a_mistake_anywhere_is_found_and_no_file_is_left(place, change, here, monkeypatch):
     seen = []
 
-    def converted(model, path, format, tries):
+    def converted(model, path, format, tries, facts):
         seen.append(model.output_shape)
         path.write_text("a file")
         right = [export.flat(model.predict_on_batch(x)) for x in tries]
@@ -199,7 +199,7 @@ def test_a_mistake_anywhere_is_found_and_no_file_is_left(place, change, here, mo
 
 
 def test_a_format_that_cannot_hold_boxes_says_what_to_export_instead(here, monkeypatch):
-    def fails(model, path, format, tries):
+    def fails(model, path, format, tries, facts):
         raise RuntimeError("no such operation: Loop\nand more")
 
     monkeypatch.setattr(export, "converted", fails)

@@ -6,6 +6,7 @@
     zoo.create("pointnet", input_shape=(1024, 3), num_classes=10, width=0.5)
     zoo.load("pointnet_lidar_objects")                                 # a preset, trained
     zoo.load("runs/pointnet-my_scans-1")                               # a run, a .keras or .h5 file
+    zoo.predict("unet_dsb2018", "slides/*.tif")                        # or arrays, uint8 0 to 255
 
 Keras is imported by the first call that needs it, so listing names costs nothing.
 """
@@ -13,7 +14,7 @@ Keras is imported by the first call that needs it, so listing names costs nothin
 from zoo import index
 
 __version__ = "0.1.0"
-__all__ = ["create", "load", "names"]
+__all__ = ["create", "load", "names", "predict"]
 
 
 def names(task=None):
@@ -39,6 +40,11 @@ def create(name, *arguments, **options):
 def load(source):
     """Load a trained model without running any code from its file.
 
+    The network takes inputs as training prepares them: images from 0 to 1, points centred and
+    divided by the radius of the training data, series in deviations from the mean of the training
+    data; and it returns logits, or forecasts in such deviations. On pictures from 0 to 255 or
+    points in metres it answers at chance. `predict` takes these.
+
     Args:
         source: the name of a preset, a run folder, or the path of a `.keras` or `.h5` file.
 
@@ -51,3 +57,45 @@ def load(source):
     from zoo import presets
 
     return presets.load(source)
+
+
+def predict(source, inputs, *, batch_size=16, tta=False, steps=None, confidence=None, iou=None):
+    """Predict files or arrays in their own units, as `python -m zoo predict` does.
+
+    Args:
+        source: the name of a preset, a run folder, or the path of a `.keras` file of a run.
+        inputs: a path, a folder, a pattern such as "scans/*.ply", an array, or a list of these.
+            Images are (H, W) or (H, W, C), uint8 from 0 to 255, or other types in the range of the
+            training images. Clouds are (n, 3), metres. Series are (T,) or (T, F) in their own
+            units; those to be forecast have the columns of the training in their order. An array
+            with one axis more, in front, is a batch.
+        batch_size: pieces a step.
+        tta: average over the flips or turns that training used; 2 to 8 times slower.
+        steps: of a forecast; default: as many as the model forecasts at once.
+        confidence: of a detector, the score from which boxes are returned (0.25).
+        iou: of a detector, the overlap above which non-maximum suppression drops the box of the
+            lower score; default: that of the training.
+
+    Returns:
+        A list with a dictionary for each input: "file", where it is one, and by the task
+        classification: "class", "probability" and "probabilities", a dictionary by class;
+        image segmentation: "mask" (H, W) uint8, indices of classes, and "probabilities"
+        (H, W, K) float32;
+        image detection: "boxes" (n, 4) float32, x1, y1, x2, y2 in pixels of the image, "scores"
+        (n,) float32 and "labels" (n,) int64, the best first;
+        point cloud segmentation: "labels" (n,) int32 and "probabilities" (n, K) float32;
+        forecasting: "forecast", and where validation gave an interval "lower" and "upper", each
+        (steps, targets) float64 in the units of the series, and "times", dates or step numbers.
+        The other entries are those of the command's table.
+
+    Raises:
+        ValueError: if there is no such model or file, a file cannot be read, an array has another
+            shape or range than such examples, or the task does not have an option.
+    """
+    from zoo import terminal
+
+    terminal.import_keras()
+    from zoo import prediction
+
+    settings = dict(tta=tta, steps=steps, confidence=confidence, iou=iou)
+    return prediction.results(source, inputs, batch_size=batch_size, **settings)

@@ -11,7 +11,7 @@ Nothing heavy is imported before the command line has been understood.
 """
 
 import argparse
-import functools
+import contextlib
 import itertools
 import json
 import os
@@ -71,8 +71,12 @@ def parse(arguments):
     add("--tta", action="store_true", help="average over flips or turns; 2 to 8 times slower")
     text = "of a forecast; more than the model says at once are forecast from forecasts"
     add("--steps", type=count(1), metavar="N", help=text)
+    text = "of a detector: boxes of lower scores are left out (0.25)"
+    add("--confidence", type=chance, metavar="SCORE", help=text)
+    text = "of a detector: of two boxes that overlap by more, the lower score is dropped"
+    add("--iou", type=chance, metavar="SHARE", help=text)
     add("--batch-size", type=count(1), default=16, metavar="B", help="pieces a step (16)")
-    for hint in ("columns", "up", "units"):
+    for hint in ("columns", "up", "units"):  # of clouds, see `zoo.files`
         add(flag(hint), metavar=HINTS[hint][0], help=HINTS[hint][1])
     add("--pictures", type=count(0), default=100, metavar="N", help="draw at most so many (100)")
     add = command("export", run_export, "write a trained model for other programs")
@@ -84,6 +88,11 @@ def parse(arguments):
         "image of x1, y1, x2, y2 in pixels of its input, score, class (-1: none)"
     )
     add("--boxes", nargs="?", const=0.25, type=chance, metavar="SCORE", help=text)
+    text = (
+        "take what a user has (images from 0 to 255, metres, series in their own units) and return "
+        "probabilities, boxes, or forecasts in these units"
+    )
+    add("--with-preprocessing", action="store_true", help=text)
     add = command("card", run_card, "make a finished run a preset of the zoo")
     add("folder", metavar="RUN", help="the run folder")
     add("--name", required=True, help="of the preset: <model>_<data>")
@@ -146,60 +155,72 @@ def run_show(args):
 def run_predict(args):
     """Predict files: print a table, and write it with what belongs to each file into a folder."""
     path = presets.locate(args.model)
-    folder = vacant(args.out)
-    terminal.import_keras()
-    from zoo import inference, prediction, saving, tasks, video
-
-    record = saving.record(path)
-    if not {"task", "task_options", "info"} <= record.keys():
-        raise ValueError(f"{path}: it does not say what it was trained for. Use one of train.py")
-    hints = {h: getattr(args, h) for h in ("columns", "up", "units") if getattr(args, h)}
-    recorded = (record.get("settings") or {}).get("hints")
-    expand, read = readers(record["task"], hints, recorded)
-    bad = []
+    bad, given = [], []
 
     def note(message):
         bad.append(message)
         complain(message)
 
-    files, videos = [], []
-    for name in map(pathlib.Path, args.files):
+    from zoo import files
+
+    for name in args.files:
         try:
-            if name.suffix.lower() in video.EXTENSIONS and record["task"].startswith("image"):
-                videos.append(name)
-            else:
-                files += expand([name])
+            given += files.matches(name)
         except BadInput as error:
             note(str(error))
-    if not files and not videos:
+    if not given:
         return 2
     if text := disk.unfinished(path):
         complain(f"warning: {text}")
-    model = saving.load(path)
-    if args.tta:
-        task = tasks.get(record["task"])
-        model = inference.with_views(model, task, {**task.options, **record["task_options"]})
-    if args.steps:
-        if not tasks.get(record["task"]).values:
-            raise ValueError(f"--steps is for forecasts, and this model is for {record['task']}")
-        model = inference.Recursive(model, args.steps)
-    settings = dict(model=model, record=record, batch_size=args.batch_size)
-    results = prediction.predict(files, read, note, **settings)
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for row in prediction.write_all(results, folder, args.pictures):
-        rows.append(row)
-        if sys.stderr.isatty():
-            print(f"\r{len(rows)} of {len(files)} ", end="", file=sys.stderr)
-    if rows:
-        prediction.save_tables(rows, folder)
-        print(describe.rows_table(rows))
-    done = len(rows) + watch(videos, folder, note, settings)
-    if done:
-        print(f"\n{done} of {done + len(bad)} files predicted; see {folder}/")
-    elif not any(folder.iterdir()):
-        folder.rmdir()
+    with new_folder(args.out) as folder:
+        done = predict(args, path, given, folder, note)
+        if done:
+            print(f"\n{done} of {done + len(bad)} files predicted; see {folder}/")
     return 2 if bad else 0
+
+
+def predict(args, path, given, folder, note):
+    """Predict the files given into a folder; return how many could be.
+
+    Args:
+        args: of the command.
+        path: of the model.
+        given: paths of files and folders, which exist.
+        folder: an empty one.
+        note: called with the message about a file that is left out.
+    """
+    from zoo import files, inspection
+
+    record = inspection.record(path)
+    if record.get("task") not in index.tasks():
+        why = "it does not say what it was trained for"
+        raise ValueError(f"{path}: {why}. Use a model that was trained by train.py")
+    moving = record["task"].startswith("image")
+    videos = [p for p in given if moving and p.suffix.lower() in formats.VIDEOS]
+    rest = [p for p in given if p not in videos]
+    hints = {name: value for name in files.HINTS if (value := getattr(args, name)) is not None}
+    names, read = files.gather(rest, record, note, hints) if rest else ([], None)
+    if not names and not videos:
+        return 0
+    terminal.import_keras()
+    from zoo import prediction
+
+    asked = dict(tta=args.tta, steps=args.steps, confidence=args.confidence, iou=args.iou)
+    prediction.check(path, record, **asked)
+    model, record = prediction.opened(path, record, **asked)
+    settings = dict(model=model, record=record, batch_size=args.batch_size)
+    results = prediction.predict(names, read, note, **settings)
+    rows = []
+    try:
+        for row in prediction.write_all(results, folder, args.pictures):
+            rows.append(row)
+            if sys.stderr.isatty():
+                print(f"\r{len(rows)} of {len(names)} ", end="", file=sys.stderr)
+    finally:  # what is done by then is kept
+        if rows:
+            prediction.save_tables(rows, folder)
+            print(describe.rows_table(rows))
+    return len(rows) + watch(videos, folder, note, settings)
 
 
 def watch(videos, folder, note, settings):
@@ -222,45 +243,41 @@ def watch(videos, folder, note, settings):
     return done
 
 
-def vacant(out):
-    """Return the folder that predictions go into: the given one, or the next predictions-N.
-
-    Raises:
-        ValueError: if the given one holds something already.
-    """
-    if out is None:
-        numbers = itertools.count(1)
-        return next(p for n in numbers if not (p := pathlib.Path(f"predictions-{n}")).exists())
-    folder = pathlib.Path(out)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder}: it exists already and is not empty. Name another folder")
-    return folder
-
-
-def readers(task, hints, recorded):
-    """Return how files for a task are found (paths to paths) and read (path to example).
+@contextlib.contextmanager
+def new_folder(out):
+    """Make the folder that predictions go into, and remove it if nothing has come into it.
 
     Args:
-        task: its name.
-        hints: what the person says of the files, see `datasets.source.HINTS`; of clouds alone.
-        recorded: the hints that the model's own data were read with.
-    """
-    from datasets.readers import clouds, images, series, ucr
+        out: its name; None for the next predictions-N.
 
-    if hints and not task.startswith("pointcloud"):
-        raise ValueError(f"{flag(next(iter(hints)))} is for clouds, and this model for {task}")
-    clouds.check_hints(**hints)
-    cloud = functools.partial(clouds.read_example, recorded=recorded, **hints)
-    kinds = {
-        "pointcloud": (clouds.find_clouds, cloud),
-        "image": (images.find_images, images.read_example),
-        "forecasting": (series.find_series, series.read_example),
-        "sequence": (ucr.find, ucr.read_example),
-    }
-    kind = task.partition("_")[0]
-    if kind not in kinds:
-        raise ValueError(f"files cannot be read for {task} yet")
-    return kinds[kind]
+    Raises:
+        ValueError: if the folder holds something already, or is a file.
+        OSError: if it cannot be made.
+    """
+    if out is None:
+        folder = numbered()
+    else:
+        folder = pathlib.Path(out)
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            why = "it exists already and is not empty" if folder.is_dir() else "it is a file"
+            raise ValueError(f"{folder}: {why}. Name another folder")
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield folder
+    finally:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def numbered():
+    """Make the next folder predictions-N, that of no command that runs beside this one."""
+    for number in itertools.count(1):
+        folder = pathlib.Path(f"predictions-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
 
 
 def run_export(args):
@@ -268,19 +285,31 @@ def run_export(args):
     path = presets.locate(args.model)
     formats.check(args.out, args.format)
     terminal.import_keras()
-    from zoo import detector, export, saving
+    from zoo import detector, export, preprocessing, saving
 
-    model = saving.load(path)
-    if args.boxes is not None:
-        info = saving.record(path).get("info", {})
-        model = detector.with_boxes(model, info, args.boxes)
-    difference = export.export(model, args.out, args.format)
+    model, record = saving.load(path), saving.record(path)
+    if args.with_preprocessing:
+        model = preprocessing.around(model, path, record, args.boxes)
+    elif args.boxes is not None:
+        model = detector.with_boxes(model, record.get("info", {}), args.boxes)
+    facts = preprocessing.facts(record, args.with_preprocessing, args.boxes)
+    difference = export.export(model, args.out, args.format, facts)
     equal = (
         f"differ from those of Keras by {difference:.2g} at most"
         if difference
         else "equal those of Keras"
     )
     print(f"{args.out}: written in {args.format} and checked: outputs {equal}")
+    if facts:
+        print(f"{args.out}: input {facts['input']}; output {facts['output']}")
+    if export.takes_one(model, args.format):
+        print(f"{args.out}: it takes one series at a time, as LiteRT has it")
+    if args.format == "litert" and (missing := export.select_ops(args.out)):
+        names = ", ".join(missing[:3]) + ", ..." * (len(missing) > 3)
+        print(
+            f"{args.out}: LiteRT alone cannot run it: it needs TensorFlow's Select operations "
+            f"({names}). Link them, or use --format onnx"
+        )
     return 0
 
 

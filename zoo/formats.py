@@ -1,8 +1,11 @@
-"""The formats that models are exported to, and what can be said before a model is loaded."""
+"""The formats of exports and videos, and what can be said of them before a model is loaded."""
 
+import errno
 import importlib.util
+import os
 
 FORMATS = {"onnx": ".onnx", "saved_model": "", "litert": ".tflite"}  # endings of their files
+VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")  # what OpenCV reads
 PACKAGES = {"onnx": ("onnx", "onnxruntime", "tf2onnx"), "saved_model": (), "litert": ()}
 
 
@@ -16,6 +19,8 @@ def check(path, format):
         raise ValueError(f"{path}: it exists already. Remove it or choose another name")
     if not path.parent.is_dir():
         raise ValueError(f"{path}: there is no folder {path.parent}. Make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(path.parent))
     missing = [name for name in PACKAGES[format] if importlib.util.find_spec(name) is None]
     if missing:
         needs = f'{format} needs {", ".join(missing)}. Install it: pip install ".[export]"'

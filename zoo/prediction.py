@@ -5,17 +5,84 @@ import csv
 import itertools
 import json
 import math
+import os
+import pathlib
 
-from zoo import describe, inference, records, tasks
+import numpy as np
+
+from zoo import describe, files, inference, presets, records, saving, tasks
 
 PICTURES = (".png", "_overlay.png", "_boxes.png")  # files that are for people's eyes alone
 
 
-def predict(files, read, complain, *, model, record, batch_size, remark=print):
+def results(source, inputs, *, batch_size=16, **settings):
+    """Predict files or arrays; see `zoo.predict`."""
+    record = saving.record(path := presets.locate(source))
+    check(path, record, **settings)
+    names, read = files.gather(inputs, record)
+    model, record = opened(path, record, **settings)
+
+    def refuse(message):
+        raise ValueError(message)
+
+    rows = []
+    chosen = dict(model=model, record=record, batch_size=batch_size)
+    for name, row, _ in predict(names, read, refuse, **chosen):
+        place = {} if isinstance(name, str) else {"file": str(name)}
+        arrays = row.pop("arrays", {})
+        rows.append({**place, **row, **arrays})
+    return rows
+
+
+def check(path, record, *, tta=False, steps=None, confidence=None, iou=None):
+    """Raise a `ValueError` if a model's record does not go with what is asked of the prediction.
+
+    Args:
+        path: of the model, for messages.
+        record: what was saved with it.
+        tta: predict several views and average.
+        steps: of a forecast.
+        confidence: score from which boxes are returned, 0 to 1.
+        iou: overlap above which non-maximum suppression drops a box, 0 to 1.
+    """
+    if not {"task", "task_options", "info"} <= record.keys():
+        why = "it does not say what it was trained for"
+        raise ValueError(f"{path}: {why}. Use a model that was trained by train.py")
+    task = tasks.get(record["task"])
+    if steps is not None and not task.values:
+        raise ValueError(f"steps are for forecasts, and this model is for {task.name}: leave them")
+    if confidence is None and iou is None:
+        return
+    if "suppression" not in record["info"]:
+        why = f"confidence and iou are for detectors, and this model is for {task.name}"
+        raise ValueError(f"{why}: leave them")
+    for name, value in (("confidence", confidence), ("iou", iou)):
+        if value is not None and not 0 <= value <= 1:
+            raise ValueError(f"{name} is {value}: give a number from 0 to 1")
+
+
+def opened(path, record, *, tta=False, steps=None, confidence=None, iou=None):
+    """Load a model as it is to predict; return it and its record, changed as was asked.
+
+    Args: those of `check`, which has been called with them.
+    """
+    model, task, info = saving.load(path), tasks.get(record["task"]), dict(record["info"])
+    if confidence is not None:
+        info["confidence"] = confidence
+    if iou is not None:
+        info["suppression"] = {**info["suppression"], "iou": iou}
+    if tta:
+        model = inference.with_views(model, task, {**task.options, **record["task_options"]})
+    if steps:
+        model = inference.Recursive(model, steps)
+    return model, {**record, "info": info}
+
+
+def predict(names, read, complain, *, model, record, batch_size, remark=print):
     """Predict files, small ones in shared batches; no more is in memory than a batch needs.
 
     Args:
-        files: their paths.
+        names: their paths, or other names that `read` takes.
         read: path to example, a dictionary; a `ValueError` says why it cannot be read.
         complain: called with the message about a file that is left out.
         model: a `keras.Model`, or one in several views, `zoo.inference.Averaged`.
@@ -25,6 +92,9 @@ def predict(files, read, complain, *, model, record, batch_size, remark=print):
 
     Yields:
         (path, row, writers) for each file, as `Task.present` makes them.
+
+    Raises:
+        ValueError: if the model does not take what the record says.
     """
     shape = getattr(model, "input_shape", None)
     if reason := records.misfit(record, shape[1:] if isinstance(shape, tuple) else None):
@@ -34,7 +104,7 @@ def predict(files, read, complain, *, model, record, batch_size, remark=print):
     waiting = collections.deque()
 
     def inputs():
-        for path in files:
+        for path in names:
             try:
                 example = read(path)
             except ValueError as error:  # it names the file
@@ -82,7 +152,10 @@ def write_all(results, folder, pictures):
         pictures: how many to draw at most.
 
     Yields:
-        The row of each file, with the names of the files that were written for it.
+        The row of each file without its arrays, with the names of the files written for it.
+
+    Raises:
+        OSError: if one cannot be written; what was written of it is removed.
     """
     taken, drawn = set(), 0
     for path, row, writers in results:
@@ -93,40 +166,69 @@ def write_all(results, folder, pictures):
                 if drawn > pictures:
                     continue
             target = free(folder, path, ending, taken)
-            write(target)
+            whole(write, target)
             written.append(target.name)
+        row = {key: value for key, value in row.items() if key != "arrays"}
         yield {"file": str(path), **row, "written": written}
+
+
+def whole(write, target):
+    """Call a function that writes a file at a path; remove what it left if the disk refuses.
+
+    Raises:
+        OSError: with the path, which libraries that write do not always give.
+    """
+    try:
+        write(target)
+    except OSError as error:
+        if target.is_file():
+            target.unlink()
+        reason = error.strerror or str(error) or type(error).__name__
+        raise OSError(error.errno, reason, str(target)) from error
 
 
 def free(folder, path, ending, taken):
     """Return a path in the folder that nothing has taken, named after the input."""
     stem, number = f"{path.stem}", 1
-    while (name := f"{stem}{f'-{number}' * (number > 1)}{ending}") in taken:
+    longest = os.pathconf(folder, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
+    while True:
+        tail = f"{f'-{number}' * (number > 1)}{ending}"
+        room = longest - len(os.fsencode(tail))
+        name = os.fsencode(stem)[:room].decode(errors="ignore") + tail
+        if name not in taken:
+            taken.add(name)
+            return folder / name
         number += 1
-    taken.add(name)
-    return folder / name
 
 
 def save_tables(rows, folder):
     """Write predictions.json, and predictions.csv with nested values as columns of their own."""
-    text = json.dumps(standard(rows), indent=1, allow_nan=False)
-    (folder / "predictions.json").write_text(text + "\n", encoding="utf-8")
-    lines = [
-        {describe.inert(k): describe.inert(v) for k, v in unnested(row).items()} for row in rows
-    ]
-    path, name_errors = folder / "predictions.csv", "surrogateescape"  # names of any bytes
-    with open(path, "w", newline="", encoding="utf-8", errors=name_errors) as file:
-        writer = csv.DictWriter(file, [*lines[0]])
-        writer.writeheader()
-        writer.writerows(lines)
+    whole(lambda path: save_json(rows, path), folder / "predictions.json")
+    lines = [unnested(row) for row in rows]
+
+    def table(path):
+        with open(path, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+            writer = csv.writer(file)
+            writer.writerow(map(describe.inert, lines[0]))
+            writer.writerows([describe.inert(line[key]) for key in lines[0]] for line in lines)
+
+    whole(table, folder / "predictions.csv")
 
 
-def standard(value):
-    """Return a nest of values with None for what JSON has no number for: NaN and infinities."""
+def save_json(value, path):
+    """Write what `plain` returns of a value as JSON."""
+    text = json.dumps(plain(value), indent=1, allow_nan=False)
+    pathlib.Path(path).write_text(f"{text}\n", encoding="utf-8")
+
+
+def plain(value):
+    """Return a value as JSON holds it: numbers of NumPy as Python's, null for those not finite."""
     if isinstance(value, dict):
-        return {key: standard(inner) for key, inner in value.items()}
+        return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [standard(inner) for inner in value]
+        return [plain(inner) for inner in value]
+    if isinstance(value, np.generic):
+        value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -138,4 +240,4 @@ def unnested(row):
             flat.update({f"{key}.{inner}": content for inner, content in value.items()})
         else:
             flat[key] = " ".join(value) if isinstance(value, list) else value
-    return {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in flat.items()}
+    return {k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in flat.items()}

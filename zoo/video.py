@@ -1,5 +1,6 @@
 """Videos: predicted frame by frame, drawn into a new video, with all that was found as JSON."""
 
+import functools
 import io
 import json
 import pathlib
@@ -11,14 +12,12 @@ from PIL import Image
 from zoo import prediction
 from zoo.prediction import PICTURES
 
-EXTENSIONS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
-
 
 def predict(path, target, **settings):
     """Predict every frame of a video, and write it with what was found drawn in.
 
     Args:
-        path: of the video, in one of `EXTENSIONS`.
+        path: of the video, in one of `zoo.formats.VIDEOS`.
         target: an .mp4 to write, as the task draws it; beside it <target>.json gets the rows of all
             frames, <target>_boxes.json and the like what the task writes of each as JSON.
         settings: of `zoo.prediction.predict`: model, record, batch_size.
@@ -45,6 +44,7 @@ def predict(path, target, **settings):
             out.write(np.ascontiguousarray(picture[..., ::-1]))  # OpenCV's colours are B, G, R
             for ending, found in texts(writers, number):
                 lists.setdefault(ending, []).extend(found)
+            row = {key: value for key, value in row.items() if key != "arrays"}
             rows.append({"frame": number, "seconds": round(number / rate, 3), **row})
             yield rows[-1]
     finally:
@@ -54,9 +54,8 @@ def predict(path, target, **settings):
     if not rows:
         raise ValueError(f"{path}: it has no frame that can be read. Convert it to .mp4 (H.264)")
     for ending, found in {".json": rows, **lists}.items():
-        target.with_name(f"{target.stem}{ending}").write_text(
-            json.dumps(found, indent=1) + "\n", encoding="utf-8"
-        )
+        write = functools.partial(prediction.save_json, found)
+        prediction.whole(write, target.with_name(f"{target.stem}{ending}"))
 
 
 def opencv(path):

@@ -78,5 +78,6 @@ def parts(points, category, num_objects, width):
 
 def join(local, whole):
     """Set the vector of the whole set (B, D) beside each point's own: (B, N, sum of C + D)."""
-    whole = ops.expand_dims(whole, 1) + ops.zeros_like(local[0][..., :1])  # N may be unknown
+    # N may be unknown. A product, as Keras takes a sum of one cloud's for that of a bias if N = D.
+    whole = ops.expand_dims(whole, 1) * ops.ones_like(local[0][..., :1])
     return layers.Concatenate(name="join")([*local, whole])

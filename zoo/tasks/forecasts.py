@@ -149,7 +149,9 @@ def present(example, pieces, outputs, info):
     forecast, low, high = between(next(iter(outputs)), info)
     past = calendar(piece)
     stamps = ahead(past, len(forecast))
-    row = {"steps": len(forecast)}
+    known = {"forecast": forecast, "lower": low, "upper": high, "times": np.asarray(stamps)}
+    known = {key: values for key, values in known.items() if values is not None}
+    row = {"steps": len(forecast), "arrays": known}
     for k, name in enumerate(names):
         row |= {f"{name} first": float(forecast[0, k]), f"{name} last": float(forecast[-1, k])}
 

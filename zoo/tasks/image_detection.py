@@ -100,7 +100,7 @@ def decode(outputs, info):
     """Turn raw outputs into boxes: corners in pixels of the model's input, chances, classes."""
     return [
         {"boxes": rows[:, :4], "probability": rows[:, 4], "labels": rows[:, 5].astype(int)}
-        for rows in detected(outputs, info, SHOWN)
+        for rows in detected(outputs, info, info.get("confidence", SHOWN))
     ]
 
 
@@ -108,8 +108,10 @@ def present(example, pieces, outputs, info):
     """Return the table's row of one image (how many of each class), its picture and COCO's JSON."""
     image, size = example["image"], info["grid"]["size"][0]
     height, width = image.shape[:2]
-    rows = unboxed(detected(np.stack([*outputs]), info, SHOWN)[0], image.shape, size)
+    rows = detected(np.stack([*outputs]), info, info.get("confidence", SHOWN))[0]
+    rows = unboxed(rows, image.shape, size)
     labels, names = rows[:, 5].astype(int), info["classes"]
+    arrays = {"boxes": rows[:, :4], "scores": rows[:, 4], "labels": labels}
     row = {"height": height, "width": width, "objects": len(rows)}
     row |= {name: int(np.sum(labels == k)) for k, name in enumerate(names)}
 
@@ -133,7 +135,7 @@ def present(example, pieces, outputs, info):
         ]
         path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
-    return row, {"_boxes.png": picture, "_boxes.json": results}
+    return {**row, "arrays": arrays}, {"_boxes.png": picture, "_boxes.json": results}
 
 
 TASK = Task(

@@ -112,9 +112,12 @@ def present(example, pieces, outputs, info):
         plots.save_image(path, plots.overlay(x, found, colours, shown))
 
     row = {"height": image.shape[0], "width": image.shape[1]}
+    if chances.shape[-1] == 1:
+        chances = np.concatenate([1 - chances, chances], axis=-1)
+    arrays = {"mask": found, "probabilities": chances.astype(np.float32)}
     for k, name in enumerate(info["classes"]):
         row |= {f"{name} {key}": value for key, value in region(found == k).items()}
-    return row, {"_mask.png": mask, "_overlay.png": overlay}
+    return {**row, "arrays": arrays}, {"_mask.png": mask, "_overlay.png": overlay}
 
 
 def region(inside):

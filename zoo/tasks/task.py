@@ -51,9 +51,10 @@ class Task:
         decode: (outputs, info) to a list of what a person wants to know, a dictionary each.
         plot: (x, y, outputs, info) to a dictionary of figures by file name.
         preview: (x, y, info) to a figure of a batch as training sees it.
-        present: (example, pieces, outputs, info) to a row of a table, a dictionary, and functions
-            that write a file when given its path, a dictionary by the ending of the name. The
-            outputs come from an iterator, one for each piece.
+        present: (example, pieces, outputs, info) to a row of a table, a dictionary (its "arrays",
+            by name, are what Python returns and no table shows), and functions that write a file
+            when given its path, a dictionary by the ending of the name. The outputs come from an
+            iterator, one for each piece.
         built: (model, options) to what the model decides and `info` keeps from then on, such as
             the grid of a detector.
         whole: (model, info, options) to what is trained and saved: the model, or one around it
