@@ -489,4 +489,6 @@ def known_examples(name, record, examples):
     sentences = provenance.warnings(name, rows, examples, ["validation"])
     few = not (seen & ~own).any() and seen.mean() <= COPIES if len(held) else True
     judged = provenance.warnings(name, rows, examples, ["test"])
-    return ([], sentences + judged) if few else (sentences, judged)
+    if few:
+        return [], sentences + judged
+    return [text.removesuffix(provenance.EFFECT) for text in sentences], judged

@@ -10,6 +10,7 @@ import binascii
 
 import numpy as np
 
+EFFECT = ", so scores on it look better than they are"
 NONE = np.zeros((0, 2), np.uint64)
 SPLITS = ("train", "validation", "test")
 CUT = ("fold", "validate", "skip_bad")  # settings that decide what is in which split
@@ -166,6 +167,6 @@ def warnings(name, rows, examples, splits=("validation", "test")):
         if count := int(overlap(examples[split], rows).sum()):
             sentences.append(
                 f"{name} was trained on {count:,} of the {len(examples[split]):,} examples of the "
-                f"{split} split, so scores on it look better than they are"
+                f"{split} split{EFFECT}"
             )
     return sentences
