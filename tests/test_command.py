@@ -164,7 +164,7 @@ def boxes(*kinds):
 def test_splits_without_an_object_are_told_before_training():
     def data(**splits):
         arrays = {name: Arrays(None, y, np.arange(len(y))) for name, y in splits.items()}
-        return Prepared(arrays, {}, {}, {"name": "toy"})
+        return Prepared(arrays, {}, {}, {"name": "toy"}, {})
 
     usual, task = boxes("usual", "none"), tasks.get("image_detection")
     empty = boxes("none", "crowd")
@@ -175,5 +175,5 @@ def test_splits_without_an_object_are_told_before_training():
         train.unscored(data(train=empty, validation=usual, test=usual), task)
     some = Arrays(None, np.concatenate([empty, usual]), np.arange(2))
     with pytest.raises(BadInput):  # of the split's own rows
-        train.unscored(Prepared({"train": some}, {}, {}, {"name": "toy"}), task)
+        train.unscored(Prepared({"train": some}, {}, {}, {"name": "toy"}, {}), task)
     assert train.unscored(data(train=empty), tasks.get("image_classification")) == []

@@ -42,7 +42,7 @@ def stirred(name="yolov3_tiny", size=SIZE):
 
 def known(model, settings=SETTINGS[0]):
     """Return what training would say of it."""
-    info = {"classes": CLASSES, "range": 255, "channels": 3, "grid": boxes.grid(model)}
+    info = {"classes": CLASSES, "range": [0.0, 255.0], "channels": 3, "grid": boxes.grid(model)}
     return {**info, "suppression": settings}
 
 

@@ -784,7 +784,7 @@ def test_arrays_of_masks(channel, tmp_path):
         (PICTURES, dict(x_train=np.full((4, 6, 5), 1e300)), ["infinity"]),
         (PICTURES, dict(y_train=np.arange(4) - 1), ["from -1"]),
         (MASKS, dict(), ["'y_train' of shape (4,)", "(4, 6, 5)"]),
-        (MASKS, dict(y_train=np.zeros((4, 6, 5))), ["float64", "astype"]),
+        (MASKS, dict(y_train=np.full((4, 6, 5), 0.5)), ["float64", "round()"]),
         (MASKS, dict(y_train=np.zeros((4, 6, 5), int)), ["'y_train'", "0 alone"]),
         (MASKS, dict(y_train=np.arange(120).reshape(4, 6, 5) * 4), ["'y_train'", "476"]),
     ],

@@ -138,7 +138,7 @@ def scaled(outputs, factors):
     return [[one * factor for one in each] for each, factor in zip(outputs, factors, strict=True)]
 
 
-def portable(model, path):
+def portable(model, path="the model"):
     """Return the model if all programs can compute it, else a twin of the same outputs.
 
     The twin computes in float32, has Keras' own recurrent layers, never by cuDNN, and none of the

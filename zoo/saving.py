@@ -23,7 +23,9 @@ from zoo.records import trouble
 __all__ = ["load", "record", "save", "sha256", "trouble"]
 
 # What files may hold of ours, besides the models' own classes.
-REGISTER = ("differencing", "joined", "layers", "losses", "metrics", "recurrence", "suppression")
+REGISTER = (
+    "differencing joined layers losses metrics preprocessing recurrence suppression"
+).split()
 
 
 def save(model, path, record):
