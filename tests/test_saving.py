@@ -363,3 +363,14 @@ def test_a_weights_member_with_a_false_size_is_an_error(tmp_path):
     path.write_bytes(content)
     with pytest.raises(ValueError, match="model.keras"):
         saving.load(path)
+
+
+def test_compiled_models_inside_of_a_model_are_counted_and_loaded(tmp_path):
+    inner = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)], name="inner")
+    inner.compile("adam", "mse")
+    entry = keras.Input((3,))
+    outer = keras.Model(entry, keras.layers.Average()([inner(entry), inner(entry)]))
+    outer.save(tmp_path / "outer.keras")
+    x = np.ones((2, 3), np.float32)
+    again = saving.load(tmp_path / "outer.keras")  # of a file that this process did not write
+    np.testing.assert_allclose(again(x), outer(x), rtol=1e-6)

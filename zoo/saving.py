@@ -126,16 +126,24 @@ def made(config):
     return keras.saving.deserialize_keras_object(copy.deepcopy(config), safe_mode=True)
 
 
+def uncompiled(value):
+    """Return a nest of dictionaries and lists without the entries that compile models."""
+    if isinstance(value, dict):
+        pairs = value.items()
+        return {key: uncompiled(inner) for key, inner in pairs if key != "compile_config"}
+    return [uncompiled(inner) for inner in value] if isinstance(value, list) else value
+
+
 def parameters(config):
     """Return how many numbers the weights of a configuration's model are, making none of them.
 
     It is built in a thread of its own, where what Keras notes of models that are not initialized
-    ends with the thread.
+    ends with the thread. Optimizers of models inside are left out: they would make variables.
     """
 
     def count():
         with keras.StatelessScope(initialize_variables=False):
-            model = made(config)
+            model = made(uncompiled(config))
             return sum(math.prod(weight.shape) for weight in model.weights)
 
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
