@@ -9,6 +9,8 @@ import sys
 
 import keras
 
+from zoo.inspection import nodes
+
 CLASSES = (
     "layers models initializers regularizers constraints losses metrics optimizers "
     "optimizers.schedules dtype_policies quantizers random"
@@ -31,15 +33,9 @@ def objection(config):
     Returns:
         A phrase that names the object at fault, or None if there is nothing to object to.
     """
-    stack = [config]
-    while stack:
-        value = stack.pop()
-        if isinstance(value, list):
-            stack += value
-        elif isinstance(value, dict):
-            if "class_name" in value and (found := object_to(value)):
-                return found
-            stack += value.values()
+    for node in nodes(config):
+        if "class_name" in node and (reason := object_to(node)):
+            return reason
     return None
 
 
