@@ -11,6 +11,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from zoo import allocator
+
+allocator.keep_freed_memory()
+
 CLASSES = ["ball", "disc", "rod", "slab"]
 STRETCH = np.array([[1, 1, 1], [2, 2, 0.1], [0.1, 0.1, 3], [2, 0.5, 0.5]])
 

@@ -12,6 +12,8 @@ import sys
 import threading
 import unicodedata
 
+from zoo import allocator
+
 INTERRUPTED = 130  # exit status, as of a process that Ctrl-C ended
 SEQUENCES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, movements
@@ -122,7 +124,11 @@ class Interrupt:
 
 
 def import_keras():
-    """Import Keras without the lines that TensorFlow's C++ prints before it can be told not to."""
+    """Import Keras without the lines that TensorFlow's C++ prints before it can be told not to.
+
+    From then on freed memory is reused, `zoo.allocator`.
+    """
+    allocator.keep_freed_memory()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("tensorflow").setLevel("ERROR")  # that several models are traced is no news
     with hushed(2):
