@@ -21,8 +21,9 @@ import time
 from datasets import builders
 from datasets.prepared import expand
 from datasets.source import HINTS, BadInput, flag
-from zoo import describe, disk, index, terminal
+from zoo import describe, index
 from zoo.registry import unknown
+from zoo.system import disk, terminal
 
 print = terminal.say  # names of files and classes command no terminal
 TEMPERATURE = 3.0  # of the 2.5 to 4 that Hinton et al. 2015, Sec. 3, found best for small students
@@ -290,7 +291,8 @@ def train(settings, interrupt):
     source = opened(settings, settings.get("task") or row.tasks[0])
     keras = terminal.import_keras()
     from datasets import pipeline
-    from zoo import runs, schedule, tasks
+    from zoo import tasks
+    from zoo.training import runs, schedule
 
     interrupt.check()
     if settings["resume"]:
@@ -382,7 +384,7 @@ def rate(settings, steps):
     """Return the learning rate over all steps: a cosine, or as many as there are snapshots."""
     from keras.optimizers import schedules
 
-    from zoo import runs
+    from zoo.training import runs
 
     if settings.get("snapshots"):
         return runs.CosineCycles(settings["learning_rate"], steps // settings["snapshots"])
@@ -405,7 +407,9 @@ def prepare(settings, task, source=None):
     The record's "settings" are the given ones with all that depends on the data.
     """
     from datasets import prepared, splits
-    from zoo import provenance, runs, schedule, tasks
+    from zoo import tasks
+    from zoo.training import runs, schedule
+    from zoo.weights import provenance
 
     data = prepared.prepare(
         settings["data"],
@@ -481,7 +485,9 @@ def begun(settings):
 
 def build(settings, task, record):
     """Build the model, from another one's weights if so wished; complete the record."""
-    from zoo import darknet_weights, presets, provenance, registry, saving, transfer
+    from zoo import registry
+    from zoo.training import transfer
+    from zoo.weights import darknet_weights, presets, provenance, saving
 
     init, other, trained = settings["init"], {}, None
     try:
@@ -525,7 +531,8 @@ def taught(model, settings, task, record):
     source = settings.get("teacher")
     if not source:
         return model
-    from zoo import distillation, presets, provenance, saving
+    from zoo.training import distillation
+    from zoo.weights import presets, provenance, saving
 
     try:
         teacher, record["teacher"] = distillation.load(located(source), model, record, task)
@@ -543,19 +550,21 @@ def taught(model, settings, task, record):
 
 
 def located(source):
-    """Return the path or the name of a trained model, for `zoo.presets.locate`."""
+    """Return the path or the name of a trained model, for `zoo.weights.presets.locate`."""
     return str(expand(source)) if expand(source).exists() else source
 
 
 def evaluate(run, recorder, splits, task, size):
     """Score the best epoch's model on validation and test, draw, and complete the run."""
-    from zoo import inference, plots, saving
+    from zoo.inference import predictors
+    from zoo.tasks import plots
+    from zoo.weights import saving
 
     path, info = run.folder / "model.keras", run.record["info"]
     model, scores = saving.load(path), {}
     for split in ("validation", "test"):
         x, y = splits[split].take()
-        outputs = inference.predict(model, x, size)
+        outputs = predictors.predict(model, x, size)
         scores[split], report = task.score(y, outputs, info)
         if split == "validation" and (found := task.found(y, outputs, info)):
             info["found"] = found

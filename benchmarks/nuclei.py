@@ -6,7 +6,9 @@ python -m benchmarks.nuclei
 import zoo
 from benchmarks.tables import RESULTS
 from datasets import builders
-from zoo import index, inference, plots, tasks
+from zoo import index, tasks
+from zoo.inference import predictors
+from zoo.tasks import plots
 
 PRESET, SHOWN = "unet_dsb2018", (5, 12)  # which images of the test split
 
@@ -20,7 +22,7 @@ def main():
     for i in SHOWN:
         [piece] = task.cut(split[i].read(), options)
         x, y = task.prepare(piece, info, options)
-        [found] = task.decode(inference.predict(model, x[None], 1), info)
+        [found] = task.decode(predictors.predict(model, x[None], 1), info)
         panels.append((plots.rgb(x), "image", plots.INK))
         for mask, title in [(y, "truth"), (found["labels"], PRESET)]:
             colours = plots.palette(len(info["classes"]))

@@ -12,7 +12,7 @@ import time
 import numpy as np
 
 from benchmarks import contest
-from zoo import terminal
+from zoo.system import terminal
 
 CLASSES = 40
 EPOCH = (1700, 512)  # clouds and points of `lidar_objects` in training

@@ -8,7 +8,9 @@ import numpy as np
 import zoo
 from benchmarks.tables import RESULTS
 from datasets import builders
-from zoo import index, inference, plots, tasks
+from zoo import index, tasks
+from zoo.inference import predictors
+from zoo.tasks import plots
 
 PRESET = "pointnet_segmentation_lidar_scenes"
 RADIUS = 25.0  # metres around the sensor that are shown
@@ -22,7 +24,7 @@ def main():
     pieces = task.cut(example, options)
     x = np.stack([task.prepare(piece, info, options)[0] for piece in pieces])
     labels = np.empty(len(example["points"]), np.int64)
-    found = task.decode(inference.predict(model, x, 32), info)
+    found = task.decode(predictors.predict(model, x, 32), info)
     for piece, one in zip(pieces, found, strict=True):
         labels[piece["index"]] = one["labels"][: len(piece["index"])]
     near = np.linalg.norm(example["points"][:, :2], axis=1) < RADIUS

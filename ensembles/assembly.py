@@ -7,16 +7,21 @@ import time
 import keras
 import numpy as np
 
-from ensembles import cache, chances, combine, intervals
-from ensembles import members as opened
-from zoo import disk, inference, losses, tasks
+from ensembles.combining import combine
+from ensembles.evaluation import intervals, probabilities
+from ensembles.members import cache
+from ensembles.members import opening as opened
+from zoo import tasks
+from zoo.inference import predictors
+from zoo.nn import losses
+from zoo.system import disk
 
 
 class Assembly:
     """Members, their data, and the members' outputs, which are computed when they are asked for.
 
     Attributes:
-        members: list of `ensembles.members.Member`.
+        members: list of `ensembles.members.opening.Member`.
         common: what they share, with the classes and constants of the data if no member has any.
         data: splits, options, info and about, as `datasets.prepared.prepare` returns them.
         cut: how the data are split: fold, validate, skip_bad.
@@ -72,7 +77,7 @@ class Assembly:
 
     def views(self, model):
         """Return a model that predicts the mean over flips and rotations."""
-        return inference.with_views(model, self.common.task, self.common.options)
+        return predictors.with_views(model, self.common.task, self.common.options)
 
     def labels(self, split):
         """Return the labels of a split that there are logits for, (n, ...) integers, -1 is void."""
@@ -96,7 +101,7 @@ class Assembly:
         found, examples = [], self.data.splits[split]
         for start in range(0, len(examples), self.batch_size):
             x, _ = examples.take(slice(start, start + self.batch_size))
-            found.append(inference.predict(model, x, self.batch_size))
+            found.append(predictors.predict(model, x, self.batch_size))
         return np.concatenate(found)
 
     def row(self, name, kind, logits, split="test", **facts):
@@ -110,9 +115,9 @@ class Assembly:
         plain = {first: plain.pop(first), **plain}
         numbers, found = {"nll": None, "ece": None}, None
         if not self.common.task.values:
-            p = chances.probabilities(logits)
-            found = chances.calibration(p, y)
-            numbers = {"nll": chances.negative_log_likelihood(p, y), "ece": found["error"]}
+            p = probabilities.of_logits(logits)
+            found = probabilities.calibration(p, y)
+            numbers = {"nll": probabilities.negative_log_likelihood(p, y), "ece": found["error"]}
         row = {"name": name, "kind": kind, "scores": plain, **numbers}
         return {"parameters": None, "milliseconds": None, "weight": None, **row, **facts}, found
 
@@ -154,7 +159,7 @@ class Assembly:
             {"milliseconds": the median of some steps, "milliseconds_range": [least, most]}.
         """
         x, _ = self.data.splits["test"].take(slice(0, self.batch_size))
-        x = inference.for_each_input(model, x)
+        x = predictors.for_each_input(model, x)
         model.predict_on_batch(x)
         times = []
         for _ in range(repeats):

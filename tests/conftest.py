@@ -11,7 +11,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from zoo import allocator
+from zoo.system import allocator
 
 allocator.keep_freed_memory()
 
@@ -133,11 +133,11 @@ class Toy:
 
 def rows(y, grid, certainty):
     """Return raw outputs of a detector that say what boxes (B, M, 7) there are."""
-    from zoo import box_losses, boxes
+    from zoo.tasks.boxes import coding, losses
 
-    cells, strides, anchors = boxes.places(grid)
+    cells, strides, anchors = coding.places(grid)
     out = np.full((len(y), len(cells), 5 + len(CLASSES)), -certainty, np.float32)
-    found = np.asarray(box_losses.loss(grid).assign(y[..., :4], None))
+    found = np.asarray(losses.loss(grid).assign(y[..., :4], None))
     for i, k in np.argwhere(y[..., 4] >= 0):
         (x1, y1, x2, y2), label, row = y[i, k, :4], int(y[i, k, 4]), found[i, k]
         share = (np.array([x1 + x2, y1 + y2]) / 2 / strides[row] - cells[row]).clip(1e-4, 1 - 1e-4)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from zoo import allocator
+from zoo.system import allocator
 
 PROGRAM = """
 import resource, sys

@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 
 from datasets import builders
 from datasets.bccd.bccd_dataset_builder import HEIGHT, HERE, WIDTH, Builder
-from datasets.readers import voc
+from datasets.readers.boxes import voc
 from datasets.readers.images import read_image, read_size
 
 PUBLISHED = {

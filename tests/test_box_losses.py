@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from zoo import box_losses, boxes
+from zoo.tasks.boxes import coding, losses
 
 V3 = {
     "form": "yolov3",
@@ -27,7 +27,7 @@ def truth(*rows, count=4):
 
 def raw(grid, classes=3, seed=0):
     """Return random raw outputs of a grid."""
-    count = len(boxes.places(grid)[0])
+    count = len(coding.places(grid)[0])
     shape = (1, count, 5 + classes)
     return np.random.default_rng(seed).normal(0, 0.5, shape).astype(np.float32)
 
@@ -50,8 +50,8 @@ def bce(target, logit):
 
 def slow_v3(y, out, grid):
     """Compute the paper's loss of one image, square errors, as the text says it."""
-    found = np.asarray(boxes.decode(out[None], grid)[0])[0]
-    cells, strides, anchors = boxes.places(grid)
+    found = np.asarray(coding.decode(out[None], grid)[0])[0]
+    cells, strides, anchors = coding.places(grid)
     height, width = grid["size"]
     wanted, total = np.zeros(len(out)), 0.0
     best = np.zeros(len(out))
@@ -95,28 +95,28 @@ def test_yolov3_is_the_papers(seed):
     rows = np.concatenate([corner, corner + side], axis=1)
     y = truth(*([*row, rng.integers(3), i == 2] for i, row in enumerate(rows)))
     out = raw(V3, seed=seed)
-    loss = box_losses.loss(V3, ciou=False)
+    loss = losses.loss(V3, ciou=False)
     np.testing.assert_allclose(loss(y, out), slow_v3(y[0], out[0], V3), rtol=1e-4)
 
 
 def test_a_perfect_prediction_has_no_loss():
     y = truth([*BOX, 2, 0])
-    out = np.full((1, len(boxes.places(V3)[0]), 8), -30.0, np.float32)
-    loss = box_losses.loss(V3, ciou=True)
+    out = np.full((1, len(coding.places(V3)[0]), 8), -30.0, np.float32)
+    loss = losses.loss(V3, ciou=True)
     row = int(loss.assign(y[..., :4], None)[0, 0])
-    cells, strides, anchors = (part[row] for part in boxes.places(V3))
+    cells, strides, anchors = (part[row] for part in coding.places(V3))
     share = np.array([25.0, 17.0]) / strides - cells
     out[0, row] = [*np.log(share / (1 - share)), *np.log([10, 14] / anchors), 30, -30, -30, 30]
     assert tuple(anchors) == (8.0, 8.0) or tuple(anchors) == (16.0, 20.0)
     assert float(loss(y, out)) < 1e-4
-    np.testing.assert_allclose(boxes.decode(out, V3)[0][0, row], BOX, rtol=1e-5)
-    assert float(box_losses.loss(V3, ciou=False)(y, out)) < 1e-4
+    np.testing.assert_allclose(coding.decode(out, V3)[0][0, row], BOX, rtol=1e-5)
+    assert float(losses.loss(V3, ciou=False)(y, out)) < 1e-4
 
 
 def test_yolo_is_equation_3():
     y = truth([*BOX, 1, 0])  # center (25, 17): cell (1, 1) of 4 x 4
     out = raw(V1)
-    found = np.asarray(boxes.decode(out, V1)[0])[0]
+    found = np.asarray(coding.decode(out, V1)[0])[0]
     pair = [2 * (1 * 4 + 1) + i for i in range(2)]
     row = max(pair, key=lambda i: overlap(found[i], np.array(BOX)))
     t = out[0, row].astype(float)
@@ -126,7 +126,7 @@ def test_yolo_is_equation_3():
     expected += ((t[5:] - [0, 1, 0]) ** 2).sum()
     expected += (t[4] - overlap(found[row], np.array(BOX))) ** 2
     expected += 0.5 * sum(out[0, i, 4] ** 2 for i in range(32) if i != row)
-    np.testing.assert_allclose(box_losses.loss(V1, ciou=False)(y, out), expected, rtol=1e-4)
+    np.testing.assert_allclose(losses.loss(V1, ciou=False)(y, out), expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("grid", [V3, V1], ids=["yolov3", "yolo"])
@@ -144,7 +144,7 @@ def test_gradients_are_finite_whatever_the_boxes_are(grid, ciou):
         [[*BOX, 0, 0]] * 4,
     ]
     y = np.concatenate([truth(*some) for some in rows])
-    loss = box_losses.loss(grid, ciou=ciou, smoothing=0.1, focal=1.5)
+    loss = losses.loss(grid, ciou=ciou, smoothing=0.1, focal=1.5)
     for scale in (1.0, 40.0, -40.0):
         out = tf.constant(np.concatenate([scale * raw(grid)] * len(rows)))
         with tf.GradientTape() as tape:
@@ -175,7 +175,7 @@ def test_complete_iou_has_the_papers_value_and_a_gradient_with_alpha_held_consta
     x = tf.constant(drawn, tf.float32)
     with tf.GradientTape() as tape:
         tape.watch(x)
-        value = box_losses.complete_iou(x, tf.constant(truth_, tf.float32))
+        value = losses.complete_iou(x, tf.constant(truth_, tf.float32))
     expected, slopes, step = [], np.zeros_like(drawn), 1e-5
     for i, (box, other) in enumerate(zip(drawn, truth_, strict=True)):
         known, alpha = slow_ciou(box, other)
@@ -190,8 +190,8 @@ def test_complete_iou_has_the_papers_value_and_a_gradient_with_alpha_held_consta
 
 
 def test_boxes_to_ignore_are_neither_right_nor_wrong():
-    out, loss = raw(V3), box_losses.loss(V3)
-    found = np.asarray(boxes.decode(out, V3)[0])[0]
+    out, loss = raw(V3), losses.loss(V3)
+    found = np.asarray(coding.decode(out, V3)[0])[0]
     box = found[7]
     both = [float(loss(truth([*box, 0, ignored]), out)) for ignored in (0, 1)]
     none = float(loss(truth(), out))
@@ -204,7 +204,7 @@ def test_boxes_to_ignore_are_neither_right_nor_wrong():
 def test_images_count_alike_and_padding_counts_nothing():
     out = np.concatenate([raw(V3, seed=seed) for seed in (0, 1)])
     one, two = truth([*BOX, 1, 0]), truth([*BOX, 0, 0], [0, 0, 50, 50, 2, 0])
-    loss = box_losses.loss(V3)
+    loss = losses.loss(V3)
     each = [float(loss(y, o[None])) for y, o in zip((one, two), out, strict=True)]
     np.testing.assert_allclose(loss(np.concatenate([one, two]), out), np.mean(each), rtol=1e-5)
     longer = np.concatenate([truth([*BOX, 1, 0], count=9)])
@@ -213,34 +213,34 @@ def test_images_count_alike_and_padding_counts_nothing():
 
 def test_it_compiles_with_xla():
     tf = pytest.importorskip("tensorflow")
-    loss, y, out = box_losses.loss(V3), truth([*BOX, 1, 0]), raw(V3)
+    loss, y, out = losses.loss(V3), truth([*BOX, 1, 0]), raw(V3)
     fast = tf.function(loss, jit_compile=True)
     np.testing.assert_allclose(fast(tf.constant(y), tf.constant(out)), loss(y, out), rtol=1e-5)
 
 
 def test_smoothing_and_focal_weights_are_what_they_say():
     y, out = truth([*BOX, 1, 0]), raw(V3)
-    row = int(box_losses.loss(V3).assign(y[..., :4], None)[0, 0])
+    row = int(losses.loss(V3).assign(y[..., :4], None)[0, 0])
     t = out[0, row, 5:]
-    plain, smooth = (float(box_losses.loss(V3, smoothing=s)(y, out)) for s in (0.0, 0.3))
+    plain, smooth = (float(losses.loss(V3, smoothing=s)(y, out)) for s in (0.0, 0.3))
     hard = sum(bce(target, v) for target, v in zip([0, 1, 0], t, strict=True))
     soft = sum(bce(target, v) for target, v in zip([0.1, 0.8, 0.1], t, strict=True))
     np.testing.assert_allclose(smooth - plain, soft - hard, rtol=1e-3)
-    focal = float(box_losses.loss(V3, focal=2.0)(truth(), out))
+    focal = float(losses.loss(V3, focal=2.0)(truth(), out))
     expected = sum(sigmoid(v) ** 2 * bce(0, v) for v in out[0, :, 4])
     np.testing.assert_allclose(focal, expected, rtol=1e-4)
 
 
 def test_a_grid_is_found_in_its_model_and_only_there():
-    from zoo.layers import Grid
+    from zoo.nn.layers import Grid
 
     image = keras.Input((64, 96, 3))
     maps = [keras.layers.Conv2D(2 * 8, 1, s, padding="same")(image) for s in (32, 16)]
     model = keras.Model(image, Grid(V3["anchors"], V3["strides"])(maps))
-    assert boxes.grid(model) == V3
-    assert model.output_shape == (None, len(boxes.places(V3)[0]), 8)
+    assert coding.grid(model) == V3
+    assert model.output_shape == (None, len(coding.places(V3)[0]), 8)
     with pytest.raises(ValueError, match="no detector"):
-        boxes.grid(keras.Model(image, maps[0]))
+        coding.grid(keras.Model(image, maps[0]))
     with pytest.raises(ValueError, match="yolov3 or yolo, not 'v9'"):
         Grid(V3["anchors"], V3["strides"], "v9")
     with pytest.raises(ValueError, match="2 lists of anchors do not fit 1 maps"):

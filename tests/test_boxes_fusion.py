@@ -4,7 +4,7 @@ import ensemble_boxes
 import numpy as np
 import pytest
 
-from ensembles import boxes
+from ensembles.combining import boxes
 
 NONE = np.zeros((0, 6))
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from ensembles import calibration, chances, uncertainty
+from ensembles.evaluation import calibration, probabilities, uncertainty
 
 NUCLEI = {"classes": ["background", "nucleus"]}
 
@@ -19,9 +19,9 @@ def drawn(n, classes, seed=0):
 
 
 def test_probabilities_by_hand():
-    found = chances.probabilities(np.log([[1.0, 2.0, 5.0], [3.0, 3.0, 4.0]]))
+    found = probabilities.of_logits(np.log([[1.0, 2.0, 5.0], [3.0, 3.0, 4.0]]))
     np.testing.assert_allclose(found, [[0.125, 0.25, 0.625], [0.3, 0.3, 0.4]], rtol=1e-6)
-    found = chances.probabilities(np.full((2, 4, 4, 1), math.log(3)))
+    found = probabilities.of_logits(np.full((2, 4, 4, 1), math.log(3)))
     assert found.shape == (2, 4, 4, 2)
     np.testing.assert_allclose(found[0, 0, 0], [0.25, 0.75], rtol=1e-6)
 
@@ -29,8 +29,8 @@ def test_probabilities_by_hand():
 def test_one_logit_is_the_difference_of_two():
     z = np.random.default_rng(0).normal(size=(50, 1)) * 5
     pair = np.concatenate([np.zeros_like(z), z], axis=-1)
-    found = chances.probabilities(z)
-    np.testing.assert_allclose(found, chances.probabilities(pair), rtol=1e-5)
+    found = probabilities.of_logits(z)
+    np.testing.assert_allclose(found, probabilities.of_logits(pair), rtol=1e-5)
 
 
 @pytest.mark.parametrize("units", [1, 3])
@@ -38,7 +38,7 @@ def test_huge_logits_of_any_type_overflow_nowhere(units):
     for kind, huge in ((np.float16, 6e4), (np.float32, 1e30), (np.float64, 1e30)):
         z = np.full((2, units), huge, kind)
         z[1] = -z[1]
-        found = chances.probabilities(z)
+        found = probabilities.of_logits(z)
         assert np.isfinite(found).all()
         np.testing.assert_allclose(found.sum(axis=-1), 1, rtol=1e-6)
 
@@ -47,14 +47,14 @@ def test_likelihood_by_hand():
     p = np.array([[0.5, 0.5], [0.9, 0.1], [0.2, 0.8], [1.0, 0.0]])
     y = np.array([0, 1, -1, 1])
     wanted = -(math.log(0.5) + math.log(0.1) + math.log(1e-7)) / 3  # the third is void
-    assert chances.negative_log_likelihood(p, y) == pytest.approx(wanted)
+    assert probabilities.negative_log_likelihood(p, y) == pytest.approx(wanted)
 
 
 def test_calibration_by_hand():
     # Bins (0.5, 0.75]: 0.6 wrong, 0.7 right; (0.75, 1]: 0.8 right, 1.0 right.
     p = np.array([[0.6, 0.4], [0.3, 0.7], [0.8, 0.2], [0.0, 1.0], [0.1, 0.9]])
     y = np.array([1, 1, 0, 1, -1])
-    found = chances.calibration(p, y, bins=4)
+    found = probabilities.calibration(p, y, bins=4)
     np.testing.assert_allclose(found["confidence"], [np.nan, np.nan, 0.65, 0.9])
     np.testing.assert_allclose(found["accuracy"], [np.nan, np.nan, 0.5, 1.0])
     np.testing.assert_allclose(found["share"], [0, 0, 0.5, 0.5])
@@ -62,22 +62,24 @@ def test_calibration_by_hand():
 
 
 def test_a_bin_holds_its_upper_edge():
-    found = chances.calibration(np.array([[0.5, 0.5], [0.75, 0.25]]), np.array([0, 0]), bins=4)
+    found = probabilities.calibration(
+        np.array([[0.5, 0.5], [0.75, 0.25]]), np.array([0, 0]), bins=4
+    )
     np.testing.assert_array_equal(found["share"], [0, 0.5, 0.5, 0])
 
 
 def test_what_is_sure_as_often_as_it_is_right_has_no_error():
     logits, y = drawn(40_000, 3)
-    assert chances.calibration(chances.probabilities(logits), y)["error"] < 0.01
-    assert chances.calibration(chances.probabilities(4 * logits), y)["error"] > 0.2
+    assert probabilities.calibration(probabilities.of_logits(logits), y)["error"] < 0.01
+    assert probabilities.calibration(probabilities.of_logits(4 * logits), y)["error"] > 0.2
 
 
 def test_agreement_by_hand():
     one, other = np.array([[1.0], [-1], [2], [-2]]), np.array([[1.0], [1], [2], [2]])
-    found = chances.agreement([one, other, -one])
+    found = probabilities.agreement([one, other, -one])
     np.testing.assert_allclose(found, [[1, 0.5, 0], [0.5, 1, 0.5], [0, 0.5, 1]])
     y = np.array([0, -1, 1, -1])  # where they are alike
-    np.testing.assert_allclose(chances.agreement([one, other], y), np.ones((2, 2)))
+    np.testing.assert_allclose(probabilities.agreement([one, other], y), np.ones((2, 2)))
 
 
 def test_blocks_change_nothing(monkeypatch):
@@ -86,12 +88,19 @@ def test_blocks_change_nothing(monkeypatch):
     y = rng.integers(-1, 2, (7, 5, 4))
 
     def all_of_it():
-        p = chances.probabilities(outputs[0])
-        found = [chances.negative_log_likelihood(p, y), *chances.calibration(p, y).values()]
-        return [*found, chances.agreement(outputs, y), *uncertainty.uncertainty(outputs).values()]
+        p = probabilities.of_logits(outputs[0])
+        found = [
+            probabilities.negative_log_likelihood(p, y),
+            *probabilities.calibration(p, y).values(),
+        ]
+        return [
+            *found,
+            probabilities.agreement(outputs, y),
+            *uncertainty.uncertainty(outputs).values(),
+        ]
 
     whole = all_of_it()
-    monkeypatch.setattr(chances, "BLOCK", 45)  # two of seven examples at a time, or one
+    monkeypatch.setattr(probabilities, "BLOCK", 45)  # two of seven examples at a time, or one
     for found, wanted in zip(all_of_it(), whole, strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-6)
 
@@ -111,7 +120,7 @@ def test_the_temperature_is_where_the_likelihood_is_highest():
     found = calibration.temperature(2.5 * logits, y)
 
     def loss(t):
-        return chances.negative_log_likelihood(chances.probabilities(2.5 * logits / t), y)
+        return probabilities.negative_log_likelihood(probabilities.of_logits(2.5 * logits / t), y)
 
     assert loss(found) <= min(loss(t) for t in np.geomspace(0.1, 15, 200)) + 1e-6
     assert loss(found) < loss(1) - 0.1
@@ -141,7 +150,7 @@ def test_the_temperature_heeds_no_void_labels_and_draws_of_many(monkeypatch):
 
 def test_the_reliability_diagram_shows_both():
     logits, y = drawn(2000, 3)
-    pair = [chances.calibration(chances.probabilities(k * logits), y) for k in (5, 1)]
+    pair = [probabilities.calibration(probabilities.of_logits(k * logits), y) for k in (5, 1)]
     figure = calibration.reliability_diagram(dict(zip(("a", "b"), pair, strict=True)))
     assert len(figure.axes) == 2
     assert len(calibration.reliability_diagram({"alone": pair[0]}).axes) == 1
@@ -200,7 +209,7 @@ def test_the_page_shows_the_least_sure_images_first(margin):
     own = 3.0 * outputs[1]  # surer than the members' mean: the ensemble's own entropy is drawn
     figure = uncertainty.picture(x, y, own, outputs, NUCLEI)
     found = uncertainty.uncertainty(outputs)
-    found["entropy"] = uncertainty.entropy(chances.probabilities(own))
+    found["entropy"] = uncertainty.entropy(probabilities.of_logits(own))
     assert uncertainty.least_certain(own, y, 6).tolist() == list(range(6))
     shown = [axes.images[0] for axes in figure.axes[:16]]
     for row in range(4):

@@ -9,8 +9,9 @@ import train
 from datasets.prepared import Prepared
 from datasets.source import BadInput
 from datasets.splits import Arrays
-from zoo import describe, index, tasks, terminal
-from zoo.box_losses import CROWD, IGNORED, LABEL
+from zoo import describe, index, tasks
+from zoo.system import terminal
+from zoo.tasks.boxes.losses import CROWD, IGNORED, LABEL
 
 
 @pytest.fixture(autouse=True)

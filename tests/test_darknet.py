@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo import darknet_weights, registry
-from zoo.classification import darknet
+from zoo import registry
+from zoo.models.classification import darknet
+from zoo.weights import darknet_weights
 
 
 def trainable(model):

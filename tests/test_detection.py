@@ -11,9 +11,9 @@ from test_fusion import folder
 
 import train
 import zoo
-from zoo import boxes, darknet_weights, saving, suppression
 from zoo.__main__ import main as zoo_command
-from zoo.tasks import detections
+from zoo.tasks.boxes import coding, detections, nms
+from zoo.weights import darknet_weights, saving
 
 SMALL = ["--set", "image_size=64", "--set", "max_boxes=8", "--set", "width=0.25"]
 
@@ -114,7 +114,7 @@ def test_options_that_a_model_does_not_take_are_refused(data, tmp_path, capsys):
 
 
 def test_a_run_goes_on_where_it_was_stopped(data, tmp_path, monkeypatch, capsys):
-    from zoo import runs
+    from zoo.training import runs
 
     write, count = runs.Recorder._write_history, []
 
@@ -144,8 +144,8 @@ def test_boxes_of_many_images_are_those_of_each_and_compiled_once():
     raw = np.tile(batch.truth(certainty=4.0), (3, 1, 1))[: detections.BATCH + 3]
     raw += noise.normal(size=raw.shape).astype(np.float32)
     found = detections.detected(raw, info, 0.1)
-    rows = suppression.suppress(*boxes.scored(raw, info["grid"]), score=0.1, **info["suppression"])
-    for one, other in zip(found, suppression.found(rows), strict=True):
+    rows = nms.suppress(*coding.scored(raw, info["grid"]), score=0.1, **info["suppression"])
+    for one, other in zip(found, nms.found(rows), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)
     assert len({len(one) for one in found}) > 1
     kept = detections.compiled.cache_info().misses

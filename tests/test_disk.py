@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 
 from datasets import pipeline, source, stores
-from ensembles import cache, trainings
+from ensembles import trainings
+from ensembles.members import cache
 from tests.test_pipeline import make, names, prepare
-from zoo import disk, runs, terminal
+from zoo.system import disk, terminal
+from zoo.training import runs
 
 
 def test_a_file_is_whole_or_not_there(tmp_path):

@@ -9,8 +9,8 @@ from ensemble_members import record
 from keras import layers, ops
 
 import ensembles
-from ensembles import cache, endings, members
-from zoo import saving
+from ensembles.members import cache, graph, opening
+from zoo.weights import saving
 
 X = np.random.default_rng(0).normal(size=(5, 4, 4, 1)).astype(np.float32)
 
@@ -81,13 +81,13 @@ ONE = {  # of one class
 def logits(model):
     """Return what the model of logits predicts, and what the model itself does."""
     wanted = ops.convert_to_numpy(model(X))
-    return ops.convert_to_numpy(endings.in_logits(model, "m.keras")(X)), wanted
+    return ops.convert_to_numpy(graph.in_logits(model, "m.keras")(X)), wanted
 
 
 @pytest.mark.parametrize("name", PROBABILITIES)
 def test_probabilities_are_found_behind_what_keeps_them(name):
     model = PROBABILITIES[name]()
-    assert endings.kind_of(model, "m.keras") == "softmax"
+    assert graph.kind_of(model, "m.keras") == "softmax"
     found, wanted = logits(model)
     np.testing.assert_allclose(wanted.sum(axis=-1), 1, atol=1e-5)
     np.testing.assert_allclose(ops.softmax(found), wanted, atol=1e-5)
@@ -96,7 +96,7 @@ def test_probabilities_are_found_behind_what_keeps_them(name):
 @pytest.mark.parametrize("name", ONE)
 def test_one_sigmoid_is_found_behind_what_keeps_it(name):
     model = ONE[name]()
-    assert endings.kind_of(model, "m.keras") == "sigmoid"
+    assert graph.kind_of(model, "m.keras") == "sigmoid"
     found, wanted = logits(model)
     np.testing.assert_allclose(ops.sigmoid(found), wanted, atol=1e-5)
 
@@ -116,8 +116,8 @@ LINEAR = {
 @pytest.mark.parametrize("name", LINEAR)
 def test_logits_are_left_as_they_are(name):
     model = LINEAR[name]()
-    assert endings.kind_of(model, "m.keras") == "linear"
-    assert endings.in_logits(model, "m.keras") is model
+    assert graph.kind_of(model, "m.keras") == "linear"
+    assert graph.in_logits(model, "m.keras") is model
 
 
 def merged(layer):
@@ -149,14 +149,14 @@ REFUSED = {
 @pytest.mark.parametrize("why", REFUSED)
 def test_what_is_neither_is_refused_with_the_reason(why):
     with pytest.raises(ValueError, match=rf"m\.keras: .*{why}"):
-        endings.kind_of(REFUSED[why](), "m.keras")
+        graph.kind_of(REFUSED[why](), "m.keras")
 
 
 def test_a_gate_of_logits_is_no_ending():
     entry = keras.Input((4, 4, 1))
     gate = layers.Conv2D(3, 1, activation="sigmoid")(entry)
     model = keras.Model(entry, layers.Multiply()([layers.Conv2D(3, 1)(entry), gate]))
-    assert endings.kind_of(model, "m.keras") == "linear"
+    assert graph.kind_of(model, "m.keras") == "linear"
 
 
 def test_several_sigmoids_are_normalized():
@@ -169,15 +169,15 @@ def member(name, ending, units):
     """Return a member that is not read from a file."""
     shapes = {"input_shape": (4, 4, 1), "output_shape": (4, 4, units)}
     more = {"layer": "", "path": None, "sha256": "", "record": {}, "parameters": 0}
-    return members.Member(name=name, ending=ending, **shapes, **more)
+    return opening.Member(name=name, ending=ending, **shapes, **more)
 
 
 @pytest.mark.parametrize("ending, units", [("softmax", 2), ("linear", 2), ("sigmoid", 1)])
 def test_several_sigmoids_go_with_no_other_ending(ending, units):
     many = [member("many", "sigmoid", 2), member("more", "sigmoid", 2)]
-    assert members.check(many).units == 2
+    assert opening.check(many).units == 2
     with pytest.raises(ValueError, match="many and other cannot be .*2 sigmoids"):
-        members.check([*many, member("other", ending, units)])
+        opening.check([*many, member("other", ending, units)])
 
 
 def test_an_average_of_probabilities_averages_like_its_members(tmp_path):
@@ -200,7 +200,7 @@ def test_members_that_return_no_numbers_are_named(tmp_path):
     model.get_layer("last").bias.assign([np.nan, 0, 0])
     model.save(tmp_path / "bad.keras")
     with pytest.raises(ValueError, match=r"bad\.keras: its weights last/bias hold NaN"):
-        members.open([tmp_path / "good.keras", tmp_path / "bad.keras"])
+        opening.open([tmp_path / "good.keras", tmp_path / "bad.keras"])
     info = {"classes": ["a", "b", "c"]}
     paths = [tmp_path / "good.keras", tmp_path / "of_log.keras"]
     with pytest.raises(ValueError, match=r"of_log: it returns NaN .* for 5 of 5 examples"):
@@ -211,10 +211,10 @@ def test_probabilities_of_a_linear_ending_are_noticed_on_data(tmp_path):
     entry = keras.Input((4, 4, 1))
     y = ops.exp(ops.log_softmax(layers.Conv2D(3, 1)(entry)))
     keras.Model(entry, layers.GlobalAveragePooling2D()(y)).save(tmp_path / "odd.keras")
-    opened = members.open([tmp_path / "odd.keras"])
-    common = members.check(opened)
+    opened = opening.open([tmp_path / "odd.keras"])
+    common = opening.check(opened)
     with pytest.raises(ValueError, match="odd: .*its outputs are probabilities"):
-        members.verify(opened, cache.outputs(opened, common, cache.Examples(X, X)), common)
+        opening.verify(opened, cache.outputs(opened, common, cache.Examples(X, X)), common)
 
 
 def test_forecasts_keep_the_activation_at_their_end(tmp_path):
@@ -223,8 +223,8 @@ def test_forecasts_keep_the_activation_at_their_end(tmp_path):
     model = keras.Model(entry, layers.Reshape((2, 1))(y))
     info = {"classes": [], "columns": ["a"], "targets": 1, "mean": [0.0], "deviation": [1.0]}
     saving.save(model, tmp_path / "f.keras", record("forecasting", info=info))
-    opened = members.open([tmp_path / "f.keras"])
-    found = opened[0].load(members.check(opened))
+    opened = opening.open([tmp_path / "f.keras"])
+    found = opened[0].load(opening.check(opened))
     np.testing.assert_allclose(found(X[:, 0]), model(X[:, 0]))
 
 
@@ -234,5 +234,5 @@ def test_a_model_whose_output_is_a_list_of_one_is_resized_and_made_of_one_logit(
     model = keras.Model(plain.inputs, plain.outputs)
     task = types.SimpleNamespace(values=False)
     common = types.SimpleNamespace(input_shape=(8, 8, 1), units=1, task=task)
-    found = members.fitted(model, common, member("old", "linear", 2))
+    found = opening.fitted(model, common, member("old", "linear", 2))
     assert found(np.zeros((2, 8, 8, 1))).shape == (2, 8, 8, 1)

@@ -16,8 +16,8 @@ import zoo
 from ensembles import trainings
 from ensembles.__main__ import main as ensembles
 from train import main as train
-from zoo import saving
 from zoo.__main__ import main as zoo_command
+from zoo.weights import saving
 
 ROOT = pathlib.Path(__file__).parent.parent
 

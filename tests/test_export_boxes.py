@@ -15,10 +15,12 @@ import tensorflow as tf
 from PIL import Image
 
 import zoo
-from zoo import boxes, detector, export, saving
 from zoo.__main__ import main
-from zoo.suppression import found, suppress
-from zoo.tasks import image_detection
+from zoo.inference import detector, export
+from zoo.tasks.boxes import coding
+from zoo.tasks.boxes.nms import found, suppress
+from zoo.tasks.image_detection import task as image_detection
+from zoo.weights import saving
 
 ROOT = pathlib.Path(__file__).parent.parent
 PICTURE = ROOT / "datasets" / "bccd" / "images" / "BloodImage_00000.jpg"
@@ -42,7 +44,7 @@ def stirred(name="yolov3_tiny", size=SIZE):
 
 def known(model, settings=SETTINGS[0]):
     """Return what training would say of it."""
-    info = {"classes": CLASSES, "range": [0.0, 255.0], "channels": 3, "grid": boxes.grid(model)}
+    info = {"classes": CLASSES, "range": [0.0, 255.0], "channels": 3, "grid": coding.grid(model)}
     return {**info, "suppression": settings}
 
 
@@ -103,7 +105,7 @@ def test_what_a_file_finds_in_a_picture_is_what_keras_finds(name, settings, file
     assert detector.steady(ending, raw, 1e-5, 1e-3).all(), (
         "no ties that programs may break otherwise"
     )
-    above = (np.asarray(boxes.scored(raw, info["grid"])[1]) > image_detection.SHOWN).sum((1, 2))
+    above = (np.asarray(coding.scored(raw, info["grid"])[1]) > image_detection.SHOWN).sum((1, 2))
     for rows, pairs in zip(expected, above, strict=True):
         assert 5 <= len(rows) < 100
         assert len(rows) < pairs or settings["sigma"], "some are suppressed"
@@ -132,7 +134,7 @@ def test_examples_show_boxes_of_which_some_go_and_none_is_uncertain(name, settin
     ending = detector.with_boxes(stirred(name), known(stirred(name), settings))
     raw = detector.example(ending, 3)
     assert raw.shape == (3, *detector.last(ending).input.shape[1:])
-    corners, scores = map(np.asarray, boxes.scored(raw, detector.last(ending).grid))
+    corners, scores = map(np.asarray, coding.scored(raw, detector.last(ending).grid))
     places = (scores > 0).any(axis=-1).sum(axis=1)
     assert 20 <= places.min() and places.max() <= detector.DRAWN
     rows = suppress(corners, scores, **detector.last(ending).settings)
@@ -148,7 +150,7 @@ def test_rows_that_rounding_may_change_are_known():
     model = stirred()
     ending = detector.with_boxes(model, known(model), score=0.1)
     raw = np.full((3, *model.output_shape[1:]), -1000, np.float32)
-    raw[..., boxes.BOX] = 0
+    raw[..., coding.BOX] = 0
     first, far = 0, 47  # cells of opposite corners of the coarse map
     for image in raw:
         image[first, [4, 5]] = 3
@@ -238,7 +240,7 @@ model = zoo.create("yolov3_tiny", (64, 64, 3), 3, width=0.125)
 ending = detector.with_boxes(model, {}, score=0)
 assert ending.output.shape == (None, 100, 6)
 x = np.random.default_rng(0).uniform(size=(2, 64, 64, 3)).astype("float32")
-rows = suppress(*boxes.scored(model.predict_on_batch(x), boxes.grid(model)), iou=0.45, score=0)
+rows = suppress(*coding.scored(model.predict_on_batch(x), coding.grid(model)), iou=0.45, score=0)
 np.testing.assert_allclose(ending.predict_on_batch(x), np.asarray(rows), atol=1e-4)
 """
 

@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo import encoders, export, saving
-from zoo.layers import Bilinear
-from zoo.transfer import transfer
+from zoo.inference import export
+from zoo.nn import encoders
+from zoo.nn.layers import Bilinear
+from zoo.training.transfer import transfer
+from zoo.weights import saving
 
 NARROW = dict(width=1 / 64, dropout=0.0)
 

@@ -14,10 +14,14 @@ from statsmodels.tsa.ar_model import AutoReg
 from datasets import pipeline, prepared, windows
 from datasets.source import BadInput, Examples, Source
 from train import main as train
-from zoo import differencing, inference, prediction, saving, tasks
+from zoo import tasks
 from zoo.__main__ import main as zoo_command
-from zoo.sequence.autoregression import Autoregression
-from zoo.tasks import forecast_figures, forecasting, forecasts, series
+from zoo.inference import prediction, predictors
+from zoo.models.sequence.autoregression import Autoregression
+from zoo.tasks import series
+from zoo.tasks.forecasting import differencing, figures, forecasts
+from zoo.tasks.forecasting import task as forecasting
+from zoo.weights import saving
 
 TASK = tasks.get("forecasting")
 
@@ -330,13 +334,13 @@ def test_a_recursion_goes_on_from_what_it_said():
     out = keras.layers.Lambda(lambda x: x[:, -2:] + 2, output_shape=(2, 1))(series_in)
     model = keras.Model(series_in, out)
     x = np.arange(4.0, dtype=np.float32)[None, :, None]
-    found = inference.predict(inference.Recursive(model, 7), x, 2)
+    found = predictors.predict(predictors.Recursive(model, 7), x, 2)
     assert found[0, :, 0].tolist() == [4, 5, 6, 7, 8, 9, 10]
-    assert inference.Recursive(model, 1).predict_on_batch(x).shape == (1, 1, 1)
+    assert predictors.Recursive(model, 1).predict_on_batch(x).shape == (1, 1, 1)
     wide = keras.Input((4, 2))
     two = keras.Model(wide, keras.layers.Lambda(lambda x: x[:, -2:, :1])(wide))
     with pytest.raises(ValueError, match="3 steps are more than the 2 .* says 1 of the 2 values"):
-        inference.Recursive(two, 3)
+        predictors.Recursive(two, 3)
 
 
 def test_folds_are_refused():
@@ -445,7 +449,7 @@ def test_a_forecast_is_drawn_behind_what_is_known_at_its_dates(start):
     piece = {"first": 10, "times": times, "values": np.zeros((48, 1))}
     past = forecasts.calendar(piece)
     steps, ones = forecasts.ahead(past, 5), np.ones((5, 1))
-    axis = forecast_figures.ahead(past, piece["values"], steps, ones, None, None, ["load"]).axes[0]
+    axis = figures.ahead(past, piece["values"], steps, ones, None, None, ["load"]).axes[0]
     known, forecast = (line.get_xdata(orig=False) for line in axis.lines)
     step = 1 if start is None else 1 / 24  # Matplotlib counts days
     assert np.allclose(np.diff(np.concatenate([known, forecast])), step)
@@ -478,7 +482,7 @@ def test_forecasters_are_combined_like_images(at, tmp_path, capsys, method):
         run["data"]["source"], TASK, tasks.fingerprint(), options=run["task_options"]
     )
     x, y = data.splits["test"].take()
-    outputs = inference.predict(saving.load(folder / "model.keras"), x, 16)
+    outputs = predictors.predict(saving.load(folder / "model.keras"), x, 16)
     found, _ = TASK.score(y, outputs, data.info)
     assert found["mse"] == pytest.approx(run["scores"]["test"]["mse"], rel=1e-4)
     assert "found" in saving.record(folder / "model.keras")["info"]

@@ -12,8 +12,8 @@ from PIL import Image
 
 import zoo
 from ensembles import __main__ as command
-from ensembles import fusion
-from zoo import saving
+from ensembles.combining import fusion
+from zoo.weights import saving
 
 
 def folder(path, count=24):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from datasets.splits import Arrays
-from ensembles import cache, holdout
+from ensembles.combining import holdout
+from ensembles.members import cache
 
 Common = types.SimpleNamespace(task=types.SimpleNamespace(values=False))
 Forecasts = types.SimpleNamespace(task=types.SimpleNamespace(values=True))

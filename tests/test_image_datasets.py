@@ -14,7 +14,8 @@ from datasets import builders
 from datasets.dsb2018.dsb2018_dataset_builder import HERE, Builder
 from datasets.readers import read
 from datasets.readers.images import read_image, read_mask
-from zoo import index, inference, tasks
+from zoo import index, tasks
+from zoo.inference import predictors
 
 SPLITS_OF_1_0_0 = "fc79da8b29ad007d"
 
@@ -117,6 +118,6 @@ def test_presets_score_on_the_test_split_what_their_cards_say(name, source):
         for piece in task.cut(example.read(), card["task_options"])
     ]
     x, y = (np.stack(arrays) for arrays in zip(*pairs, strict=True))
-    scores, _ = task.score(y, inference.predict(model, x, 8), info)
+    scores, _ = task.score(y, predictors.predict(model, x, 8), info)
     for key in ("dice", "mean_iou", "accuracy"):
         assert scores[key] == pytest.approx(card["scores"]["test"][key], abs=1e-4)

@@ -9,7 +9,8 @@ import pytest
 from conftest import toy
 
 from zoo import tasks
-from zoo.tasks import images, tiles
+from zoo.tasks import images
+from zoo.tasks.image_segmentation import tiles
 
 ROOT = pathlib.Path(__file__).parent.parent
 MOVES = {

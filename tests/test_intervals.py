@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ensembles import intervals
+from ensembles.evaluation import intervals
 from zoo import tasks
 
 

@@ -8,8 +8,8 @@ import pytest
 from datasets import examples as hashed
 from datasets import pipeline, windows
 from datasets.source import Examples, Source
-from ensembles import members
-from zoo import provenance
+from ensembles.members import opening
+from zoo.weights import provenance
 
 PLAIN = {"fold": None, "validate": None, "skip_bad": False}
 
@@ -99,7 +99,7 @@ ROUTES = {
 def outcome(member, now=NOW):
     """Return what is done about a member: the first that applies."""
     one = types.SimpleNamespace(name="it", record=member)
-    refusals, warnings = members.leakage([one], {"fingerprint": "a" * 16}, PLAIN, now)
+    refusals, warnings = opening.leakage([one], {"fingerprint": "a" * 16}, PLAIN, now)
     if refusals:
         return REFUSED
     if any("test split" in text for text in warnings):

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from zoo import legacy, saving
+from zoo.weights import legacy, saving
 
 LAYERS = {  # name: (shape of the input, the layer)
     "conv1d": ((12, 4), "Conv1D(4, 3)"),

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, jaccard_score
 
-from zoo import distillation, losses, metrics, tasks
+from zoo import tasks
+from zoo.nn import losses, metrics
+from zoo.training import distillation
 
 RNG = np.random.default_rng(0)
 EVERY = [

@@ -13,9 +13,11 @@ import pytest
 from PIL import Image
 
 import zoo
-from zoo import export, index, saving
+from zoo import index
 from zoo.__main__ import main
+from zoo.inference import export
 from zoo.tasks import clouds
+from zoo.weights import saving
 
 ROOT = pathlib.Path(__file__).parent.parent
 COMMON = {"info": {"classes": ["car", "tree"], "radius": 1.0}, "task_options": {"points": 64}}
@@ -267,7 +269,7 @@ def test_an_export_that_differs_is_not_kept(here, monkeypatch):
 def test_a_missing_package_is_named_with_the_command_that_installs_it(
     capsys, runs, here, monkeypatch
 ):
-    from zoo import formats
+    from zoo.inference import formats
 
     monkeypatch.setitem(formats.PACKAGES, "onnx", ("onnx", "no_such_package"))
     words = [

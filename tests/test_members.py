@@ -10,8 +10,11 @@ import pytest
 from ensemble_members import classifier, images, mapper, record
 
 import ensembles
-from ensembles import cache, combine, members
-from zoo import export, joined, saving
+from ensembles.combining import combine
+from ensembles.members import cache, opening
+from zoo.inference import export
+from zoo.nn import ensemble
+from zoo.weights import saving
 
 ROOT = pathlib.Path(__file__).parent.parent
 SIGMOID, SOFTMAX = keras.activations.sigmoid, keras.activations.softmax
@@ -30,7 +33,7 @@ def two(tmp_path):
 
 
 def test_the_same_file_twice_and_a_third_are_joined_under_names_of_their_own(two):
-    opened = members.open([two[0], two[0], two[1]])
+    opened = opening.open([two[0], two[0], two[1]])
     assert [one.name for one in opened] == ["seed_0", "seed_0 (2)", "seed_1"]
     assert [one.layer for one in opened] == ["member_1", "member_2", "member_3"]
     model = ensembles.average([two[0], two[0], two[1]])
@@ -72,11 +75,11 @@ def test_sigmoid_and_softmax_are_told_by_the_layer_and_taken_off(tmp_path, units
         return
     path = tmp_path / "model.keras"
     model.save(path)
-    opened = members.open([path])
+    opened = opening.open([path])
     assert opened[0].ending == ("sigmoid" if units == 1 else "softmax")
     x, _ = images()
     wanted = model.predict(x, verbose=0)
-    found = opened[0].load(members.check(opened)).predict(x, verbose=0)
+    found = opened[0].load(opening.check(opened)).predict(x, verbose=0)
     chances = keras.ops.sigmoid(found) if units == 1 else keras.ops.softmax(found)
     np.testing.assert_allclose(keras.ops.convert_to_numpy(chances), wanted, atol=1e-6)
     if ending != "layer":
@@ -88,16 +91,16 @@ def test_a_saturated_sigmoid_keeps_its_logits(tmp_path):
     kernel, bias = model.get_layer("logits").get_weights()
     model.get_layer("logits").set_weights([kernel * 0, bias + 40])  # the probability is 1
     model.save(tmp_path / "sure.keras")
-    opened = members.open([tmp_path / "sure.keras"])
-    found = opened[0].load(members.check(opened)).predict(images()[0], verbose=0)
+    opened = opening.open([tmp_path / "sure.keras"])
+    found = opened[0].load(opening.check(opened)).predict(images()[0], verbose=0)
     np.testing.assert_allclose(found, 40.0)
 
 
 def test_members_of_other_sizes_get_a_resize_in_front_and_behind(tmp_path):
     paths = [saved(tmp_path, mapper(size=size), f"s{size}") for size in (32, 16)]
     paths.append(saved(tmp_path, mapper(), "any"))
-    opened = members.open(paths)
-    common = members.check(opened)
+    opened = opening.open(paths)
+    common = opening.check(opened)
     assert common.input_shape == (32, 32, 1)
     x, _ = images()
     found = opened[1].load(common).predict(x, verbose=0)
@@ -111,8 +114,8 @@ def test_members_of_other_sizes_get_a_resize_in_front_and_behind(tmp_path):
 def test_one_logit_and_two_go_together(tmp_path):
     one = saved(tmp_path, mapper(units=1), "one")
     two = saved(tmp_path, mapper(units=2, seed=1), "two")
-    opened = members.open([one, two])
-    common = members.check(opened)
+    opened = opening.open([one, two])
+    common = opening.check(opened)
     assert common.units == 1
     x, _ = images()
     pair = saving.load(two).predict(x, verbose=0)
@@ -137,7 +140,7 @@ CLASH = {
 def test_records_that_differ_are_refused_naming_both(two, tmp_path, what):
     other = saved(tmp_path, mapper(), "stranger", **CLASH[what])
     with pytest.raises(ValueError, match=f"seed_0 and stranger cannot be combined: {what}"):
-        members.check(members.open([two[0], other]))
+        opening.check(opening.open([two[0], other]))
 
 
 @pytest.mark.parametrize(
@@ -152,25 +155,25 @@ def test_records_that_differ_are_refused_naming_both(two, tmp_path, what):
 def test_networks_that_differ_are_refused_naming_both(two, tmp_path, other, what):
     other().save(tmp_path / "stranger.keras")
     with pytest.raises(ValueError, match=f"seed_0 and stranger cannot be combined: .*{what}"):
-        members.check(members.open([two[0], tmp_path / "stranger.keras"]))
+        opening.check(opening.open([two[0], tmp_path / "stranger.keras"]))
 
 
 def test_what_cannot_be_a_member_is_refused_by_name(two, tmp_path):
     relu = mapper(ending="relu")
     relu.save(tmp_path / "relu.keras")
     with pytest.raises(ValueError, match=r"relu\.keras: it ends in relu"):
-        members.open([two[0], tmp_path / "relu.keras"])
+        opening.open([two[0], tmp_path / "relu.keras"])
     single = mapper(ending=SOFTMAX)
     single.save(tmp_path / "single.keras")
     with pytest.raises(ValueError, match=r"single\.keras: .*softmax over one output"):
-        members.open([tmp_path / "single.keras"])
+        opening.open([tmp_path / "single.keras"])
     several = keras.Model(relu.input, [relu.output, relu.output])
     several.save(tmp_path / "several.keras")
     with pytest.raises(ValueError, match=r"several\.keras: it has 2 outputs"):
-        members.open([tmp_path / "several.keras"])
+        opening.open([tmp_path / "several.keras"])
     (tmp_path / "torn.keras").write_bytes(two[0].read_bytes()[:5000])
     with pytest.raises(ValueError, match=r"torn\.keras: "):
-        members.open([two[0], tmp_path / "torn.keras"])
+        opening.open([two[0], tmp_path / "torn.keras"])
 
 
 def test_weights_of_another_order_are_refused_and_change_nothing(two, tmp_path):
@@ -195,9 +198,9 @@ def test_a_member_that_was_changed_inside_the_file_is_noticed(two, tmp_path):
 def test_the_digest_knows_weights_and_no_dropout_state():
     model, twin = mapper(seed=3), mapper(seed=3)
     twin.get_layer("dropout").seed_generator.state.assign([7, 7])
-    assert joined.digest(model) == joined.digest(twin)
+    assert ensemble.digest(model) == ensemble.digest(twin)
     twin.weights[0].assign_add(1e-6 * np.ones(twin.weights[0].shape))
-    assert joined.digest(model) != joined.digest(twin)
+    assert ensemble.digest(model) != ensemble.digest(twin)
 
 
 def test_separate_inputs_are_a_list(two):
@@ -226,12 +229,12 @@ def test_impossible_weights_are_refused(two, weights):
 
 
 def test_outputs_are_computed_once_and_kept(two, tmp_path, monkeypatch):
-    opened, (x, y) = members.open(two), images()
-    common, data = members.check(opened), cache.Examples(x, y)
+    opened, (x, y) = opening.open(two), images()
+    common, data = opening.check(opened), cache.Examples(x, y)
     first = cache.outputs(opened, common, data, folder=tmp_path, key="toy", batch_size=4)
     for path, kept in zip(two, first, strict=True):
         np.testing.assert_allclose(kept, saving.load(path).predict(x, verbose=0), atol=1e-6)
-    monkeypatch.setattr(members.Member, "load", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(opening.Member, "load", lambda *_: pytest.fail("computed again"))
     cache.outputs(opened, common, data, folder=tmp_path, key="toy")
     with pytest.raises(pytest.fail.Exception):
         cache.outputs(opened, common, data, folder=tmp_path, key="other data")
@@ -243,8 +246,8 @@ def test_outputs_are_computed_once_and_kept(two, tmp_path, monkeypatch):
 
 
 def test_an_interrupted_prediction_leaves_nothing_that_would_be_taken_for_whole(two, tmp_path):
-    opened, (x, y) = members.open(two), images()
-    common = members.check(opened)
+    opened, (x, y) = opening.open(two), images()
+    common = opening.check(opened)
 
     class Breaks(cache.Examples):
         def take(self, some=slice(None)):
@@ -264,12 +267,12 @@ import keras, numpy as np
 from ensembles import cache, members
 
 paths = sys.argv[2:]
-opened = members.open(paths[:1] * 2)  # what importing and tracing cost is not counted
-common, x = members.check(opened), np.zeros((8, 16, 16, 1), np.float32)
+opened = opening.open(paths[:1] * 2)  # what importing and tracing cost is not counted
+common, x = opening.check(opened), np.zeros((8, 16, 16, 1), np.float32)
 data = cache.Examples(x, x[..., 0])
 cache.outputs(opened, common, data, folder=sys.argv[1], key="warm")
 start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-opened = members.open(paths)
+opened = opening.open(paths)
 cache.outputs(opened, common, data, folder=sys.argv[1], key="toy")
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start)
 """
@@ -302,14 +305,14 @@ def test_chained_examples_are_one_after_the_other():
 def test_leakage_is_seen_in_the_records(two, tmp_path):
     about = record()["data"]
     plain = {"fold": None, "validate": None, "skip_bad": False}
-    opened = members.open(two)
-    assert members.leakage(opened, about, plain) == ([], [])
+    opened = opening.open(two)
+    assert opening.leakage(opened, about, plain) == ([], [])
     other = saved(tmp_path, mapper(), "folded", settings={"fold": [1, 5]})
     ensemble = saved(tmp_path, mapper(), "fitted", fitted="validation")
     mapper().save(tmp_path / "unknown.keras")
-    opened = members.open([*two, other, ensemble, tmp_path / "unknown.keras"])
-    refusals, warnings = members.leakage(opened, about, plain)
+    opened = opening.open([*two, other, ensemble, tmp_path / "unknown.keras"])
+    refusals, warnings = opening.leakage(opened, about, plain)
     assert [text.split(" ")[0] for text in refusals] == ["folded", "fitted"]
     assert [text.split(":")[0] for text in warnings] == ["unknown"]
     elsewhere = {**about, "fingerprint": "f" * 16}
-    assert members.leakage(opened, elsewhere, plain)[0] == []
+    assert opening.leakage(opened, elsewhere, plain)[0] == []

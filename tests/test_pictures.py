@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from conftest import toy
 
-from zoo import plots
-from zoo.box_losses import CROWD, DIFFICULT, IGNORED
-from zoo.tasks import boxes, detections, masks, report
+from zoo.tasks import plots, report
+from zoo.tasks.boxes import detections, preparation
+from zoo.tasks.boxes.losses import CROWD, DIFFICULT, IGNORED
+from zoo.tasks.image_segmentation import masks
 
 
 def test_examples_come_from_all_classes_wrong_ones_first():
@@ -76,11 +77,13 @@ def test_masks_are_titled_by_dice_and_show_the_counted_pixels():
 def test_the_frame_of_a_letterboxed_picture_is_found():
     rng = np.random.default_rng(0)
     for shape in ((30, 64), (64, 31), (64, 64), (7, 60)):
-        square, _, (left, top) = boxes.letterbox(rng.random((*shape, 3)).astype(np.float32), 64)
-        _, (height, width), _ = boxes.fitted(shape, 64)
+        square, _, (left, top) = preparation.letterbox(
+            rng.random((*shape, 3)).astype(np.float32), 64
+        )
+        _, (height, width), _ = preparation.fitted(shape, 64)
         expected = (left, top, left + width, top + height)
-        assert boxes.unframed(square.astype(np.float16)) == expected
-    assert boxes.unframed(np.full((8, 8, 3), boxes.GRAY, np.float16)) == (0, 0, 8, 8)
+        assert preparation.unframed(square.astype(np.float16)) == expected
+    assert preparation.unframed(np.full((8, 8, 3), preparation.GRAY, np.float16)) == (0, 0, 8, 8)
 
 
 def row(x, label, ignored=0):
@@ -114,7 +117,7 @@ def test_detections_are_matched_by_overlap_and_class_each_object_once():
 
 
 def test_pictures_of_detections_tell_matches_and_leave_the_frame_out():
-    x = np.full((2, 64, 64, 3), boxes.GRAY, np.float16)
+    x = np.full((2, 64, 64, 3), preparation.GRAY, np.float16)
     x[:, 16:48] = 0.25
     y = np.full((2, 3, 7), -1.0, np.float32)
     y[:, 0], y[:, 0, 1], y[:, 0, 3] = row(4, 0), 20, 30

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo.layers import FlatIdentity, Orthogonality
-from zoo.pointcloud.pointnet import t_net
+from zoo.models.pointcloud.pointnet import t_net
+from zoo.nn.layers import FlatIdentity, Orthogonality
 
 
 def trainable(model):

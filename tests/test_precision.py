@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from zoo.precision import average_precision
+from zoo.tasks.boxes.average_precision import average_precision
 
 POINTS = 101  # recalls 0, 0.01, ... 1
 OVERLAPS = np.arange(50, 100, 5)  # per cent

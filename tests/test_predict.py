@@ -10,9 +10,10 @@ from conftest import EXAMPLES, toy
 from PIL import Image
 
 import zoo
-from zoo import export, files, prediction, preprocessing, saving
 from zoo.__main__ import main
+from zoo.inference import export, files, prediction, preprocessing
 from zoo.tasks import report
+from zoo.weights import saving
 
 NETWORKS = {  # the smallest that a task knows, and their options
     "image_segmentation": ("unet", {"depth": 2, "width": 0.0625}),
@@ -362,7 +363,7 @@ def test_what_the_system_refuses_is_one_line(saved, tmp_path, capsys):
 
 def test_missing_files_are_named_before_the_model_is_read(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("zoo.terminal.import_keras", pytest.fail)
+    monkeypatch.setattr("zoo.system.terminal.import_keras", pytest.fail)
     assert main(["predict", "unet_dsb2018", "gone.png", "*.tif"]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert lines == [

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo import index, presets, saving
+from zoo import index
+from zoo.weights import presets, saving
 
 RUN = {
     "status": "finished",
@@ -28,7 +29,7 @@ RUN = {
 @pytest.fixture
 def shelf(tmp_path, monkeypatch):
     """Return the folder of a zoo without presets, in which new ones are made."""
-    index.models(), index.tasks(), index.folders()  # as read from the real one
+    index.models(), index.tasks()  # as read from the real one
     monkeypatch.setattr(index, "HERE", tmp_path / "zoo")
     (tmp_path / "zoo" / "presets").mkdir(parents=True)
     index.presets.cache_clear()
@@ -58,7 +59,7 @@ def outputs(model):
 def test_the_module_is_found_before_the_folder_of_the_same_name():
     assert presets.__file__.endswith("presets.py")
     assert (index.HERE / "presets").is_dir()
-    found = importlib.machinery.PathFinder.find_spec("zoo.presets", [str(index.HERE)])
+    found = importlib.machinery.PathFinder.find_spec("zoo.weights.presets", [str(index.HERE)])
     assert found.origin == presets.__file__
 
 

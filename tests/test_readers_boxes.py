@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from datasets import pipeline
-from datasets.readers import boxes, coco, images, read, voc, yolo_labels
+from datasets.readers import boxes, images, read
+from datasets.readers.boxes import coco, voc, yolo_labels
 from datasets.source import BadInput
 from tests.test_readers_fuzz import CASES, damage
 

@@ -8,7 +8,8 @@ import laspy
 import numpy as np
 import pytest
 
-from datasets.readers import clouds, crs, read, scans
+from datasets.readers import clouds, read
+from datasets.readers.clouds import crs, scans
 from datasets.source import BadInput
 from tests.test_readers_clouds import write_las
 from tests.test_readers_fuzz import damage
@@ -338,7 +339,7 @@ def test_thin_surveys_are_cut_into_larger_blocks(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".las", ".laz"])
 def test_relabelled_surveys_keep_all_but_their_codes(suffix, tmp_path):
-    from datasets.readers.las import codes_of, relabel
+    from datasets.readers.clouds.las import codes_of, relabel
 
     path, target = survey(tmp_path / f"a{suffix}"), tmp_path / f"b{suffix}"
     codes = np.arange(len(ROWS), dtype=np.uint8) % 3 + 5

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from datasets.readers import clouds
-from datasets.readers.pcd import decompress
+from datasets.readers.clouds.pcd import decompress
 from datasets.source import BadInput
 
 POINTS = np.random.default_rng(0).normal(0, 5, (60, 3)).round(3).astype(np.float32)

@@ -13,8 +13,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from datasets.readers import image_masks, mask_classes, read
+from datasets.readers import read
 from datasets.readers.images import find_images, read_image, read_mask, read_picture, read_size
+from datasets.readers.masks import image_masks, mask_classes
 from datasets.source import BadInput
 
 MASKS, PICTURES = "image_segmentation", "image_classification"

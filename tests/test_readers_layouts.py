@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from datasets import open_source, pipeline, readers
-from datasets.readers import LAYOUTS, class_folders, files, read
+from datasets.readers import LAYOUTS, files, read
+from datasets.readers.images import class_folders
 from datasets.source import BadInput, Source
 
 OBJECTS, SCENES = "pointcloud_classification", "pointcloud_segmentation"

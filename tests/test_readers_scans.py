@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from datasets.readers import read, semantic_kitti
+from datasets.readers import read
+from datasets.readers.clouds import semantic_kitti
 from datasets.source import BadInput
 from tests.test_readers_clouds import write_las
 from tests.test_readers_layouts import CHANCE, SCENES, examples, put, refused

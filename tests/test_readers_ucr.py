@@ -8,7 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from datasets.readers import read, sequences, suited, ucr
+from datasets.readers import read, suited
+from datasets.readers.series import sequences, ucr
 from datasets.source import BadInput
 from tests.test_readers_fuzz import damage
 

@@ -9,8 +9,11 @@ import zipfile
 import numpy as np
 import pytest
 
-from zoo import describe, index, prediction, presets, records, runs, saving, tasks
+from zoo import describe, index, tasks
 from zoo.__main__ import main
+from zoo.inference import prediction
+from zoo.training import runs
+from zoo.weights import presets, records, saving
 
 CLOUDS = {
     "model": "pointnet",

@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo import export, layers, recurrence, saving
-from zoo.layers import PADDING, Dropout
-from zoo.sequence.jordan import JordanCell
-from zoo.sequence.peephole_lstm import PeepholeLSTMCell
+from zoo.inference import export
+from zoo.models.sequence.jordan import JordanCell
+from zoo.models.sequence.peephole_lstm import PeepholeLSTMCell
+from zoo.nn import layers, recurrence
+from zoo.nn.layers import PADDING, Dropout
+from zoo.weights import saving
 
 NAMES = ["bilstm", "elman", "gru", "jordan", "lstm", "peephole_lstm"]
 DIRECTED = ["elman", "gru", "lstm", "peephole_lstm"]  # whose second direction is an option

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import train
-from zoo import runs, terminal
+from zoo.system import terminal
+from zoo.training import runs
 
 
 def recorder(tmp_path, best=("val_map50", "max"), **history):

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo import differencing, hdf5, inspection, saving
+from zoo.tasks.forecasting import differencing
+from zoo.weights import hdf5, inspection, saving
 
 RECORD = {"model": "pointnet", "info": {"classes": ["car", "tree"]}}
 
@@ -137,7 +138,7 @@ FOREIGN = [
     {"module": "keras.src.trap", "class_name": "Trap", "config": {}},
     {"module": "keras.layers", "class_name": "TFSMLayer", "config": {"filepath": "/"}},
     {"module": "keras.layers", "class_name": "Lambda", "config": {"function": "f"}},
-    {"module": "zoo.layers", "class_name": "Trap", "config": {}, "registered_name": "zoo>Trap"},
+    {"module": "zoo.nn.layers", "class_name": "Trap", "config": {}, "registered_name": "zoo>Trap"},
     {"module": None, "class_name": "Trap", "config": {}, "registered_name": "Other>Trap"},
     {
         "module": "keras.layers",

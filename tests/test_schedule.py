@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from datasets.splits import Arrays
-from zoo import index, schedule
+from zoo import index
+from zoo.training import schedule
 
 GIVEN = {"batch_size": None, "epochs": None}
 DEFAULTS = {"batch_size": 16, "epochs": 100, "updates": 1500}

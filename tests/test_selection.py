@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from ensembles import chances, combine, selection
+from ensembles.combining import combine, selection
+from ensembles.evaluation import probabilities
 
 
 def members(seed, count=5, shape=(60,), units=3):
@@ -29,7 +30,7 @@ def accuracy(y, p):
 
 
 def likelihood(y, p):
-    return -chances.negative_log_likelihood(p, y)
+    return -probabilities.negative_log_likelihood(p, y)
 
 
 def logits_of(truth):
@@ -40,7 +41,7 @@ def logits_of(truth):
 
 def caruana(outputs, y, rounds, score):
     """Choose by the paper, in the plainest way: each candidate's mean is taken anew."""
-    p = [chances.probabilities(one).astype(np.float64) for one in outputs]
+    p = [probabilities.of_logits(one).astype(np.float64) for one in outputs]
     bag, trajectory = [], []
     for size in range(1, rounds + 1):
         scores = {}
@@ -115,7 +116,7 @@ def test_blocks_and_files_change_nothing(tmp_path, monkeypatch):
         np.save(tmp_path / f"{i}.npy", one)
         mapped.append(np.load(tmp_path / f"{i}.npy", mmap_mode="r"))
     whole = selection.select(outputs, y), selection.search(outputs, y)
-    monkeypatch.setattr(chances, "BLOCK", 64)  # two of nine examples at a time
+    monkeypatch.setattr(probabilities, "BLOCK", 64)  # two of nine examples at a time
     weights, history = selection.select(mapped, y)
     np.testing.assert_array_equal(weights, whole[0][0])
     assert history == whole[0][1]
@@ -167,7 +168,7 @@ def test_a_member_that_knows_nothing_gets_no_weight():
 def test_a_metric_that_is_climbed_is_no_worse_than_where_it_begins(seed):
     outputs, y = members(2 * seed, count=4, shape=(80,))
     weights = selection.search(outputs, y, metric=accuracy)
-    p = np.stack([chances.probabilities(one) for one in outputs]).astype(np.float64)
+    p = np.stack([probabilities.of_logits(one) for one in outputs]).astype(np.float64)
     equal, likely = np.full(4, 0.25), selection.search(outputs, y)
     score, *begun = [
         accuracy(y, np.tensordot(w, p, 1).astype(np.float32)) for w in (weights, equal, likely)
@@ -181,14 +182,14 @@ def test_a_climb_leaves_where_it_begins():
     """Only the second member alone is right everywhere; log-loss and equal weights trust both."""
     outputs = [logits_of([0.999, 0.999, 0.02]), logits_of([0.6, 0.6, 0.6])]
     y = np.ones(3, int)
-    assert accuracy(y, np.mean([chances.probabilities(one) for one in outputs], axis=0)) < 1
+    assert accuracy(y, np.mean([probabilities.of_logits(one) for one in outputs], axis=0)) < 1
     weights = selection.search(outputs, y, metric=accuracy)
-    assert accuracy(y, np.tensordot(weights, [chances.probabilities(o) for o in outputs], 1)) == 1
+    assert accuracy(y, np.tensordot(weights, [probabilities.of_logits(o) for o in outputs], 1)) == 1
 
 
 def test_a_climb_begins_at_equal_weights_and_at_the_most_likely_ones():
     outputs, y = members(0, count=3)
-    p = np.stack([chances.probabilities(one) for one in outputs])
+    p = np.stack([probabilities.of_logits(one) for one in outputs])
     likely = selection.search(outputs, y)
     assert np.abs(likely - 1 / 3).max() > 0.1
     for best in (np.full(3, 1 / 3), likely):

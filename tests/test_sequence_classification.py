@@ -10,7 +10,7 @@ import zoo
 from train import main as train
 from zoo import tasks
 from zoo.__main__ import main as zoo_command
-from zoo.layers import PADDING, Patches
+from zoo.nn.layers import PADDING, Patches
 
 TASK = tasks.get("sequence_classification")
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from ensembles import soup
+from ensembles.combining import soup
 
 
 def weights(*values, shape=(2, 3)):

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from zoo import export
-from zoo.suppression import found, suppress
+from zoo.inference import export
+from zoo.tasks.boxes.nms import found, suppress
 
 ROOT = pathlib.Path(__file__).parent.parent
 PADDING = [0, 0, 0, 0, 0, -1]

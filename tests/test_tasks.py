@@ -9,7 +9,9 @@ from conftest import CLASSES, EXAMPLES, toy
 from matplotlib.figure import Figure
 
 import zoo
-from zoo import index, inference, layers, metrics, tasks
+from zoo import index, tasks
+from zoo.inference import predictors
+from zoo.nn import layers, metrics
 from zoo.tasks import clouds, report
 
 
@@ -78,7 +80,7 @@ class TestEveryTask:
             assert np.abs(one - other).max() > 0.01
         model = Symmetric(whole=batch.y.ndim == 1)
         plain, mean = (
-            inference.predict(m, batch.x, 3) for m in (model, inference.Averaged(model, views))
+            predictors.predict(m, batch.x, 3) for m in (model, predictors.Averaged(model, views))
         )
         assert mean.shape == plain.shape and mean.dtype == np.float32
         np.testing.assert_allclose(report.softmax(mean), report.softmax(plain), atol=1e-6)
@@ -161,7 +163,7 @@ def test_views_of_clouds_are_turns_that_training_showed_and_leave_other_inputs_a
     assert all(view["object"] is x["object"] for view in seen)
     quarter = [[0, 1, 0], [-1, 0, 0], [0, 0, 1]]
     np.testing.assert_allclose(seen[2]["points"][0], quarter, atol=1e-6)
-    mean = inference.predict(inference.Averaged(Symmetric(whole=False), views), x, 1)
+    mean = predictors.predict(predictors.Averaged(Symmetric(whole=False), views), x, 1)
     plain = report.softmax([[1, 0], [1, 0], [0, 1]])
     np.testing.assert_allclose(report.softmax(mean[0]), plain, rtol=1e-5)
     assert len(task.views((3, 3), {**task.options, "rotate": False})) == 1
@@ -171,7 +173,7 @@ def test_a_mean_over_views_turns_with_the_image():
     keras.utils.set_random_seed(0)
     model = zoo.create("unet", (None, None, 3), 4, depth=2, width=0.0625)
     task = tasks.get("image_segmentation")
-    mean = inference.with_views(model, task, task.options)
+    mean = predictors.with_views(model, task, task.options)
     x = np.random.default_rng(0).uniform(size=(2, 32, 32, 3)).astype(np.float32)
     outputs, plain = mean.predict_on_batch(x), model.predict_on_batch(x)
     for there, back in mean.views[1:]:
@@ -194,12 +196,12 @@ def test_a_mean_over_views_is_one_of_probabilities():
     def logit(p):
         return np.float32(np.log(p) - np.log1p(-np.asarray(p)))
 
-    one = inference.Averaged(Echo(), [(same, same), (lambda x: 0 * x, same)])
+    one = predictors.Averaged(Echo(), [(same, same), (lambda x: 0 * x, same)])
     found = one.predict_on_batch(logit([[0.9], [0.2]]))
     np.testing.assert_allclose(found, logit([[0.7], [0.35]]), rtol=1e-5)
     far = one.predict_on_batch(np.float32([[1000], [-1000]]))  # (1 + 1/2) / 2, and (0 + 1/2) / 2
     np.testing.assert_allclose(far, [[np.log(3)], [-np.log(3)]], rtol=1e-5)
-    three = inference.Averaged(Echo(), [(same, same), (lambda x: x[:, ::-1], same)])
+    three = predictors.Averaged(Echo(), [(same, same), (lambda x: x[:, ::-1], same)])
     found = three.predict_on_batch(np.log(np.float32([[0.7, 0.2, 0.1]])))
     np.testing.assert_allclose(report.softmax(found), [[0.4, 0.2, 0.4]], rtol=1e-5)
 
@@ -207,9 +209,9 @@ def test_a_mean_over_views_is_one_of_probabilities():
 def test_a_model_of_one_view_has_no_mean():
     model = keras.Sequential([keras.Input((64, 3)), keras.layers.GlobalMaxPooling1D()])
     task = tasks.get("pointcloud_classification")
-    assert len(inference.with_views(model, task, task.options).views) == 8
+    assert len(predictors.with_views(model, task, task.options).views) == 8
     with pytest.raises(ValueError, match="trained without flips and turns.*without --tta"):
-        inference.with_views(model, task, {**task.options, "rotate": False})
+        predictors.with_views(model, task, {**task.options, "rotate": False})
 
 
 def test_every_point_of_a_scan_is_in_one_piece():

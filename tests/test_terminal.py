@@ -10,7 +10,9 @@ import train
 from ensembles import __main__ as ensembles_main
 from ensembles import trainings
 from zoo import __main__ as zoo_main
-from zoo import describe, prediction, terminal
+from zoo import describe
+from zoo.inference import prediction
+from zoo.system import terminal
 
 
 @pytest.mark.parametrize(

@@ -21,13 +21,13 @@ def truth():
 
 def raw_rows(grid, y):
     """Return random raw rows, but near the truth in those that answer for a box."""
-    from zoo import box_losses, boxes
+    from zoo.tasks.boxes import coding, losses
 
     rng = np.random.default_rng(1)
-    cells, strides, anchors = boxes.places(grid)
+    cells, strides, anchors = coding.places(grid)
     raw = rng.normal(size=(len(y), len(cells), 5 + yolo.CLASSES)).astype(np.float32)
     corners = y[..., :4]
-    rows = np.asarray(box_losses.YOLOv3Loss(grid).assign(corners, None))
+    rows = np.asarray(losses.YOLOv3Loss(grid).assign(corners, None))
     share = (corners[..., :2] + corners[..., 2:]) / 2 / strides[rows] - cells[rows]
     share = share.clip(0.01, 0.99)
     sizes = (corners[..., 2:] - corners[..., :2]).clip(1) / anchors[rows]
@@ -103,11 +103,11 @@ def test_equal_weights_give_equal_outputs():
 def test_equal_rows_give_equal_losses_and_gradients():
     import tensorflow as tf
 
-    from zoo import box_losses, boxes
+    from zoo.tasks.boxes import coding, losses
 
-    grid, (_, y) = boxes.grid(yolo.create(SIZE, WIDTH)), truth()
+    grid, (_, y) = coding.grid(yolo.create(SIZE, WIDTH)), truth()
     raw = raw_rows(grid, y)
-    judged = box_losses.YOLOv3Loss(grid, ciou=True)
+    judged = losses.YOLOv3Loss(grid, ciou=True)
     rows = tf.constant(raw)
     with tf.GradientTape() as tape:
         tape.watch(rows)
@@ -131,12 +131,12 @@ def test_rival_of_yolo_is_as_large_as_ours_and_learns():
 @needs_torch
 @pytest.mark.parametrize("width", [0.5, 1.0])
 def test_rival_of_yolo_is_as_large_as_the_paper_and_has_the_anchors_of_ours(width):
-    from zoo import boxes
+    from zoo.tasks.boxes import coding
 
     model = yolo.create(SIZE, width)
     parameters, anchors, strides = apart(count, width)
     assert parameters == sum(int(np.prod(one.shape)) for one in model.trainable_variables)
     assert width < 1 or parameters == 8_852_366
-    grid = boxes.grid(model)
+    grid = coding.grid(model)
     np.testing.assert_array_equal(anchors, grid["anchors"])
     assert list(strides) == grid["strides"]

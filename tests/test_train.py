@@ -70,7 +70,7 @@ def finished(data):
 
 def weights(folder, name="model.keras"):
     """Return the weights of a run's model."""
-    from zoo import saving
+    from zoo.weights import saving
 
     return saving.load(folder / name).get_weights()
 
@@ -109,7 +109,7 @@ def test_a_run_leaves_what_it_promises(finished):
 
 
 def test_model_file_is_self_contained(finished):
-    from zoo import saving
+    from zoo.weights import saving
 
     folder, _ = finished
     record, written = saving.record(folder / "model.keras"), read(folder)
@@ -191,7 +191,7 @@ def test_bootstrap_says_how_many_examples_are_distinct(taught, finished):
 
 
 def test_snapshots_are_kept_at_the_ends_of_cycles(taught):
-    from zoo import saving
+    from zoo.weights import saving
 
     folder, printed = taught
     rows = list(csv.DictReader(open(folder / "history.csv")))
@@ -209,7 +209,7 @@ def test_snapshots_are_kept_at_the_ends_of_cycles(taught):
 
 
 def test_a_teacher_stands_in_the_record_and_the_student_is_what_is_kept(taught, finished):
-    from zoo import saving
+    from zoo.weights import saving
 
     folder, printed = taught
     teacher, record = read(folder)["teacher"], saving.record(folder / "model.keras")
@@ -258,7 +258,7 @@ def test_a_teacher_of_other_classes_is_refused(data, tmp_path):
 def test_cycles_of_the_rate_are_exact(steps, compiled):
     import tensorflow as tf
 
-    from zoo import runs
+    from zoo.training import runs
 
     rate = tf.function(runs.CosineCycles(0.01, steps), jit_compile=compiled)
     found = [float(rate(tf.constant(t, tf.int64))) for t in range(3 * steps)]
@@ -511,7 +511,7 @@ def test_parts_of_objects_whose_kind_is_known(tmp_path):
     assert status == 0, errors
     record = read(tmp_path / "pointnet_segmentation-parts-1")
     assert record["arguments"]["num_objects"] == 2
-    from zoo import saving
+    from zoo.weights import saving
 
     model = saving.load(tmp_path / "pointnet_segmentation-parts-1" / "model.keras")
     assert set(model.input) == {"points", "object"}

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from zoo import transfer
+from zoo.training import transfer
 
 GRID = {
     "form": "yolov3",

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo.classification import vgg
+from zoo.models.classification import vgg
 
 
 def trainable(model):

@@ -7,8 +7,9 @@ import pytest
 from conftest import toy
 
 import zoo
-from zoo import saving, video
 from zoo.__main__ import main
+from zoo.inference import video
+from zoo.weights import saving
 
 cv2 = pytest.importorskip("cv2")
 FRAMES, HEIGHT, WIDTH = 5, 48, 64

@@ -6,7 +6,8 @@ import pytest
 from test_darknet import values
 
 import zoo
-from zoo import boxes, registry
+from zoo import registry
+from zoo.tasks.boxes import coding
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +60,7 @@ def test_the_papers_grid_has_49_cells_of_two_boxes():
     model = small((448, 448), classes=20, width=0.015625)
     assert model.output_shape == (None, 98, 25)
     assert model.get_layer("raw").units == 7 * 7 * 30
-    grid = boxes.grid(model)
+    grid = coding.grid(model)
     assert grid == {
         "form": "yolo",
         "anchors": [[[448, 448], [448, 448]]],
@@ -87,7 +88,7 @@ def test_a_box_is_decoded_as_a_share_of_the_image():
     cells = np.tile([0.5, 0.25, 0.5, -1.0, 0.9, 0, 0, 1], (16, 1))
     raw.set_weights([np.zeros(raw.kernel.shape), cells.ravel()])
     rows = model.predict_on_batch(np.zeros((1, 64, 64, 3), "float32"))
-    corners, objects, classes = boxes.decode(rows, boxes.grid(model))
+    corners, objects, classes = coding.decode(rows, coding.grid(model))
     center, sides = (1 * 16 + 8, 2 * 16 + 4), (64 / 4, 64)  # of row 2, column 1
     expected = [center[0] - sides[0] / 2, center[1] - sides[1] / 2]
     expected += [center[0] + sides[0] / 2, center[1] + sides[1] / 2]
@@ -102,11 +103,11 @@ def test_a_box_is_decoded_as_a_share_of_the_image():
 )
 def test_cells_cover_images_of_other_sizes(size, grid, stride, cells):
     model = small(size, grid=grid, boxes=3, width=0.015625)
-    found = boxes.grid(model)
+    found = coding.grid(model)
     assert found["strides"] == [stride]
     assert found["anchors"] == [[[size[1], size[0]]] * 3]
     assert model.output_shape == (None, cells[0] * cells[1] * 3, 8)
-    assert len(boxes.places(found)[0]) == cells[0] * cells[1] * 3
+    assert len(coding.places(found)[0]) == cells[0] * cells[1] * 3
 
 
 def test_grids_that_do_not_fit_are_refused():

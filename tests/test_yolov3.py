@@ -6,9 +6,10 @@ import pytest
 from test_darknet import values
 
 import zoo
-from zoo import boxes, registry
-from zoo.detection import yolov3
-from zoo.layers import Grid
+from zoo import registry
+from zoo.models.detection import yolov3
+from zoo.nn.layers import Grid
+from zoo.tasks.boxes import coding
 
 COCO = [10, 13, 16, 30, 33, 23, 30, 61, 62, 45, 59, 119, 116, 90, 156, 198, 373, 326]
 TINY = [10, 14, 23, 27, 37, 58, 81, 82, 135, 169, 344, 319]
@@ -67,8 +68,8 @@ def test_count_of_the_tiny_form_with_and_without_moving_statistics():
 
 def test_anchors_are_those_of_the_configurations_with_the_largest_on_the_coarsest_map():
     pairs = lambda numbers: np.reshape(numbers, (-1, 3, 2))[::-1].tolist()  # noqa: E731
-    assert boxes.grid(small())["anchors"] == pairs(COCO)
-    assert boxes.grid(small("yolov3_tiny"))["anchors"] == pairs(TINY)
+    assert coding.grid(small())["anchors"] == pairs(COCO)
+    assert coding.grid(small("yolov3_tiny"))["anchors"] == pairs(TINY)
 
 
 @pytest.mark.parametrize(
@@ -82,12 +83,12 @@ def test_anchors_are_those_of_the_configurations_with_the_largest_on_the_coarses
 )
 def test_rows_come_from_coarse_maps_to_fine_ones(name, size, rows):
     model = small(name, size=size, classes=7)
-    found = boxes.grid(model)
+    found = coding.grid(model)
     assert found["strides"] == ([32, 16, 8] if name == "yolov3" else [32, 16])
     assert found["size"] == [size, size]
     assert sum(3 * (size // stride) ** 2 for stride in found["strides"]) == rows
     assert model.output_shape == (None, rows, 12)
-    assert boxes.places(found)[0].shape == (rows, 2)
+    assert coding.places(found)[0].shape == (rows, 2)
 
 
 def test_rows_of_an_image_that_is_no_square():
@@ -111,13 +112,17 @@ def test_anchors_that_cannot_be_shared_out_are_refused(anchors):
 
 
 def test_anchors_may_be_fewer_repeated_or_chosen_by_their_number():
-    grid = boxes.grid(small(anchors=[(3, 4), (5, 6), (7, 8)]))
+    grid = coding.grid(small(anchors=[(3, 4), (5, 6), (7, 8)]))
     assert grid["anchors"] == [[[7, 8]], [[5, 6]], [[3, 4]]]
     found = {"6": [[i, i] for i in range(1, 7)], "9": [[i, i + 1] for i in range(1, 10)]}
-    assert boxes.grid(small(anchors=found))["anchors"][2] == [[1, 2], [2, 3], [3, 4]]
-    assert boxes.grid(small("yolov3_tiny", anchors=found))["anchors"][1] == [[1, 1], [2, 2], [3, 3]]
+    assert coding.grid(small(anchors=found))["anchors"][2] == [[1, 2], [2, 3], [3, 4]]
+    assert coding.grid(small("yolov3_tiny", anchors=found))["anchors"][1] == [
+        [1, 1],
+        [2, 2],
+        [3, 3],
+    ]
     published = ((23, 27), (37, 58), (81, 82), (81, 82), (135, 169), (344, 319))
-    grid = boxes.grid(small("yolov3_tiny", anchors=published))
+    grid = coding.grid(small("yolov3_tiny", anchors=published))
     assert grid["anchors"][0][0] == grid["anchors"][1][2] == [81, 82]
 
 
@@ -127,7 +132,7 @@ def test_objects_are_thought_improbable_before_training():
         if layer.name.endswith("_raw"):
             layer.kernel.assign(np.zeros(layer.kernel.shape))
     raw = model.predict_on_batch(np.random.default_rng(0).uniform(size=(2, 64, 64, 3)))
-    _, objects, classes = boxes.decode(raw, boxes.grid(model))
+    _, objects, classes = coding.decode(raw, coding.grid(model))
     np.testing.assert_allclose(objects, 0.01, rtol=1e-5)
     np.testing.assert_allclose(classes, 0.5)
     assert not raw[..., :4].any()
@@ -140,7 +145,7 @@ def test_objects_are_thought_improbable_before_training():
 def test_any_classifier_with_features_is_a_backbone(backbone, strides, channels):
     depth = {"darknet": 21, "vgg": 11}[backbone]
     model = small(backbone=backbone, depth=depth)
-    assert boxes.grid(model)["strides"] == strides
+    assert coding.grid(model)["strides"] == strides
     assert model.output_shape[1] == sum(3 * (64 // stride) ** 2 for stride in strides)
     before = [model.get_layer(f"neck{strides[0]}_1_conv").kernel.shape[2]]
     for i in (1, 2):

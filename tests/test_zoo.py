@@ -14,7 +14,9 @@ import tensorflow as tf
 from conftest import toy
 
 import zoo
-from zoo import export, index, inference, registry, saving
+from zoo import index, registry
+from zoo.inference import export, predictors
+from zoo.weights import saving
 
 ROOT = pathlib.Path(__file__).parent.parent
 NAMES = zoo.names()
@@ -133,7 +135,7 @@ def test_saved_and_loaded_it_predicts_identically(name, tmp_path):
 def test_padding_the_last_batch_changes_no_output(name):
     model, batch = stirred(name)
     whole = model.predict_on_batch(batch.x)
-    parts = inference.predict(model, batch.x, 3)
+    parts = predictors.predict(model, batch.x, 3)
     close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)  # noqa: E731
     keras.tree.map_structure(close, whole, parts)
 

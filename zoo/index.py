@@ -13,6 +13,7 @@ import pathlib
 import re
 
 HERE = pathlib.Path(__file__).parent
+MODELS = HERE / "models"  # zoo/models/<kind>/<paper>.py
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,17 +34,9 @@ class Row:
 
 
 @functools.cache
-def folders():
-    """Names of the folders that hold model files: those below `zoo` with an `__init__.py`."""
-    inits = sorted(HERE.glob("*/__init__.py"))
-    return tuple(path.parent.name for path in inits if path.parent.name != "tasks")
-
-
-@functools.cache
 def models():
     """Every registered model as a `Row`, by name."""
-    files = sorted(path for folder in folders() for path in (HERE / folder).glob("*.py"))
-    rows = [row for path in files for row in _rows(path)]
+    rows = [row for path in sorted(MODELS.glob("*/*.py")) for row in _rows(path)]
     return {row.name: row for row in sorted(rows, key=lambda row: row.name)}
 
 
@@ -55,7 +48,7 @@ def tasks():
     pointcloud ...) have alike is explained in the first of them.
     """
     found, shared = {}, {}
-    for path in sorted((HERE / "tasks").glob("*.py")):
+    for path in sorted((HERE / "tasks").glob("*/task.py")):
         text = path.read_text(encoding="utf-8")
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Task":

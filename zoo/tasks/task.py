@@ -28,7 +28,7 @@ class Task:
             members of an ensemble may differ.
         fields: the names of the arrays that an example must have.
         training: the defaults of `--epochs`, `--batch-size`, `--learning-rate` and `--jit`, and the
-            least number of "updates" that a small data set is trained, see `zoo.schedule`.
+            least number of "updates" that a small data set is trained, see `zoo.training.schedule`.
         losses: what the option `loss` may be, and with it `--loss`.
         best: the logged value that picks the best epoch, and "max" or "min".
         arguments: (info, options) to what the data decides of a builder's arguments.
@@ -103,11 +103,11 @@ class Task:
 
 
 def get(name):
-    """Return the task called `name`: the record that `zoo/tasks/<name>.py` calls TASK.
+    """Return the task called `name`: the record that `zoo/tasks/<name>/task.py` calls TASK.
 
     Raises:
         ValueError: if there is none.
     """
     if name not in index.tasks():
         raise ValueError(unknown("task", name, index.tasks()))
-    return importlib.import_module(f"zoo.tasks.{name}").TASK
+    return importlib.import_module(f"zoo.tasks.{name}.task").TASK
