@@ -40,7 +40,16 @@ def test_example_has_the_style_of_the_project(copy):
 
 
 def test_example_keeps_every_promise(copy):
-    run(copy, "-m", "pytest", "-p", "no:cacheprovider", "tests/test_zoo.py", "-k", "deepsets")
+    run(
+        copy,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "tests/models/test_promises.py",
+        "-k",
+        "deepsets",
+    )
 
 
 def test_example_trains(copy, tmp_path):

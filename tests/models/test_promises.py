@@ -18,7 +18,7 @@ from zoo import index, registry
 from zoo.inference import export, predictors
 from zoo.weights import saving
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 NAMES = zoo.names()
 
 pytestmark = pytest.mark.parametrize("name", NAMES)

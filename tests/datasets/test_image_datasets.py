@@ -101,7 +101,7 @@ def test_files_are_few_small_and_packed():
     files = [path for path in HERE.rglob("*") if path.is_file() and path.suffix == ".png"]
     assert len(files) == 2 * 334 and sum(path.stat().st_size for path in files) < 9e6
     config = configparser.ConfigParser()
-    config.read(pathlib.Path(__file__).parent.parent / "setup.cfg")
+    config.read(pathlib.Path(__file__).parents[2] / "setup.cfg")
     packed = config["options.package_data"]["datasets"].split(", ")
     found = {path for pattern in packed for path in HERE.parent.glob(pattern)}
     assert set(files) <= found and HERE / "README.md" in found

@@ -114,7 +114,7 @@ def test_reading_arrays_needs_numpy_alone(tmp_path):
         "bad = {'tensorflow', 'keras', 'open3d', 'laspy', 'sklearn', 'matplotlib'};"
         "sys.exit(str(bad & set(sys.modules)) if bad & set(sys.modules) else 0)"
     )
-    root = pathlib.Path(__file__).parent.parent
+    root = pathlib.Path(__file__).parents[2]
     subprocess.run([sys.executable, "-c", code], cwd=root, check=True)
 
 

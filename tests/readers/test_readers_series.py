@@ -15,7 +15,7 @@ from datasets.readers import FILES, LAYOUTS, read, series
 from datasets.source import BadInput
 from tests import test_readers_fuzz
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 FORECAST, CLASSIFY = "forecasting", "sequence_classification"
 DAY = 86_400 * 10**9
 PLAIN = "date,load,heat\n2020-01-01,1,4\n2020-01-02,2.5,5\n2020-01-03,3,6\n"

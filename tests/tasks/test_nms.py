@@ -15,7 +15,7 @@ import tensorflow as tf
 from zoo.inference import export
 from zoo.tasks.boxes.nms import found, suppress
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 PADDING = [0, 0, 0, 0, 0, -1]
 KINDS = [{}, {"sigma": 0.5}]
 

@@ -19,7 +19,7 @@ from train import main as train
 from zoo.__main__ import main as zoo_command
 from zoo.weights import saving
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 def squares(folder, count=20):

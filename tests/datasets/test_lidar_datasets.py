@@ -14,7 +14,7 @@ from datasets import builders
 from datasets.lidar import example_rng, ground, objects, sensor, shapes, street
 from datasets.source import BadInput
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 LICENCES = {
     "bccd": "MIT",
     "dsb2018": "CC0-1.0",

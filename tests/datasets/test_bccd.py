@@ -229,7 +229,7 @@ def test_files_are_small_and_packed():
     files = [*(HERE / "images").glob("*.jpg"), HERE / "boxes.csv", HERE / "LICENSE"]
     assert len(files) == 364 + 2 and sum(path.stat().st_size for path in files) < 10e6
     config = configparser.ConfigParser()
-    config.read(pathlib.Path(__file__).parent.parent / "setup.cfg")
+    config.read(pathlib.Path(__file__).parents[2] / "setup.cfg")
     packed = config["options.package_data"]["datasets"].split(", ")
     found = {path for pattern in packed for path in HERE.parent.glob(pattern)}
     assert set(files) <= found and HERE / "README.md" in found

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from conftest import CLASSES, shape
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 SMALL = ["--set", "points=64", "--set", "width=0.125", "--no-jit", "--batch-size", "8"]
 
 

@@ -14,7 +14,7 @@ pytest.importorskip("tensorflow_datasets")
 from datasets import builders, gunpoint, seasonal_series, sunspots
 from datasets.readers import series
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 NAMES = ["seasonal_series", "sunspots", "gunpoint"]
 
 

@@ -22,7 +22,7 @@ from zoo.tasks.boxes.nms import found, suppress
 from zoo.tasks.image_detection import task as image_detection
 from zoo.weights import saving
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 PICTURE = ROOT / "datasets" / "bccd" / "images" / "BloodImage_00000.jpg"
 SIZE, CLASSES = 128, ["platelet", "red", "white"]
 KINDS = {

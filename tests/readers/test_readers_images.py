@@ -822,5 +822,5 @@ def test_reading_images_needs_pillow_and_numpy_alone():
         "bad = {'tensorflow', 'keras', 'scipy', 'matplotlib', 'open3d'} & set(sys.modules);"
         "sys.exit(str(bad) if bad else 0)"
     )
-    root = pathlib.Path(__file__).parent.parent
+    root = pathlib.Path(__file__).parents[2]
     subprocess.run([sys.executable, "-c", code], cwd=root, check=True)

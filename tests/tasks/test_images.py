@@ -12,7 +12,7 @@ from zoo import tasks
 from zoo.tasks import images
 from zoo.tasks.image_segmentation import tiles
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 MOVES = {
     "flip": "horizontal_and_vertical",
     "rotation": 40.0,

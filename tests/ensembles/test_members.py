@@ -16,7 +16,7 @@ from zoo.inference import export
 from zoo.nn import ensemble
 from zoo.weights import saving
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 SIGMOID, SOFTMAX = keras.activations.sigmoid, keras.activations.softmax
 
 

@@ -19,7 +19,7 @@ from zoo.inference import export
 from zoo.tasks import clouds
 from zoo.weights import saving
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 COMMON = {"info": {"classes": ["car", "tree"], "radius": 1.0}, "task_options": {"points": 64}}
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from tests import test_readers_clouds, test_readers_images
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 CASES = int(os.environ.get("ZOO_FUZZ_CASES", 150))
 SECONDS = 5  # that one file may take
 MEMORY = 1 << 30  # bytes that reading a file of a few kB may take
