@@ -10,7 +10,15 @@ import pytest
 
 from datasets.readers import files, read
 from datasets.source import BadInput
-from tests.test_readers_layouts import CHANCE, OBJECTS, SCENES, examples, put, refused, write_kitti
+from tests.readers.test_readers_layouts import (
+    CHANCE,
+    OBJECTS,
+    SCENES,
+    examples,
+    put,
+    refused,
+    write_kitti,
+)
 
 
 def arrays(**changes):

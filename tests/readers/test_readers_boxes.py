@@ -15,7 +15,7 @@ from datasets import pipeline
 from datasets.readers import boxes, images, read
 from datasets.readers.boxes import coco, voc, yolo_labels
 from datasets.source import BadInput
-from tests.test_readers_fuzz import CASES, damage
+from tests.readers.test_readers_fuzz import CASES, damage
 
 KIND = "image_detection"
 CHANCE = np.random.default_rng(5)

@@ -11,9 +11,9 @@ import pytest
 from datasets.readers import clouds, read
 from datasets.readers.clouds import crs, scans
 from datasets.source import BadInput
-from tests.test_readers_clouds import write_las
-from tests.test_readers_fuzz import damage
-from tests.test_readers_layouts import OBJECTS, SCENES, examples, put
+from tests.readers.test_readers_clouds import write_las
+from tests.readers.test_readers_fuzz import damage
+from tests.readers.test_readers_layouts import OBJECTS, SCENES, examples, put
 
 ROWS = np.random.default_rng(1).uniform([4, 6, 1], [6, 8, 3], (40, 3)).round(4)
 XYZ = [[f"{v:.4f}" for v in row] for row in ROWS]

@@ -15,7 +15,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests import test_readers_clouds, test_readers_images
+from tests.readers import test_readers_clouds, test_readers_images
 
 ROOT = pathlib.Path(__file__).parents[2]
 CASES = int(os.environ.get("ZOO_FUZZ_CASES", 150))

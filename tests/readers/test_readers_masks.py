@@ -15,7 +15,7 @@ from datasets.readers import images, read
 from datasets.readers.masks import mask_files, mask_pairs, matlab, outlines
 from datasets.source import BadInput
 from ensembles.members import opening
-from tests.test_readers_fuzz import CASES, damage
+from tests.readers.test_readers_fuzz import CASES, damage
 
 KIND = "image_segmentation"
 RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)

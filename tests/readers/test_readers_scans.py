@@ -6,8 +6,8 @@ import pytest
 from datasets.readers import read
 from datasets.readers.clouds import semantic_kitti
 from datasets.source import BadInput
-from tests.test_readers_clouds import write_las
-from tests.test_readers_layouts import CHANCE, SCENES, examples, put, refused
+from tests.readers.test_readers_clouds import write_las
+from tests.readers.test_readers_layouts import CHANCE, SCENES, examples, put, refused
 
 
 def test_semantic_kitti_has_its_19_classes_and_its_splits(tmp_path):

@@ -13,7 +13,7 @@ import pytest
 
 from datasets.readers import FILES, LAYOUTS, read, series
 from datasets.source import BadInput
-from tests import test_readers_fuzz
+from tests.readers import test_readers_fuzz
 
 ROOT = pathlib.Path(__file__).parents[2]
 FORECAST, CLASSIFY = "forecasting", "sequence_classification"

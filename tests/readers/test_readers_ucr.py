@@ -11,7 +11,7 @@ import pytest
 from datasets.readers import read, suited
 from datasets.readers.series import sequences, ucr
 from datasets.source import BadInput
-from tests.test_readers_fuzz import damage
+from tests.readers.test_readers_fuzz import damage
 
 KIND = "sequence_classification"
 HEADER = """# a comment

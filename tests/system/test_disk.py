@@ -16,7 +16,7 @@ import pytest
 from datasets import pipeline, source, stores
 from ensembles import trainings
 from ensembles.members import cache
-from tests.test_pipeline import make, names, prepare
+from tests.datasets.test_pipeline import make, names, prepare
 from zoo.system import disk, terminal
 from zoo.training import runs
 

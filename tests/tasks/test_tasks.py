@@ -273,7 +273,7 @@ def test_a_survey_comes_back_as_it_was_with_the_predicted_codes(tmp_path):
     import laspy
 
     from datasets.readers.clouds import read_example
-    from tests.test_readers_cloud_formats import ROWS, survey
+    from tests.readers.test_readers_cloud_formats import ROWS, survey
 
     path, task = survey(tmp_path / "town.laz"), tasks.get("pointcloud_segmentation")
     options = {**task.options, "points": 16}
