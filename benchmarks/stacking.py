@@ -106,13 +106,13 @@ def stack(way, paths, size, images, epochs):
     """Stack one way; return the seconds it took and the last loss."""
     keras = terminal.import_keras()
     from ensembles.combining import combine, holdout, stacking
-    from ensembles.members import cache, opening
+    from ensembles.members import cache, checks, opening
 
     x, y = examples(size, images)
     data = cache.Examples(x, y)
     began = time.perf_counter()
     opened = opening.open(paths)
-    common = opening.check(opened)
+    common = checks.check(opened)
     parts = holdout.split(data, y, common)
     settings = dict(epochs=epochs, batch_size=BATCH, verbose=0)
     keras.utils.set_random_seed(0)
@@ -133,11 +133,11 @@ def inference(paths, size, folder, onnx, repeats=5):
     """Time the joined model and its members alone, in turn; return medians and their ratio."""
     terminal.import_keras()
     from ensembles.combining import combine
-    from ensembles.members import opening
+    from ensembles.members import checks, opening
     from zoo.inference import export
 
     opened = opening.open(paths)
-    common = opening.check(opened)
+    common = checks.check(opened)
     x, _ = examples(size, BATCH)
     head = combine.mixture([(None, None, 1)] * len(paths))
     alone = [member.load(common) for member in opened]

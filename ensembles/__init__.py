@@ -71,15 +71,15 @@ def stack(
         As `average`.
     """
     from ensembles.combining import combine, holdout, stacking
-    from ensembles.members import cache, opening
+    from ensembles.members import cache, checks, opening
 
     opened = opening.open(sources)
-    common = opening.check(opened)
+    common = checks.check(opened)
     common = dataclasses.replace(common, info=common.info or info or {})
     data = cache.Examples(x, y, groups)
     key = "" if folder is None else cache.fingerprint(x)
     outputs = cache.outputs(opened, common, data, folder=folder, key=key)
-    opening.verify(opened, outputs, common)
+    checks.verify(opened, outputs, common)
     shapes = combine.free([one.shape[1:] for one in outputs])
     head = stacking.meta_learner(meta, shapes, common, passthrough)
     take = combine.taker(outputs, y, data if passthrough else None)
@@ -91,9 +91,9 @@ def stack(
 
 def _mixed(sources, inputs, weights, of):
     from ensembles.combining import combine
-    from ensembles.members import opening
+    from ensembles.members import checks, opening
 
     opened = opening.open(sources)
-    common = opening.check(opened)
+    common = checks.check(opened)
     shapes = combine.free([(*one.output_shape[:-1], common.units) for one in opened])
     return combine.join(opened, common, combine.mixture(shapes, weights, of), inputs=inputs)

@@ -185,16 +185,16 @@ def gather(args, sources=None, **cut):
     terminal.import_keras()
     from datasets import pipeline, prepared
     from ensembles import assembly
-    from ensembles.members import opening
+    from ensembles.members import checks, opening, provenance
     from zoo import tasks
 
     opened = opening.open(args.members if sources is None else sources)
-    common = opening.check(opened, args.task)
-    cut = {**opening.cut(opened), **cut}
-    source, key = args.data or opening.source(opened), tasks.fingerprint()
+    common = checks.check(opened, args.task)
+    cut = {**provenance.cut(opened), **cut}
+    source, key = args.data or provenance.source(opened), tasks.fingerprint()
     data = prepared.prepare(source, common.task, key, options=common.options, **cut)
     if common.info and data.info != common.info:
-        task, key = opening.fixed(common, data.info), f"{key} {common.info}"
+        task, key = checks.fixed(common, data.info), f"{key} {common.info}"
         data = prepared.prepare(source, task, key, options=common.options, **cut)
     settings = dict(batch_size=args.batch_size, dtype=args.cache, tta=getattr(args, "tta", False))
     folder = pipeline.cache_folder()
@@ -278,12 +278,12 @@ def run_fuse(args):
     terminal.import_keras()
     from datasets import prepared
     from ensembles.combining import fusion
-    from ensembles.members import opening
+    from ensembles.members import opening, provenance
     from zoo import tasks
 
     opened = opening.open(args.members, detectors=True)
     fusion.check(opened, args.weights)
-    cut, source = opening.cut(opened), args.data or opening.source(opened)
+    cut, source = provenance.cut(opened), args.data or provenance.source(opened)
     data = []
     for member in opened:
         task, options = tasks.get(member.record["task"]), member.record["task_options"]
@@ -294,7 +294,7 @@ def run_fuse(args):
                 "{} knows the classes {}, the data have {}".format(member.name, *names)
             )
     known = [
-        opening.leakage([one], own.about, cut, own.examples)
+        provenance.leakage([one], own.about, cut, own.examples)
         for one, own in zip(opened, data, strict=True)
     ]
     refusals = [text for pair in known for text in pair[0]]

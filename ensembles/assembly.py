@@ -9,8 +9,7 @@ import numpy as np
 
 from ensembles.combining import combine
 from ensembles.evaluation import intervals, probabilities
-from ensembles.members import cache
-from ensembles.members import opening as opened
+from ensembles.members import cache, checks, provenance
 from zoo import tasks
 from zoo.inference import predictors
 from zoo.nn import losses
@@ -30,9 +29,9 @@ class Assembly:
 
     def __init__(self, members, common, data, cut, *, folder, batch_size, dtype, tta=False):
         self.members, self.data, self.cut = members, data, cut
-        self.common = opened.completed(common, data)
+        self.common = checks.completed(common, data)
         self.folder, self.batch_size, self.dtype, self.tta = folder, batch_size, dtype, tta
-        self.refusals, self.warnings = opened.leakage(members, data.about, cut, data.examples)
+        self.refusals, self.warnings = provenance.leakage(members, data.about, cut, data.examples)
         self.warnings += filter(None, (disk.unfinished(member.path) for member in members))
         self._kept, self._statistics = {}, {}
 
@@ -57,7 +56,7 @@ class Assembly:
         self.warnings += [f"leakage: {text}" for text in self.refusals]
 
     def outputs(self, split):
-        """Return each member's logits (n, ..., K) for a split, a list; see `members.verify`."""
+        """Return each member's logits (n, ..., K) for a split, a list; see `checks.verify`."""
         if split not in self._kept:
             read = {key: self.data.options.get(key) for key in self.common.task.prepared}
             facts = [self.data.about["fingerprint"], split, self.cut, read, self.data.info]
@@ -72,7 +71,7 @@ class Assembly:
                 batch_size=self.batch_size,
                 wrap=self.views if self.tta else None,
             )
-            opened.verify(self.members, self._kept[split], self.common)
+            checks.verify(self.members, self._kept[split], self.common)
         return self._kept[split]
 
     def views(self, model):

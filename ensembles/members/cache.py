@@ -80,7 +80,7 @@ def outputs(
 
     Args:
         members: list of `ensembles.members.opening.Member`.
-        common: what they share, see `ensembles.members.opening.check`.
+        common: what they share, see `ensembles.members.checks.check`.
         data: examples with `len` and `take`, such as `Examples(x, y)`.
         folder: of the cache; None keeps everything in memory.
         key: text that tells these data, prepared this way, from all others.

@@ -9,7 +9,7 @@ from ensemble_members import record
 from keras import layers, ops
 
 import ensembles
-from ensembles.members import cache, graph, opening
+from ensembles.members import cache, checks, graph, opening
 from zoo.weights import saving
 
 X = np.random.default_rng(0).normal(size=(5, 4, 4, 1)).astype(np.float32)
@@ -175,9 +175,9 @@ def member(name, ending, units):
 @pytest.mark.parametrize("ending, units", [("softmax", 2), ("linear", 2), ("sigmoid", 1)])
 def test_several_sigmoids_go_with_no_other_ending(ending, units):
     many = [member("many", "sigmoid", 2), member("more", "sigmoid", 2)]
-    assert opening.check(many).units == 2
+    assert checks.check(many).units == 2
     with pytest.raises(ValueError, match="many and other cannot be .*2 sigmoids"):
-        opening.check([*many, member("other", ending, units)])
+        checks.check([*many, member("other", ending, units)])
 
 
 def test_an_average_of_probabilities_averages_like_its_members(tmp_path):
@@ -212,9 +212,9 @@ def test_probabilities_of_a_linear_ending_are_noticed_on_data(tmp_path):
     y = ops.exp(ops.log_softmax(layers.Conv2D(3, 1)(entry)))
     keras.Model(entry, layers.GlobalAveragePooling2D()(y)).save(tmp_path / "odd.keras")
     opened = opening.open([tmp_path / "odd.keras"])
-    common = opening.check(opened)
+    common = checks.check(opened)
     with pytest.raises(ValueError, match="odd: .*its outputs are probabilities"):
-        opening.verify(opened, cache.outputs(opened, common, cache.Examples(X, X)), common)
+        checks.verify(opened, cache.outputs(opened, common, cache.Examples(X, X)), common)
 
 
 def test_forecasts_keep_the_activation_at_their_end(tmp_path):
@@ -224,7 +224,7 @@ def test_forecasts_keep_the_activation_at_their_end(tmp_path):
     info = {"classes": [], "columns": ["a"], "targets": 1, "mean": [0.0], "deviation": [1.0]}
     saving.save(model, tmp_path / "f.keras", record("forecasting", info=info))
     opened = opening.open([tmp_path / "f.keras"])
-    found = opened[0].load(opening.check(opened))
+    found = opened[0].load(checks.check(opened))
     np.testing.assert_allclose(found(X[:, 0]), model(X[:, 0]))
 
 

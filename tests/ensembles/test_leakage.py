@@ -8,7 +8,7 @@ import pytest
 from datasets import examples as hashed
 from datasets import pipeline, windows
 from datasets.source import Examples, Source
-from ensembles.members import opening
+from ensembles.members import provenance as members_provenance
 from zoo.weights import provenance
 
 PLAIN = {"fold": None, "validate": None, "skip_bad": False}
@@ -99,7 +99,7 @@ ROUTES = {
 def outcome(member, now=NOW):
     """Return what is done about a member: the first that applies."""
     one = types.SimpleNamespace(name="it", record=member)
-    refusals, warnings = opening.leakage([one], {"fingerprint": "a" * 16}, PLAIN, now)
+    refusals, warnings = members_provenance.leakage([one], {"fingerprint": "a" * 16}, PLAIN, now)
     if refusals:
         return REFUSED
     if any("test split" in text for text in warnings):

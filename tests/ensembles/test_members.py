@@ -11,7 +11,7 @@ from ensemble_members import classifier, images, mapper, record
 
 import ensembles
 from ensembles.combining import combine
-from ensembles.members import cache, opening
+from ensembles.members import cache, checks, opening, provenance
 from zoo.inference import export
 from zoo.nn import ensemble
 from zoo.weights import saving
@@ -79,7 +79,7 @@ def test_sigmoid_and_softmax_are_told_by_the_layer_and_taken_off(tmp_path, units
     assert opened[0].ending == ("sigmoid" if units == 1 else "softmax")
     x, _ = images()
     wanted = model.predict(x, verbose=0)
-    found = opened[0].load(opening.check(opened)).predict(x, verbose=0)
+    found = opened[0].load(checks.check(opened)).predict(x, verbose=0)
     chances = keras.ops.sigmoid(found) if units == 1 else keras.ops.softmax(found)
     np.testing.assert_allclose(keras.ops.convert_to_numpy(chances), wanted, atol=1e-6)
     if ending != "layer":
@@ -92,7 +92,7 @@ def test_a_saturated_sigmoid_keeps_its_logits(tmp_path):
     model.get_layer("logits").set_weights([kernel * 0, bias + 40])  # the probability is 1
     model.save(tmp_path / "sure.keras")
     opened = opening.open([tmp_path / "sure.keras"])
-    found = opened[0].load(opening.check(opened)).predict(images()[0], verbose=0)
+    found = opened[0].load(checks.check(opened)).predict(images()[0], verbose=0)
     np.testing.assert_allclose(found, 40.0)
 
 
@@ -100,7 +100,7 @@ def test_members_of_other_sizes_get_a_resize_in_front_and_behind(tmp_path):
     paths = [saved(tmp_path, mapper(size=size), f"s{size}") for size in (32, 16)]
     paths.append(saved(tmp_path, mapper(), "any"))
     opened = opening.open(paths)
-    common = opening.check(opened)
+    common = checks.check(opened)
     assert common.input_shape == (32, 32, 1)
     x, _ = images()
     found = opened[1].load(common).predict(x, verbose=0)
@@ -115,7 +115,7 @@ def test_one_logit_and_two_go_together(tmp_path):
     one = saved(tmp_path, mapper(units=1), "one")
     two = saved(tmp_path, mapper(units=2, seed=1), "two")
     opened = opening.open([one, two])
-    common = opening.check(opened)
+    common = checks.check(opened)
     assert common.units == 1
     x, _ = images()
     pair = saving.load(two).predict(x, verbose=0)
@@ -140,7 +140,7 @@ CLASH = {
 def test_records_that_differ_are_refused_naming_both(two, tmp_path, what):
     other = saved(tmp_path, mapper(), "stranger", **CLASH[what])
     with pytest.raises(ValueError, match=f"seed_0 and stranger cannot be combined: {what}"):
-        opening.check(opening.open([two[0], other]))
+        checks.check(opening.open([two[0], other]))
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_records_that_differ_are_refused_naming_both(two, tmp_path, what):
 def test_networks_that_differ_are_refused_naming_both(two, tmp_path, other, what):
     other().save(tmp_path / "stranger.keras")
     with pytest.raises(ValueError, match=f"seed_0 and stranger cannot be combined: .*{what}"):
-        opening.check(opening.open([two[0], tmp_path / "stranger.keras"]))
+        checks.check(opening.open([two[0], tmp_path / "stranger.keras"]))
 
 
 def test_what_cannot_be_a_member_is_refused_by_name(two, tmp_path):
@@ -230,7 +230,7 @@ def test_impossible_weights_are_refused(two, weights):
 
 def test_outputs_are_computed_once_and_kept(two, tmp_path, monkeypatch):
     opened, (x, y) = opening.open(two), images()
-    common, data = opening.check(opened), cache.Examples(x, y)
+    common, data = checks.check(opened), cache.Examples(x, y)
     first = cache.outputs(opened, common, data, folder=tmp_path, key="toy", batch_size=4)
     for path, kept in zip(two, first, strict=True):
         np.testing.assert_allclose(kept, saving.load(path).predict(x, verbose=0), atol=1e-6)
@@ -247,7 +247,7 @@ def test_outputs_are_computed_once_and_kept(two, tmp_path, monkeypatch):
 
 def test_an_interrupted_prediction_leaves_nothing_that_would_be_taken_for_whole(two, tmp_path):
     opened, (x, y) = opening.open(two), images()
-    common = opening.check(opened)
+    common = checks.check(opened)
 
     class Breaks(cache.Examples):
         def take(self, some=slice(None)):
@@ -264,11 +264,11 @@ def test_an_interrupted_prediction_leaves_nothing_that_would_be_taken_for_whole(
 PEAK = """
 import resource, sys
 import keras, numpy as np
-from ensembles import cache, members
+from ensembles.members import cache, checks, opening
 
 paths = sys.argv[2:]
 opened = opening.open(paths[:1] * 2)  # what importing and tracing cost is not counted
-common, x = opening.check(opened), np.zeros((8, 16, 16, 1), np.float32)
+common, x = checks.check(opened), np.zeros((8, 16, 16, 1), np.float32)
 data = cache.Examples(x, x[..., 0])
 cache.outputs(opened, common, data, folder=sys.argv[1], key="warm")
 start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -306,13 +306,13 @@ def test_leakage_is_seen_in_the_records(two, tmp_path):
     about = record()["data"]
     plain = {"fold": None, "validate": None, "skip_bad": False}
     opened = opening.open(two)
-    assert opening.leakage(opened, about, plain) == ([], [])
+    assert provenance.leakage(opened, about, plain) == ([], [])
     other = saved(tmp_path, mapper(), "folded", settings={"fold": [1, 5]})
     ensemble = saved(tmp_path, mapper(), "fitted", fitted="validation")
     mapper().save(tmp_path / "unknown.keras")
     opened = opening.open([*two, other, ensemble, tmp_path / "unknown.keras"])
-    refusals, warnings = opening.leakage(opened, about, plain)
+    refusals, warnings = provenance.leakage(opened, about, plain)
     assert [text.split(" ")[0] for text in refusals] == ["folded", "fitted"]
     assert [text.split(":")[0] for text in warnings] == ["unknown"]
     elsewhere = {**about, "fingerprint": "f" * 16}
-    assert opening.leakage(opened, elsewhere, plain)[0] == []
+    assert provenance.leakage(opened, elsewhere, plain)[0] == []

@@ -7,7 +7,7 @@ from ensemble_members import classifier, images, mapper, record
 
 import ensembles
 from ensembles.combining import combine, holdout, stacking
-from ensembles.members import cache, opening
+from ensembles.members import cache, checks, opening
 from zoo import tasks
 from zoo.weights import saving
 
@@ -27,7 +27,7 @@ def paths(tmp_path):
 def gathered(paths):
     """Return members, what they share, examples and outputs."""
     opened, (x, y) = opening.open(paths), images(12)
-    common, data = opening.check(opened), cache.Examples(x, y)
+    common, data = checks.check(opened), cache.Examples(x, y)
     return opened, common, data, cache.outputs(opened, common, data)
 
 
@@ -129,7 +129,7 @@ def test_independent_errors_gain_what_theory_says():
 
     sigma, rng = np.array([1.0, 2.0, 3.0]), np.random.default_rng(0)
     task = tasks.get("image_classification")
-    common = opening.Common(task, dict(task.options), {"classes": ["a", "b"]}, (8, 8, 1), 2)
+    common = checks.Common(task, dict(task.options), {"classes": ["a", "b"]}, (8, 8, 1), 2)
 
     def draw(count):
         y = rng.integers(2, size=count)
@@ -173,7 +173,7 @@ def test_classifiers_stack_and_conv_is_refused_there(tmp_path):
     paths = [tmp_path / f"c{seed}.keras" for seed in (0, 1)]
     x, y = images(12, channels=3)[0], np.arange(12) % 3
     opened = opening.open(paths)
-    assert opening.check(opened).task.name == "image_classification"
+    assert checks.check(opened).task.name == "image_classification"
     settings = dict(epochs=2, verbose=0)
     info = {"classes": ["a", "b", "c"]}
     for meta in ("linear", "dense"):
@@ -232,7 +232,7 @@ def test_rows_in_the_order_of_their_classes_spoil_no_class():
     """The last 15 % of rows are of the last two classes: with them class 9 was right 15 % times."""
     task = tasks.get("image_classification")
     names = [str(k) for k in range(10)]
-    common = opening.Common(task, dict(task.options), {"classes": names}, (8, 8, 1), 10)
+    common = checks.Common(task, dict(task.options), {"classes": names}, (8, 8, 1), 10)
     (outputs, y), (unseen, truth) = digits(200, 0), digits(1000, 1)
     head = stacking.meta_learner("linear", [(10,)] * 3, common)
     parts = holdout.split(cache.Examples(y, y), y, common)
@@ -248,7 +248,7 @@ def test_a_start_that_is_best_is_kept():
     rng = np.random.default_rng(0)
     outputs, y = [np.zeros((40, 3), np.float32)] * 2, rng.integers(3, size=40)
     task = tasks.get("image_classification")
-    common = opening.Common(task, dict(task.options), {"classes": [*"abc"]}, (8, 8, 1), 3)
+    common = checks.Common(task, dict(task.options), {"classes": [*"abc"]}, (8, 8, 1), 3)
     take, parts = combine.taker(outputs, y), (np.arange(20), np.arange(20, 40))
     y[:20], y[20:] = 0, 1  # what is held out says the opposite
     for least, wanted in ((0, 0), (1, 1)):
@@ -273,7 +273,7 @@ def test_a_head_that_could_not_be_loaded_is_refused_before_it_is_trained(why):
             return inputs
 
     task = tasks.get("image_classification")
-    common = opening.Common(task, {}, {"classes": [*"abc"]}, (8, 8, 1), 3)
+    common = checks.Common(task, {}, {"classes": [*"abc"]}, (8, 8, 1), 3)
     scope = {"keras": keras, "Mine": Mine}
     build = eval(f"lambda logits, passed, units, kernel_size: {CODE[why]}", scope)
     with pytest.raises(ValueError, match=f"the meta-learner {why}"):
@@ -282,7 +282,7 @@ def test_a_head_that_could_not_be_loaded_is_refused_before_it_is_trained(why):
 
 def test_a_head_of_ones_own_may_end_in_a_softmax():
     task = tasks.get("image_classification")
-    common = opening.Common(task, {}, {"classes": [*"abc"]}, (8, 8, 1), 3)
+    common = checks.Common(task, {}, {"classes": [*"abc"]}, (8, 8, 1), 3)
     logits = [np.random.default_rng(i).normal(size=(4, 3)).astype(np.float32) for i in range(2)]
 
     def build(logits, passed, units, kernel_size):

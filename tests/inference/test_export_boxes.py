@@ -234,8 +234,9 @@ def test_settings_are_those_of_the_training_or_else_of_the_task():
 
 OTHER = """
 import sys, numpy as np, zoo
-from zoo import boxes, detector
-from zoo.suppression import suppress
+from zoo.inference import detector
+from zoo.tasks.boxes import coding
+from zoo.tasks.boxes.nms import suppress
 model = zoo.create("yolov3_tiny", (64, 64, 3), 3, width=0.125)
 ending = detector.with_boxes(model, {}, score=0)
 assert ending.output.shape == (None, 100, 6)

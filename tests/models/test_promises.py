@@ -147,7 +147,7 @@ def test_onnx_gives_equal_outputs(name, tmp_path):
 
 JAX = """
 import json, sys, numpy as np
-from zoo import saving
+from zoo.weights import saving
 for name, folder in json.loads(sys.argv[1]).items():
     x = dict(np.load(folder + "/x.npz"))
     x = x.pop("only") if "only" in x else x

@@ -989,7 +989,7 @@ def test_real_data():
 
 def test_reading_boxes_needs_pillow_and_numpy_alone():
     code = (
-        "import sys; from datasets.readers import coco, voc, yolo_labels;"
+        "import sys; from datasets.readers.boxes import coco, voc, yolo_labels;"
         "bad = {'tensorflow', 'keras', 'scipy', 'matplotlib', 'open3d'} & set(sys.modules);"
         "sys.exit(str(bad) if bad else 0)"
     )

@@ -818,7 +818,7 @@ def test_real_data(name, sizes, shape, classes, tile):
 
 def test_reading_images_needs_pillow_and_numpy_alone():
     code = (
-        "import sys; from datasets.readers import images, image_masks;"
+        "import sys; from datasets.readers.masks import image_masks;"
         "bad = {'tensorflow', 'keras', 'scipy', 'matplotlib', 'open3d'} & set(sys.modules);"
         "sys.exit(str(bad) if bad else 0)"
     )

@@ -14,7 +14,7 @@ from scipy.io import savemat
 from datasets.readers import images, read
 from datasets.readers.masks import mask_files, mask_pairs, matlab, outlines
 from datasets.source import BadInput
-from ensembles.members import opening
+from ensembles.members import provenance
 from tests.readers.test_readers_fuzz import CASES, damage
 
 KIND = "image_segmentation"
@@ -461,8 +461,8 @@ def test_hints_and_notes_travel_from_the_command_to_the_record(tmp_path, capsys)
     assert "EXIF" in capsys.readouterr().out
     with pytest.raises(BadInput, match="Say which: --mask-suffix _1stHO"):
         train.prepare({**settings, "hints": {}}, tasks.get("image_segmentation"))
-    assert opening.cut([member(settings)])["hints"] == {"mask_suffix": "_2ndHO"}
-    assert opening.cut([member(settings), member({})])["hints"] is None
+    assert provenance.cut([member(settings)])["hints"] == {"mask_suffix": "_2ndHO"}
+    assert provenance.cut([member(settings), member({})])["hints"] is None
 
 
 def member(settings):

@@ -11,7 +11,7 @@ from zoo.system import allocator
 PROGRAM = """
 import resource, sys
 import numpy as np
-from zoo import allocator
+from zoo.system import allocator
 
 if sys.argv[1] == "keep":
     allocator.keep_freed_memory()

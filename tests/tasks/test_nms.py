@@ -202,7 +202,7 @@ def test_compiled(options):
 
 OTHER = """
 import sys, keras, numpy as np
-from zoo.suppression import suppress
+from zoo.tasks.boxes.nms import suppress
 data = np.load(sys.argv[1])
 def run(boxes, scores):
     return suppress(boxes, scores), suppress(boxes, scores, sigma=0.5)
