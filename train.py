@@ -129,7 +129,7 @@ def parse(arguments):
     args["options"] = {key: value for key, value in chosen.items() if key in own}
     args["task_options"] = {key: value for key, value in chosen.items() if key in task["options"]}
     for key in ("learning_rate", "jit"):  # batch size and epochs depend on the data, too
-        args[key] = task["training"][key] if args[key] is None else args[key]
+        args[key] = task["defaults"][key] if args[key] is None else args[key]
     agree(parser, args)
     return {**args, "resume": None, "command": shlex.join(["python", "train.py", *arguments])}
 
@@ -318,20 +318,20 @@ def train(settings, interrupt):
     size, epochs, seed = settings["batch_size"], settings["epochs"], settings["seed"]
     if getattr(learner, "one_shot", False):
         epochs = 1
-    augment = task.augment(record["task_options"])
+    augment = task.training.augment(record["task_options"])
     batches = pipeline.Batches(splits["train"], size, training=True, augment=augment, seed=seed)
     learner.compile(
         optimizer=keras.optimizers.Adam(rate(settings, epochs * len(batches))),
-        loss=task.loss(record["info"], record["task_options"]),
-        metrics=task.metrics(record["info"]),
+        loss=task.training.loss(record["info"], record["task_options"]),
+        metrics=task.training.metrics(record["info"]),
         jit_compile=settings["jit"],
     )
-    draw(run.folder, {"preview": task.preview(*batches[0], record["info"])})
+    draw(run.folder, {"preview": task.training.preview(*batches[0], record["info"])})
     callbacks = [keras.callbacks.TerminateOnNaN(), *runs.scored(task, record, splits, size)]
     callbacks += [runs.Interruptible(interrupt), runs.Remaining()]
     count = settings.get("snapshots")
     cycle = epochs // count if count else 0
-    recorder = runs.Recorder(run.folder, record, task.best, seed, batches, cycle)
+    recorder = runs.Recorder(run.folder, record, task.training.best, seed, batches, cycle)
     done = recorder.restore(learner)
     if done:
         print(f"Going on after epoch {done} of {epochs}")
@@ -428,7 +428,7 @@ def prepare(settings, task, source=None):
     if "layout" in data.about:
         print(f"{settings['data']}: read as {data.about['layout']}")
     told = [*data.about["notes"], *data.info.get("notes", ())]
-    told += task.notes(data.splits["train"], data.info, data.options)
+    told += task.training.notes(data.splits["train"], data.info, data.options)
     told += schedule.balance(schedule.labels(data.splits["train"]), data.info["classes"])
     told += unscored(data, task)
     told += data.about.get("duplicates", [])
@@ -452,7 +452,7 @@ def prepare(settings, task, source=None):
         drawn, distinct = len(parts["train"]), len(set(parts["train"].rows.tolist()))
         record["bootstrap"] = {"drawn": drawn, "distinct": distinct}
         print(f"Bootstrap: {distinct:,} distinct examples of {drawn:,}, some of them repeatedly")
-    record["settings"] = schedule.complete(settings, task.training, len(parts["train"]))
+    record["settings"] = schedule.complete(settings, task.training.defaults, len(parts["train"]))
     return parts, record
 
 
@@ -462,7 +462,7 @@ def unscored(data, task):
 
     sentences = []
     for split, arrays in data.splits.items():
-        if task.objects is None or task.objects(np.asarray(arrays.y[arrays.rows])):
+        if task.data.objects is None or task.data.objects(np.asarray(arrays.y[arrays.rows])):
             continue
         if split == "train":
             why = f"none of its {len(arrays):,} training images has an object to learn from"
@@ -497,7 +497,7 @@ def build(settings, task, record):
                 other, trained = saving.record(path), saving.load(path)
         same = other.get("model") == settings["model"]
         record["options"] = {**(other["options"] if same else {}), **settings["options"]}
-        arguments = task.arguments(record["info"], record["task_options"])
+        arguments = task.training.arguments(record["info"], record["task_options"])
         own = record["options"]  # what the data suggest gives way to what was asked for
         record["arguments"] = {name: arguments[name] for name in arguments if name not in own}
         build = registry.get(settings["model"]).builder
@@ -505,8 +505,8 @@ def build(settings, task, record):
         if foreign:
             raise ValueError(f"it takes no {', '.join(foreign)}: leave that option away")
         model = build(**record["arguments"], **record["options"])
-        record["info"] = {**record["info"], **task.built(model, record["task_options"])}
-        model = task.whole(model, record["info"], record["task_options"])
+        record["info"] = {**record["info"], **task.training.built(model, record["task_options"])}
+        model = task.training.whole(model, record["info"], record["task_options"])
         if trained is not None:
             kept, fresh = transfer.transfer(trained, model)
         elif init:
@@ -565,12 +565,12 @@ def evaluate(run, recorder, splits, task, size):
     for split in ("validation", "test"):
         x, y = splits[split].take()
         outputs = predictors.predict(model, x, size)
-        scores[split], report = task.score(y, outputs, info)
-        if split == "validation" and (found := task.found(y, outputs, info)):
+        scores[split], report = task.results.score(y, outputs, info)
+        if split == "validation" and (found := task.results.errors(y, outputs, info)):
             info["found"] = found
             saving.save(model, path, {**saving.record(path), "info": info})
     figures = {"learning_curves": plots.learning_curves(recorder.history)}
-    figures.update(task.plot(x, y, outputs, info))
+    figures.update(task.results.plot(x, y, outputs, info))
     draw(run.folder, figures)
     (run.folder / "report.txt").write_text(report, "utf-8", "backslashreplace")
     run.note(status="finished", scores=scores, sha256=saving.sha256(path))
@@ -582,7 +582,8 @@ def draw(folder, figures):
     """Write figures, a dictionary by name, into a run folder."""
     (folder / "plots").mkdir(exist_ok=True)
     for name, figure in figures.items():
-        figure.savefig(folder / "plots" / f"{name}.png", dpi=120, bbox_inches="tight")
+        if figure is not None:
+            figure.savefig(folder / "plots" / f"{name}.png", dpi=120, bbox_inches="tight")
 
 
 def unfinished(status, folder, epochs):

@@ -20,9 +20,9 @@ def main():
     split = [*builders.load(card["data"]["name"]).splits["test"]]
     panels = []
     for i in SHOWN:
-        [piece] = task.cut(split[i].read(), options)
-        x, y = task.prepare(piece, info, options)
-        [found] = task.decode(predictors.predict(model, x[None], 1), info)
+        [piece] = task.data.cut(split[i].read(), options)
+        x, y = task.data.prepare(piece, info, options)
+        [found] = task.usage.decode(predictors.predict(model, x[None], 1), info)
         panels.append((plots.rgb(x), "image", plots.INK))
         for mask, title in [(y, "truth"), (found["labels"], PRESET)]:
             colours = plots.palette(len(info["classes"]))

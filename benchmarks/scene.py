@@ -21,10 +21,10 @@ def main():
     card, model = index.presets()[PRESET], zoo.load(PRESET)
     task, info, options = tasks.get(card["task"]), card["info"], card["task_options"]
     example = next(iter(builders.load(card["data"]["name"]).splits["test"])).read()
-    pieces = task.cut(example, options)
-    x = np.stack([task.prepare(piece, info, options)[0] for piece in pieces])
+    pieces = task.data.cut(example, options)
+    x = np.stack([task.data.prepare(piece, info, options)[0] for piece in pieces])
     labels = np.empty(len(example["points"]), np.int64)
-    found = task.decode(predictors.predict(model, x, 32), info)
+    found = task.usage.decode(predictors.predict(model, x, 32), info)
     for piece, one in zip(pieces, found, strict=True):
         labels[piece["index"]] = one["labels"][: len(piece["index"])]
     near = np.linalg.norm(example["points"][:, :2], axis=1) < RADIUS

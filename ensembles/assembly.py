@@ -58,7 +58,7 @@ class Assembly:
     def outputs(self, split):
         """Return each member's logits (n, ..., K) for a split, a list; see `checks.verify`."""
         if split not in self._kept:
-            read = {key: self.data.options.get(key) for key in self.common.task.prepared}
+            read = {key: self.data.options.get(key) for key in self.common.task.data.prepared}
             facts = [self.data.about["fingerprint"], split, self.cut, read, self.data.info]
             key = f"{json.dumps(facts, sort_keys=True)} {tasks.fingerprint()}" + " tta" * self.tta
             self._kept[split] = cache.outputs(
@@ -106,7 +106,7 @@ class Assembly:
     def row(self, name, kind, logits, split="test", **facts):
         """Score logits: return a row of the report, and the chances' calibration, if any."""
         y = self.labels(split)
-        scores, _ = self.common.task.score(y, logits, self.common.info)
+        scores, _ = self.common.task.results.score(y, logits, self.common.info)
         first = intervals.first_score(self.common.task)
         statistics = intervals.statistics(self.common.task, self.common.info, y, logits)
         self._statistics[kind, name] = statistics
@@ -144,12 +144,12 @@ class Assembly:
         """Add bootstrap intervals to rows that `row` made of the test split."""
         options, task = self.common.options, self.common.task
         test = self.data.splits["test"]
-        block = options["window"] + options["horizon"] if task.series else 1  # these overlap
-        groups = None if task.series else test.groups  # tiles of one image are drawn together
+        block = options["window"] + options["horizon"] if task.data.series else 1  # these overlap
+        groups = None if task.data.series else test.groups  # tiles of one image are drawn together
         statistics = [self._statistics.get((row["kind"], row["name"])) for row in rows]
         weights = intervals.draws(len(test), groups, block)
         name = intervals.first_score(task)
-        intervals.add(rows, statistics, name, weights, task.best[1] == "min")
+        intervals.add(rows, statistics, name, weights, task.training.best[1] == "min")
 
     def timed(self, model, repeats=5):
         """Measure the time that a model takes for an example.

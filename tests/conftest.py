@@ -119,7 +119,7 @@ class Toy:
     @property
     def arguments(self):
         """What the data decides of a builder's arguments."""
-        return self.task.arguments(self.info, self.options)
+        return self.task.training.arguments(self.info, self.options)
 
     def truth(self, certainty=9.0):
         """Return outputs that say the truth (void counts as class 0)."""
@@ -156,12 +156,14 @@ def toy(task_name, count=8, **changes):
     options = {**task.options, **small, **changes}
     rng = np.random.default_rng(0)
     examples = [make(rng) for _ in range(count)]
-    measured = {**task.measure(examples, options), **BUILT.get(task_name, {})}
+    measured = {**task.data.measure(examples, options), **BUILT.get(task_name, {})}
     info = {"classes": CLASSES, **measured}
-    pieces = [task.cut(example, options)[0] for example in examples]
-    pairs = [task.prepare(piece, info, options) for piece in pieces]
-    if task.series:
-        spec = {key: task.series(info, options)[key] for key in ("window", "horizon", "targets")}
+    pieces = [task.data.cut(example, options)[0] for example in examples]
+    pairs = [task.data.prepare(piece, info, options) for piece in pieces]
+    if task.data.series:
+        spec = {
+            key: task.data.series(info, options)[key] for key in ("window", "horizon", "targets")
+        }
         pairs = [[part[0] for part in windows.views(steps, **spec)] for steps, _ in pairs]
     x, y = (np.stack(arrays) for arrays in zip(*pairs, strict=True))
     return Toy(task, options, info, examples, x, y)

@@ -14,6 +14,10 @@ import re
 
 HERE = pathlib.Path(__file__).parent
 MODELS = HERE / "models"  # zoo/models/<kind>/<paper>.py
+RECORD = {  # what a task's record holds unless it states another
+    "losses": ("cross_entropy",),
+    "best": ("val_accuracy", "max"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +46,7 @@ def models():
 
 @functools.cache
 def tasks():
-    """Every task's literal fields (name, dataset, options, training ...), by name.
+    """Every task's literal fields (name, dataset, options, defaults, losses ...), by name.
 
     "explanations" are the comments beside its options. One that several tasks of a subject (image,
     pointcloud ...) have alike is explained in the first of them.
@@ -52,7 +56,7 @@ def tasks():
         text = path.read_text(encoding="utf-8")
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Task":
-                fields = _keywords(node)
+                fields = {**RECORD, **_flat(node)}
                 options = next(key.value for key in node.keywords if key.arg == "options")
                 own = {"loss": "as --loss", **_comments(text, options)}
                 alike = shared.setdefault(fields["name"].partition("_")[0], {})
@@ -152,6 +156,18 @@ def _headline(docstring):
 def _keywords(call):
     values = ((keyword.arg, _literal(keyword.value)) for keyword in call.keywords)
     return {name: value for name, value in values if value is not ...}
+
+
+def _flat(call):
+    """Return the literal keywords of a call, and those of the records that it is given."""
+    values = {}
+    for keyword in call.keywords:
+        inner = keyword.value
+        if isinstance(inner, ast.Call) and getattr(inner.func, "id", "") != "dict":
+            values.update(_flat(inner))
+        elif (value := _literal(inner)) is not ...:
+            values[keyword.arg] = value
+    return values
 
 
 def _literal(node):

@@ -150,10 +150,10 @@ def soup(assembly, args):
     if args.recipe == "uniform":
         model.set_weights(soups.uniform(weights, names=names))
         return model, {"recipe": "uniform"}
-    y, (best, mode) = assembly.labels("validation"), assembly.common.task.best
+    y, (best, mode) = assembly.labels("validation"), assembly.common.task.training.best
 
     def score(outputs):
-        found = assembly.common.task.score(y, outputs, assembly.common.info)[0]
+        found = assembly.common.task.results.score(y, outputs, assembly.common.info)[0]
         return found[best.removeprefix("val_")] * (1 if mode == "max" else -1)
 
     def evaluate(some):
@@ -205,7 +205,7 @@ def metric(assembly, name):
         logits = keras.ops.convert_to_numpy(keras.ops.log(keras.ops.maximum(p, 1e-7)))
         if assembly.common.units == 1:
             logits = logits[..., 1:] - logits[..., :1]
-        return task.score(y, logits, info)[0][task.best[0].removeprefix("val_")]
+        return task.results.score(y, logits, info)[0][task.training.best[0].removeprefix("val_")]
 
     return score
 

@@ -219,8 +219,8 @@ def prepare(model, common, learning_rate):
     """Compile a model with a fresh optimizer, and the loss and metrics of the task."""
     model.compile(
         optimizer=keras.optimizers.Adam(learning_rate),
-        loss=common.task.loss(common.info, common.options),
-        metrics=common.task.metrics(common.info),
+        loss=common.task.training.loss(common.info, common.options),
+        metrics=common.task.training.metrics(common.info),
         jit_compile=False,
     )
 

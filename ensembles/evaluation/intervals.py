@@ -96,7 +96,7 @@ def statistics(task, info, y, logits):
 
 def first_score(task):
     """Return the name of the score that picks a task's best epoch."""
-    return task.best[0].removeprefix("val_")
+    return task.training.best[0].removeprefix("val_")
 
 
 def draws(count, groups=None, block=1, seed=0):

@@ -64,7 +64,7 @@ def finish(assembly, args, run, model, logits, weights=None, extra=(), figures=N
     if (task := assembly.common.task).values:
         y, said = assembly.labels("validation"), assembly.predict(model, "validation")
         info = run.record["info"]
-        run.record["info"] = {**info, "found": task.found(y, said, info)}
+        run.record["info"] = {**info, "found": task.results.errors(y, said, info)}
     saving.save(model, path, run.record)
     facts = dict(parameters=model.count_params(), **assembly.timed(model))
     row, after = assembly.row(args.command, "ensemble", logits, **facts)
@@ -123,7 +123,7 @@ def resized(assembly):
     options, texts = assembly.common.options, []
     for member in assembly.members:
         own = member.record.get("task_options", {})
-        sizes = {key: own[key] for key in assembly.common.task.sizes if key in own}
+        sizes = {key: own[key] for key in assembly.common.task.data.sizes if key in own}
         if different := [key for key in sizes if sizes[key] != options[key]]:
             pairs = ", ".join(f"{key} {sizes[key]} there, {options[key]} here" for key in different)
             texts.append(f"{member.name} has another score in its own run: {pairs}")
@@ -154,11 +154,11 @@ def pictures(assembly, logits, after):
     task, info, test = assembly.common.task, assembly.common.info, assembly.data.splits["test"]
     if task.values:
         x, y = test.take()
-        return task.plot(x, y, logits, info)
+        return task.results.plot(x, y, logits, info)
     y, outputs = assembly.labels("test"), assembly.outputs("test")
     rows = shown(y, logits)
     x, _ = test.take(rows)
-    drawn = task.plot(x, y[rows], logits[rows], info)
+    drawn = task.results.plot(x, y[rows], logits[rows], info)
     drawn = {"examples": drawn["examples"]} if "examples" in drawn else {}
     likelihoods = [
         probabilities.negative_log_likelihood(probabilities.of_logits(member), y)

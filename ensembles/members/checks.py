@@ -62,7 +62,7 @@ def check(members, task=None):
         recorded = [one.record for one in members if set(RECORDED) <= one.record.keys()]
         options = {**options, **first.record["task_options"]}
         info = {key: value for key, value in first.record["info"].items() if key != "found"}
-        for key in task.sizes:
+        for key in task.data.sizes:
             options[key] = max(record["task_options"].get(key, 0) for record in recorded)
     shape = shared_shape(members)
     options |= sized(options, shape, first is None)
@@ -88,7 +88,7 @@ def alike(one, other, task):
         if a["info"].get(key) != b["info"].get(key):
             known = a["info"].get(key), b["info"].get(key)
             differ(f"the scale of their inputs, {key},", *known, "Train them on the same data")
-    for key in set(task.prepared) - set(task.sizes):
+    for key in set(task.data.prepared) - set(task.data.sizes):
         x, y = (one["task_options"].get(key, task.options[key]) for one in (a, b))
         if x != y:
             differ(f"the option {key} of their inputs", x, y, f"Train them with one {key}")
@@ -166,7 +166,7 @@ def shared_units(members, task):
     units = {member.output_shape[-1] for member in members}
     if len(units) == 1:
         return units.pop()
-    return task.arguments({"classes": [0, 1], "channels": 1}, task.options)["num_classes"]
+    return task.training.arguments({"classes": [0, 1], "channels": 1}, task.options)["num_classes"]
 
 
 def guess(member):
@@ -196,7 +196,8 @@ def fixed(common, info):
             "on data of the same classes"
         )
     constants = {key: value for key, value in common.info.items() if key != "classes"}
-    return dataclasses.replace(common.task, measure=lambda examples, options: constants)
+    data = dataclasses.replace(common.task.data, measure=lambda examples, options: constants)
+    return dataclasses.replace(common.task, data=data)
 
 
 def completed(common, data):

@@ -41,7 +41,7 @@ def saved(tmp_path_factory):
                 if layer.name.endswith("raw"):  # so that some boxes are surer than others
                     layer.kernel.assign(3 * layer.kernel)
                     layer.bias.assign(0 * layer.bias)
-            info = {**batch.info, **batch.task.built(model, batch.options)}
+            info = {**batch.info, **batch.task.training.built(model, batch.options)}
             info |= BAND if task == "forecasting" else {}
             options = {**batch.options, **changes}
             record = {"model": name, "task": task, "task_options": options, "info": info}
@@ -121,8 +121,8 @@ def test_preparation_is_that_of_training(task, changes):
     batch = toy(task, **changes)
     x = own(task, batch)
     field = next(name for name in ("image", "points", "series") if name in batch.examples[0])
-    piece = {**batch.task.cut({field: x}, batch.options)[0]}
-    expected = batch.task.prepare(piece, batch.info, batch.options)[0]
+    piece = {**batch.task.data.cut({field: x}, batch.options)[0]}
+    expected = batch.task.data.prepare(piece, batch.info, batch.options)[0]
     settings = {"normalize": "range", **batch.options, **batch.info}
     layer = preprocessing.PREPARATIONS[task.partition("_")[0]](settings)
     prepared = np.asarray(layer(x[None]))[0]

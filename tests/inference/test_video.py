@@ -32,7 +32,7 @@ def model(tmp_path):
     for name, task in {"yolov3_tiny": "image_detection", "unet": "image_segmentation"}.items():
         batch = toy(task)
         network = zoo.registry.get(name).builder(**batch.arguments, width=0.0625)
-        info = {**batch.info, **batch.task.built(network, batch.options)}
+        info = {**batch.info, **batch.task.training.built(network, batch.options)}
         record = {"model": name, "task": task, "task_options": batch.options, "info": info}
         paths[name] = tmp_path / f"{name}.keras"
         saving.save(network, paths[name], record)

@@ -30,7 +30,7 @@ def small(name, task=None):
     batch = toy(task or row.tasks[0])
     keras.utils.set_random_seed(0)
     model = row.builder(**batch.arguments, **row.test)
-    batch.info.update(batch.task.built(model, batch.options))
+    batch.info.update(batch.task.training.built(model, batch.options))
     return model, batch
 
 
@@ -100,7 +100,7 @@ def test_logits_are_float32_under_mixed_precision(name):
 
 def test_every_trainable_weight_gets_a_gradient(name):
     model, batch = stirred(name)
-    loss = batch.task.loss(batch.info, batch.options)
+    loss = batch.task.training.loss(batch.info, batch.options)
     with tf.GradientTape() as tape:
         # Statistics as in inference: in training a bias before batch normalisation has none.
         value = loss(batch.y, model(batch.x, training=False)) + sum(model.losses)
@@ -114,7 +114,7 @@ def test_every_trainable_weight_gets_a_gradient(name):
 def test_one_batch_is_learnt(name):
     for task in registry.get(name).tasks:
         model, batch = small(name, task)
-        loss = batch.task.loss(batch.info, batch.options)
+        loss = batch.task.training.loss(batch.info, batch.options)
         model.compile(keras.optimizers.Adam(0.003), loss, jit_compile=False)
         first = model.train_on_batch(batch.x, batch.y)
         for _ in range(80):

@@ -110,10 +110,10 @@ def settings(**changes):
 def test_scales_are_those_of_the_training_part_alone():
     values = np.concatenate([np.zeros(35) + np.tile([1.0, -1.0, 1, -1, 1], 7), np.full(15, 99.0)])
     options = settings(split=(0.7, 0.15, 0.15), window=4, horizon=2, season=5)
-    info = TASK.measure([{"values": values[:, None]}], options)
+    info = TASK.data.measure([{"values": values[:, None]}], options)
     assert info["mean"] == pytest.approx([0.2]) and info["naive"] == [0.0]
     assert info["deviation"] == pytest.approx([np.std(values[:35])])
-    x, _ = TASK.prepare(TASK.cut({"values": values[:, None]}, options)[0], info, options)
+    x, _ = TASK.data.prepare(TASK.data.cut({"values": values[:, None]}, options)[0], info, options)
     np.testing.assert_allclose(forecasts.in_units(x, info), values[:, None], rtol=1e-5)
 
 
@@ -219,7 +219,7 @@ def test_least_squares_are_those_of_statsmodels(order):
 def test_scores_by_hand():
     info = {"columns": ["a", "b"], "targets": 1, "deviation": [2.0, 1.0], "naive": [4.0]}
     y = np.array([[[0.0], [2.0]], [[4.0], [6.0]]])
-    found, text = TASK.score(y, y + [[[1.0], [-1.0]], [[3.0], [1.0]]], info)
+    found, text = TASK.results.score(y, y + [[[1.0], [-1.0]], [[3.0], [1.0]]], info)
     assert found["mse"] == 3.0 and found["mae"] == 1.5
     assert found["r2"] == pytest.approx(1 - 12 / 20) and found["mase"] == 3.0 / 4.0
     assert found["targets"]["a"]["mae"] == 3.0
@@ -230,17 +230,17 @@ def test_scores_by_hand():
 def test_constant_targets_are_left_out_of_means_and_it_is_said():
     rng = np.random.default_rng(0)
     wave = np.stack([rng.normal(size=50), np.full(50, 7.3), 1e-10 * rng.normal(size=50)], axis=1)
-    info = TASK.measure([{"values": wave}], settings(window=4, horizon=2))
+    info = TASK.data.measure([{"values": wave}], settings(window=4, horizon=2))
     assert info["notes"] == ["constant in the training part, and left out of mean R2 and MASE: 1"]
     assert info["deviation"][1] == 1.0 and info["deviation"][2] < 2e-10
-    x, _ = TASK.prepare(TASK.cut({"values": wave}, settings())[0], info, settings())
+    x, _ = TASK.data.prepare(TASK.data.cut({"values": wave}, settings())[0], info, settings())
     y = np.stack([x[i : i + 2] for i in range(40)])
-    found, text = TASK.score(y, y + 0.1, info)
+    found, text = TASK.results.score(y, y + 0.1, info)
     assert found["targets"]["1"]["r2"] is None and found["targets"]["1"]["mase"] is None
     rest = [found["targets"][name]["r2"] for name in "02"]
     assert found["r2"] == pytest.approx(np.mean(rest)) and found["r2"] > 0.9
     assert "mean R2 is without 1" in text and "mean MASE is without 1" in text
-    found, _ = TASK.score(np.zeros((3, 2, 3)), np.ones((3, 2, 3)), info)
+    found, _ = TASK.results.score(np.zeros((3, 2, 3)), np.ones((3, 2, 3)), info)
     assert "r2" not in found and found["mse"] == 1.0
 
 
@@ -254,7 +254,7 @@ def test_series_of_any_size_are_scaled():
 def test_more_columns_than_a_model_knows_are_ignored_and_told(tmp_path):
     values = np.arange(40.0).reshape(20, 2)
     options = settings(window=4, horizon=2)
-    info = TASK.measure([{"values": values, "columns": np.array(["a", "b"])}], options)
+    info = TASK.data.measure([{"values": values, "columns": np.array(["a", "b"])}], options)
     info["found"] = {"lower": [[-1.0, -1]] * 2, "upper": [[1.0, 1]] * 2}
 
     class Twice:
@@ -357,12 +357,12 @@ def prepared_from(source, **changes):
     options = settings(window=8, horizon=4)
     return pipeline.prepare(
         source,
-        measure=lambda examples: TASK.measure(examples, options),
-        cut=lambda example: TASK.cut(example, options),
-        prepare=lambda piece, info: TASK.prepare(piece, info, options),
-        fields=TASK.fields,
+        measure=lambda examples: TASK.data.measure(examples, options),
+        cut=lambda example: TASK.data.cut(example, options),
+        prepare=lambda piece, info: TASK.data.prepare(piece, info, options),
+        fields=TASK.data.fields,
         key="test",
-        series=lambda info: TASK.series(info, options),
+        series=lambda info: TASK.data.series(info, options),
         **changes,
     )
 
@@ -483,7 +483,7 @@ def test_forecasters_are_combined_like_images(at, tmp_path, capsys, method):
     )
     x, y = data.splits["test"].take()
     outputs = predictors.predict(saving.load(folder / "model.keras"), x, 16)
-    found, _ = TASK.score(y, outputs, data.info)
+    found, _ = TASK.results.score(y, outputs, data.info)
     assert found["mse"] == pytest.approx(run["scores"]["test"]["mse"], rel=1e-4)
     assert "found" in saving.record(folder / "model.keras")["info"]
     assert (folder / "plots/examples.png").exists()

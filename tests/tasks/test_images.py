@@ -115,8 +115,8 @@ def test_images_of_8_and_16_bits_in_one_data_set_have_ranges_of_their_own():
     info = {"channels": 1, "range": [low, high], "classes": ["a", "b"]}
     for resolution in (1.0, 0.5):
         options = {**task.options, "resolution": resolution}
-        [piece] = task.cut({"image": flat}, options)
-        np.testing.assert_allclose(task.prepare(piece, info, options)[0], 0.2, rtol=1e-5)
+        [piece] = task.data.cut({"image": flat}, options)
+        np.testing.assert_allclose(task.data.prepare(piece, info, options)[0], 0.2, rtol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(32, 48), (20, 100), (75, 131), (9, 7)])
@@ -176,23 +176,23 @@ def test_tiles_predict_what_the_whole_image_does(monkeypatch):
 def test_one_logit_is_two_classes():
     task = tasks.get("image_segmentation")
     info = {"classes": ["background", "nucleus"], "channels": 1, "range": [0.0, 255.0]}
-    assert task.arguments(info, task.options)["num_classes"] == 1
+    assert task.training.arguments(info, task.options)["num_classes"] == 1
     y = np.array([[[0, 1, 1, -1]]])
     logits = np.array([[[-2.0, 3.0, -1.0, 5.0]]])[..., None]
-    scores, _ = task.score(y, logits, info)
+    scores, _ = task.results.score(y, logits, info)
     assert scores["dice"] == pytest.approx(2 / 3) and scores["recall"] == 0.5
     assert scores["precision"] == 1.0 and scores["accuracy"] == pytest.approx(2 / 3)
-    assert task.decode(logits, info)[0]["labels"].tolist() == [[0, 1, 0, 1]]
+    assert task.usage.decode(logits, info)[0]["labels"].tolist() == [[0, 1, 0, 1]]
 
 
 def test_resolution_is_undone_in_the_prediction(tmp_path):
     batch = toy("image_segmentation", resolution=0.5)
     example = batch.examples[0]
-    pieces = batch.task.cover(example, batch.options)
+    pieces = batch.task.data.cover(example, batch.options)
     assert pieces[0]["shape"] == (16, 16)
     labels = np.repeat(np.repeat([[1] * 8 + [2] * 8], 32, axis=0), 2, axis=1)[:, :32]
     outputs = 9.0 * np.eye(4)[labels]
-    row, files = batch.task.present(example, pieces, iter([outputs]), batch.info)
+    row, files = batch.task.usage.present(example, pieces, iter([outputs]), batch.info)
     assert (row["height"], row["width"]) == (32, 32)
     files["_mask.png"](tmp_path / "mask.png")
     from PIL import Image
@@ -205,10 +205,10 @@ def test_regions_are_counted():
     task = tasks.get("image_segmentation")
     image = np.zeros((64, 64, 1), np.uint8)
     info = {"classes": ["background", "nucleus"], "channels": 1, "range": [0.0, 255.0]}
-    pieces = task.cover({"image": image}, task.options)
+    pieces = task.data.cover({"image": image}, task.options)
     logits = np.full((64, 64, 1), -9.0)
     logits[4:20, 4:20] = logits[40:48, 40:48] = 9.0
-    row, _ = task.present({"image": image}, pieces, iter([logits]), info)
+    row, _ = task.usage.present({"image": image}, pieces, iter([logits]), info)
     assert (row["nucleus area"], row["nucleus parts"]) == ((256 + 64) / 4096, 2)
     assert row["background parts"] == 1
 
@@ -253,13 +253,13 @@ def test_any_number_of_bands_is_prepared_augmented_and_drawn(name, count):
         "segmentation_mask": rng.integers(0, 2, (32, 32)),
         "objects": {"bbox": np.float32([[0.1, 0.1, 0.9, 0.9]]), "label": np.array([1])},
     }
-    info = {"classes": ["a", "b"], **task.measure([example], options)}
-    assert task.arguments(info, options)["input_shape"][-1] == count
-    x, y = task.prepare(task.cut(example, options)[0], info, options)
+    info = {"classes": ["a", "b"], **task.data.measure([example], options)}
+    assert task.training.arguments(info, options)["input_shape"][-1] == count
+    x, y = task.data.prepare(task.data.cut(example, options)[0], info, options)
     assert x.shape == (32, 32, count)
-    bent, _ = task.augment(options)(np.stack([x, x]), np.stack([y, y]), (0, 0))
+    bent, _ = task.training.augment(options)(np.stack([x, x]), np.stack([y, y]), (0, 0))
     assert bent.shape == (2, 32, 32, count)
-    task.preview(bent, np.stack([y, y]), {**info, "grid": {"size": [32, 32]}})
+    task.training.preview(bent, np.stack([y, y]), {**info, "grid": {"size": [32, 32]}})
 
 
 def test_bands_are_never_left_out_nor_made_up():

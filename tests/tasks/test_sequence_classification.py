@@ -24,15 +24,15 @@ def ragged(count=12, seed=0):
 
 def prepared(examples, **changes):
     options = {**TASK.options, **changes}
-    info = {"classes": CLASSES, **TASK.measure(examples, options)}
-    return info, [TASK.prepare(one, info, options) for one in examples]
+    info = {"classes": CLASSES, **TASK.data.measure(examples, options)}
+    return info, [TASK.data.prepare(one, info, options) for one in examples]
 
 
 def test_series_of_unequal_length_are_padded_and_masked():
     examples = ragged()
     info, pairs = prepared(examples)
     assert info["ragged"] and info["length"] == max(len(one["series"]) for one in examples)
-    assert TASK.arguments(info, TASK.options)["masked"] is True
+    assert TASK.training.arguments(info, TASK.options)["masked"] is True
     for example, (x, y) in zip(examples, pairs, strict=True):
         steps = len(example["series"])
         assert x.shape == (info["length"], 2) and y == example["label"]
@@ -58,11 +58,11 @@ def test_a_length_cuts_and_what_does_not_fit_is_refused():
     assert {x.shape for x, _ in pairs} == {(7, 2)}
     equal = [{"series": np.zeros((8, 2)), "label": 0}] * 3
     info, _ = prepared(equal)
-    assert not info["ragged"] and "masked" not in TASK.arguments(info, TASK.options)
+    assert not info["ragged"] and "masked" not in TASK.training.arguments(info, TASK.options)
     with pytest.raises(ValueError, match="it has 5 steps, and the model takes 8"):
-        TASK.prepare({"series": np.zeros((5, 2))}, info, TASK.options)
+        TASK.data.prepare({"series": np.zeros((5, 2))}, info, TASK.options)
     with pytest.raises(ValueError, match="it has 3 values a step, not 2"):
-        TASK.prepare({"series": np.zeros((8, 3))}, info, TASK.options)
+        TASK.data.prepare({"series": np.zeros((8, 3))}, info, TASK.options)
     with pytest.raises(ValueError, match="normalize is 'day'"):
         prepared(equal, normalize="day")
 
@@ -72,9 +72,9 @@ def test_each_change_of_training_leaves_padding_alone(option):
     _, pairs = prepared(ragged())
     x, y = (np.stack(part) for part in zip(*pairs, strict=True))
     none = {"jitter": 0.0, "scale": 0.0, "roll": 0.0, "warp": 0.0}
-    assert TASK.augment(none) is None
+    assert TASK.training.augment(none) is None
     before = x.copy()
-    changed, labels = TASK.augment({**none, option: 0.5})(x, y, (1,))
+    changed, labels = TASK.training.augment({**none, option: 0.5})(x, y, (1,))
     np.testing.assert_array_equal(x, before)
     np.testing.assert_array_equal(changed == PADDING, x == PADDING)
     np.testing.assert_array_equal(labels, y)
@@ -168,11 +168,11 @@ def test_the_data_tell_the_task_and_a_wrong_one_is_refused(capsys):
 @pytest.mark.parametrize(("length", "patch"), [(24, None), (63, None), (150, 4), (1460, 45)])
 def test_long_series_are_read_several_steps_at_once(length, patch):
     info = {"length": length, "mean": [0.0], "classes": CLASSES, "ragged": False}
-    assert TASK.arguments(info, TASK.options).get("patch") == patch
-    sentences = TASK.notes(None, info, TASK.options)
+    assert TASK.training.arguments(info, TASK.options).get("patch") == patch
+    sentences = TASK.training.notes(None, info, TASK.options)
     assert len(sentences) == (patch is not None)
     assert not patch or f"{length} steps are read {patch} at once" in sentences[0]
-    assert TASK.measures_all, "the longest series decides"
+    assert TASK.data.measures_all, "the longest series decides"
 
 
 def test_patches_hold_all_steps_in_order_and_hide_padding_alone():

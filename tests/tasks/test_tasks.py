@@ -43,8 +43,10 @@ class TestEveryTask:
 
     def test_index_reads_its_literals(self, name):
         fields, task = index.tasks()[name], tasks.get(name)
-        for field in ("name", "dataset", "options", "training", "losses"):
+        for field in ("name", "dataset", "options"):
             assert fields[field] == getattr(task, field)
+        for field in ("defaults", "losses", "best"):
+            assert fields[field] == getattr(task.training, field)
 
     def test_options_of_models_and_tasks_never_share_a_name(self, name):
         for row in index.models().values():
@@ -61,7 +63,7 @@ class TestEveryTask:
 
     def test_augmentation_depends_on_its_entropy_alone(self, name):
         batch = toy(name)
-        change = batch.task.augment(batch.options)
+        change = batch.task.training.augment(batch.options)
         first, again, other = (
             np.asarray(change(batch.x, batch.y, e)[0]) for e in [(1, 2), (1, 2), (1, 3)]
         )
@@ -71,7 +73,7 @@ class TestEveryTask:
 
     def test_views_differ_and_are_undone(self, name):
         batch = toy(name)
-        views = batch.task.views(batch.x.shape[1:], batch.options)
+        views = batch.task.usage.views(batch.x.shape[1:], batch.options)
         seen = [there(batch.x) for there, _ in views]
         np.testing.assert_array_equal(seen[0], batch.x)
         for x in seen:
@@ -87,20 +89,20 @@ class TestEveryTask:
 
     def test_the_truth_has_full_scores(self, name):
         batch = toy(name)
-        scores, text = batch.task.score(batch.y, batch.truth(), batch.info)
+        scores, text = batch.task.results.score(batch.y, batch.truth(), batch.info)
         numbers = {key: value for key, value in scores.items() if isinstance(value, float)}
-        assert batch.task.best[0].removeprefix("val_") in numbers
+        assert batch.task.training.best[0].removeprefix("val_") in numbers
         full = {key: float(not batch.task.values or key == "r2") for key in numbers}
         assert numbers == pytest.approx(full, rel=1e-6)
         names = batch.info["columns"] if batch.task.values else ["support", *CLASSES]
         assert all(name in text for name in names)
-        assert len(batch.task.decode(batch.truth(), batch.info)) == len(batch.x)
+        assert len(batch.task.usage.decode(batch.truth(), batch.info)) == len(batch.x)
 
     def test_scores_equal_the_metrics_of_the_progress_bar(self, name):
         batch = toy(name)
         outputs = np.random.default_rng(0).normal(size=batch.truth().shape).astype(np.float32)
-        scores, _ = batch.task.score(batch.y, outputs, batch.info)
-        for metric in batch.task.metrics(batch.info):
+        scores, _ = batch.task.results.score(batch.y, outputs, batch.info)
+        for metric in batch.task.training.metrics(batch.info):
             for half in (slice(0, 3), slice(3, None)):
                 metric.update_state(batch.y[half], outputs[half])
             np.testing.assert_allclose(metric.result(), scores[metric.name], rtol=1e-5, atol=1e-6)
@@ -108,13 +110,15 @@ class TestEveryTask:
     def test_figures_and_files_are_made(self, name, tmp_path):
         batch = toy(name)
         outputs = batch.truth()
-        figures = batch.task.plot(batch.x, batch.y, outputs, batch.info)
-        figures["preview"] = batch.task.preview(batch.x, batch.y, batch.info)
+        figures = batch.task.results.plot(batch.x, batch.y, outputs, batch.info)
+        figures["preview"] = batch.task.training.preview(batch.x, batch.y, batch.info)
         assert {"preview", "examples"} < set(figures)
         assert all(isinstance(figure, Figure) for figure in figures.values())
         example = batch.examples[0]
-        pieces = batch.task.cover(example, batch.options)
-        row, files = batch.task.present(example, pieces, iter(outputs[: len(pieces)]), batch.info)
+        pieces = batch.task.data.cover(example, batch.options)
+        row, files = batch.task.usage.present(
+            example, pieces, iter(outputs[: len(pieces)]), batch.info
+        )
         assert row
         for ending, write in files.items():
             write(tmp_path / f"out{ending}")
@@ -122,10 +126,10 @@ class TestEveryTask:
 
     def test_every_loss_prefers_the_truth(self, name):
         batch = toy(name)
-        assert batch.options["loss"] == batch.task.losses[0]
+        assert batch.options["loss"] == batch.task.training.losses[0]
         right, wrong = batch.truth(), np.roll(batch.truth(), 1, axis=-1)
-        for choice in batch.task.losses:
-            loss = batch.task.loss(batch.info, {**batch.options, "loss": choice})
+        for choice in batch.task.training.losses:
+            loss = batch.task.training.loss(batch.info, {**batch.options, "loss": choice})
             assert float(loss(batch.y, right)) < 0.1 < float(loss(batch.y, wrong)), choice
 
 
@@ -142,7 +146,7 @@ class TestEveryTask:
     ],
 )
 def test_views_of_images_are_flips_that_training_showed_and_fit_the_model(shape, flip, count):
-    views = tasks.get("image_segmentation").views(shape, {"flip": flip})
+    views = tasks.get("image_segmentation").usage.views(shape, {"flip": flip})
     x = np.random.default_rng(0).normal(size=(2, 32, shape[1] or 48, 1)).astype(np.float32)
     seen = [there(x) for there, _ in views]
     assert len({x.tobytes() for x in seen}) == len(seen) == count
@@ -158,7 +162,7 @@ def test_views_of_images_are_flips_that_training_showed_and_fit_the_model(shape,
 def test_views_of_clouds_are_turns_that_training_showed_and_leave_other_inputs_alone():
     task = tasks.get("pointcloud_segmentation")
     x = {"points": np.eye(3, dtype=np.float32)[None], "object": np.array([7])}
-    views = task.views((3, 3), task.options)
+    views = task.usage.views((3, 3), task.options)
     seen = [there(x) for there, _ in views]
     assert all(view["object"] is x["object"] for view in seen)
     quarter = [[0, 1, 0], [-1, 0, 0], [0, 0, 1]]
@@ -166,7 +170,7 @@ def test_views_of_clouds_are_turns_that_training_showed_and_leave_other_inputs_a
     mean = predictors.predict(predictors.Averaged(Symmetric(whole=False), views), x, 1)
     plain = report.softmax([[1, 0], [1, 0], [0, 1]])
     np.testing.assert_allclose(report.softmax(mean[0]), plain, rtol=1e-5)
-    assert len(task.views((3, 3), {**task.options, "rotate": False})) == 1
+    assert len(task.usage.views((3, 3), {**task.options, "rotate": False})) == 1
 
 
 def test_a_mean_over_views_turns_with_the_image():
@@ -217,7 +221,7 @@ def test_a_model_of_one_view_has_no_mean():
 def test_every_point_of_a_scan_is_in_one_piece():
     points = np.random.default_rng(0).uniform(0, 10, (1000, 3)).astype(np.float32)
     for block, count in [(0.0, 300), (2.5, 50)]:
-        pieces = tasks.get("pointcloud_segmentation").cut(
+        pieces = tasks.get("pointcloud_segmentation").data.cut(
             {"points": points, "labels": np.arange(1000)}, {"points": count, "block": block}
         )
         index = np.concatenate([piece["index"] for piece in pieces])
@@ -234,7 +238,7 @@ def test_repeated_points_are_void_and_the_others_come_first():
     task = tasks.get("pointcloud_segmentation")
     piece = {"points": np.random.default_rng(0).normal(size=(5, 3)), "labels": np.arange(5)}
     options = {**task.options, "points": 8}
-    _, y = task.prepare(piece, {"radius": 1.0}, options)
+    _, y = task.data.prepare(piece, {"radius": 1.0}, options)
     assert y.tolist() == [0, 1, 2, 3, 4, -1, -1, -1]
 
 
@@ -262,10 +266,10 @@ def test_clouds_without_extent_are_no_nan_and_alone_no_data():
     task = tasks.get("pointcloud_classification")
     options, flat = {**task.options, "points": 8}, {"points": np.ones((5, 3)), "label": 0}
     with pytest.raises(ValueError, match="no cloud has an extent"):
-        task.measure([flat], options)
-    constants = task.measure([flat, {"points": np.eye(3), "label": 1}], options)
+        task.data.measure([flat], options)
+    constants = task.data.measure([flat, {"points": np.eye(3), "label": 1}], options)
     for how in ("dataset", "unit_ball"):
-        x, _ = task.prepare(flat, constants, {**options, "normalize": how})
+        x, _ = task.data.prepare(flat, constants, {**options, "normalize": how})
         assert np.isfinite(x).all() and not x.any()
 
 
@@ -282,9 +286,9 @@ def test_a_survey_comes_back_as_it_was_with_the_predicted_codes(tmp_path):
         (["car", "tree"], [".ply", ".png"]),
     ]:
         example = read_example(path)
-        pieces = task.cover(example, options)
+        pieces = task.data.cover(example, options)
         outputs = iter([np.eye(2)[piece["index"] % 2] for piece in pieces])
-        row, writers = task.present(example, pieces, outputs, {"classes": classes})
+        row, writers = task.usage.present(example, pieces, outputs, {"classes": classes})
         assert [*writers] == endings and row["points"] == len(ROWS)
         if classes[0] == "ground":
             writers[".laz"](tmp_path / "out.laz")

@@ -41,7 +41,7 @@ def test_small_sets_get_small_batches_and_more_epochs(count, given, expected):
     ],
 )
 def test_defaults_of_larger_sets_are_the_task_s(task, count):
-    defaults = index.tasks()[task]["training"]
+    defaults = index.tasks()[task]["defaults"]
     found = schedule.complete(GIVEN, defaults, count)
     assert found == {key: defaults[key] for key in GIVEN}
 

@@ -145,8 +145,8 @@ def test_a_tampered_record_is_refused_or_shown_and_prepares_examples(preset, mon
             if {"task", "task_options", "info"} <= tampered.keys() and tampered["task"]:
                 options = {**task.options, **tampered["task_options"]}
                 with contextlib.suppress(ValueError):  # one sentence, of the task itself
-                    piece = task.cover(example, options)[0]
-                    task.prepare(piece, tampered["info"], options)
+                    piece = task.data.cover(example, options)[0]
+                    task.data.prepare(piece, tampered["info"], options)
     assert refused > 100
 
 

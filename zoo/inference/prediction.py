@@ -113,8 +113,8 @@ def predict(names, read, complain, *, model, record, batch_size, remark=print):
                 complain(str(error))
                 continue
             try:
-                pieces = task.cover(example, options)
-                first = task.prepare(pieces[0], info, options)[0]
+                pieces = task.data.cover(example, options)
+                first = task.data.prepare(pieces[0], info, options)[0]
             except ValueError as error:
                 complain(f"{path}: {error}")
                 continue
@@ -122,14 +122,14 @@ def predict(names, read, complain, *, model, record, batch_size, remark=print):
                 remark(f"{path}: {note}")
             waiting.append((path, example, pieces))
             yield first
-            yield from (task.prepare(piece, info, options)[0] for piece in pieces[1:])
+            yield from (task.data.prepare(piece, info, options)[0] for piece in pieces[1:])
 
     outputs = predictors.stream(model, inputs(), batch_size)
     for first in outputs:
         path, example, pieces = waiting.popleft()
         own = itertools.chain([first], itertools.islice(outputs, len(pieces) - 1))
         try:
-            row, writers = task.present(example, pieces, own, info)
+            row, writers = task.usage.present(example, pieces, own, info)
         except ValueError as error:
             complain(f"{path}: {error}")
             collections.deque(own, maxlen=0)  # the next file's come after them

@@ -92,7 +92,7 @@ def with_views(model, task, options):
     Raises:
         ValueError: if there is but one view.
     """
-    views = task.views(model.inputs[0].shape[1:], options)
+    views = task.usage.views(model.inputs[0].shape[1:], options)
     if len(views) == 1:
         raise ValueError(
             "the model was trained without flips and turns, so there is nothing to average over: "

@@ -93,7 +93,7 @@ def objection(theirs, record, task):
         if a.get(key) != b.get(key):
             both = f"{a.get(key)}, and that of the data {b.get(key)}"
             return f"the {key} of its inputs is {both}. Give one that was trained on the same data"
-    for key in sorted(set(task.prepared) - set(task.sizes)):
+    for key in sorted(set(task.data.prepared) - set(task.data.sizes)):
         x, y = (each["task_options"].get(key, task.options[key]) for each in (theirs, record))
         if x != y:
             return f"it was trained with {key}={x}, the student has {y}. Take --set {key}={x}"

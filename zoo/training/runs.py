@@ -251,14 +251,14 @@ class Scored(keras.callbacks.Callback):
         """Predict the split and score it."""
         x, y = self.arrays.take()
         outputs = predictors.predict(student(self.model), x, self.size)
-        scores = self.task.score(y, outputs, self.info)[0]
+        scores = self.task.results.score(y, outputs, self.info)[0]
         logs.update({f"val_{k}": v for k, v in scores.items() if isinstance(v, float)})
 
 
 def scored(task, record, splits, size):
     """Return `Scored` in a list, if the task picks its best epoch by what no metric tells."""
-    metrics = ["loss", *(metric.name for metric in task.metrics(record["info"]))]
-    if task.best[0].removeprefix("val_") in metrics:
+    metrics = ["loss", *(metric.name for metric in task.training.metrics(record["info"]))]
+    if task.training.best[0].removeprefix("val_") in metrics:
         return []
     return [Scored(task, record["info"], splits["validation"], size)]
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from zoo.tasks import series
 from zoo.tasks.forecasting import differencing, forecasts
-from zoo.tasks.task import Task
+from zoo.tasks.task import Data, Results, Task, Training, Usage
 
 LOSSES = {
     "mse": keras.losses.MeanSquaredError,
@@ -169,29 +169,36 @@ TASK = Task(
         loss="mse",
         jitter=0.0,  # deviation of noise on the inputs of the training
     ),
-    prepared=("window", "horizon", "target", "inputs", "time", "fill", "split", "season"),
-    sizes=("window",),
-    fields=("values",),
-    training=dict(epochs=20, updates=1000, batch_size=32, learning_rate=0.001, jit=True),
-    losses=("mse", "mae", "huber"),
-    best=("val_mse", "min"),
-    arguments=arguments,
-    whole=whole,
-    series=windows,
-    measure=measure,
-    cut=cut,
-    cover=cover,
-    prepare=prepare,
-    augment=augment,
-    views=series.identity,
-    loss=loss,
-    metrics=logged,
-    notes=notes,
-    score=forecasts.score,
-    found=forecasts.found,
-    decode=forecasts.decode,
-    plot=forecasts.plot,
-    preview=forecasts.preview,
-    present=forecasts.present,
     values=True,
+    data=Data(
+        prepared=("window", "horizon", "target", "inputs", "time", "fill", "split", "season"),
+        sizes=("window",),
+        fields=("values",),
+        series=windows,
+        measure=measure,
+        cut=cut,
+        cover=cover,
+        prepare=prepare,
+    ),
+    training=Training(
+        defaults=dict(epochs=20, updates=1000, batch_size=32, learning_rate=0.001, jit=True),
+        losses=("mse", "mae", "huber"),
+        best=("val_mse", "min"),
+        arguments=arguments,
+        whole=whole,
+        augment=augment,
+        loss=loss,
+        metrics=logged,
+        notes=notes,
+        preview=forecasts.preview,
+    ),
+    results=Results(
+        score=forecasts.score,
+        errors=forecasts.found,
+        plot=forecasts.plot,
+    ),
+    usage=Usage(
+        decode=forecasts.decode,
+        present=forecasts.present,
+    ),
 )

@@ -1,22 +1,15 @@
 """Image classification: what does this image show?"""
 
-import keras
 import numpy as np
 
-from zoo.nn import metrics
 from zoo.tasks import images, plots, report
-from zoo.tasks.task import Task
+from zoo.tasks.task import Data, Results, Task, Training, Usage
 
 
 def arguments(info, options):
     """Return what the data decides of the builder's arguments."""
     size, channels = options["image_size"], images.channels(info, options)
     return dict(input_shape=(size, size, channels), num_classes=len(info["classes"]))
-
-
-def cut(example, options):
-    """Return the image as the only piece."""
-    return [example]
 
 
 def prepare(piece, info, options):
@@ -28,19 +21,6 @@ def prepare(piece, info, options):
     limits = images.bits(image) or info["range"]
     x = images.scale(square, limits, info["channels"])
     return x, np.int32(piece["label"]) if "label" in piece else None
-
-
-def loss(info, options):
-    """Return cross-entropy on logits."""
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-
-def logged(info):
-    """Return the metrics of the progress bar."""
-    return [
-        keras.metrics.SparseCategoricalAccuracy("accuracy"),
-        metrics.MeanClassAccuracy(len(info["classes"]), "mean_class_accuracy"),
-    ]
 
 
 def plot(x, y, outputs, info):
@@ -98,24 +78,24 @@ TASK = Task(
         noise=0.0,  # deviation of Gaussian noise, share of the range of values
         erasing=0.0,  # share of the images in which a rectangle is erased
     ),
-    prepared=("image_size", "channels"),
-    sizes=("image_size",),
-    fields=("image", "label"),
-    training=dict(epochs=20, updates=800, batch_size=32, learning_rate=0.001, jit=False),
-    losses=("cross_entropy",),
-    best=("val_accuracy", "max"),
-    arguments=arguments,
-    measure=images.measure,
-    cut=cut,
-    cover=cut,
-    prepare=prepare,
-    augment=images.augment,
-    views=images.views,
-    loss=loss,
-    metrics=logged,
-    score=report.score,
-    decode=report.decode,
-    plot=plot,
-    preview=preview,
-    present=present,
+    data=Data(
+        prepared=("image_size", "channels"),
+        sizes=("image_size",),
+        fields=("image", "label"),
+        measure=images.measure,
+        prepare=prepare,
+    ),
+    training=Training(
+        defaults=dict(epochs=20, updates=800, batch_size=32, learning_rate=0.001, jit=False),
+        arguments=arguments,
+        augment=images.augment,
+        preview=preview,
+    ),
+    results=Results(
+        plot=plot,
+    ),
+    usage=Usage(
+        views=images.views,
+        present=present,
+    ),
 )

@@ -9,7 +9,7 @@ from zoo.tasks.boxes import coding, losses
 from zoo.tasks.boxes.detections import SHOWN, detected, drawn, plot, preview, score
 from zoo.tasks.boxes.losses import AREA, CORNERS, CROWD, DIFFICULT, IGNORED, LABEL
 from zoo.tasks.boxes.preparation import anchors, augment, fitted, letterbox, padded, unboxed
-from zoo.tasks.task import Task
+from zoo.tasks.task import Data, Results, Task, Training, Usage
 
 KINDS = 6, 9  # numbers of anchors of the detectors that have any: two and three maps of three
 
@@ -46,11 +46,6 @@ def measure(examples, options):
         sizes = sizes[(sizes > 0).all(axis=1)]
         found["anchors"] = {str(count): anchors(sizes, count) for count in KINDS}
     return found
-
-
-def cut(example, options):
-    """Return the image as the only piece."""
-    return [example]
 
 
 def prepare(piece, info, options):
@@ -163,26 +158,32 @@ TASK = Task(
         noise=0.0,
         erasing=0.0,
     ),
-    prepared=("image_size", "max_boxes", "channels", "anchors"),
-    sizes=("image_size",),
-    fields=("image", "objects"),
-    training=dict(epochs=100, updates=1000, batch_size=8, learning_rate=0.001, jit=False),
-    losses=("ciou", "paper"),
-    best=("val_map50", "max"),
-    arguments=arguments,
-    built=built,
-    measure=measure,
-    cut=cut,
-    cover=cut,
-    prepare=prepare,
-    augment=augment,
-    views=views,
-    loss=loss,
-    metrics=lambda info: [],
-    score=score,
-    decode=decode,
-    plot=plot,
-    preview=preview,
-    present=present,
-    objects=objects,
+    data=Data(
+        prepared=("image_size", "max_boxes", "channels", "anchors"),
+        sizes=("image_size",),
+        fields=("image", "objects"),
+        measure=measure,
+        prepare=prepare,
+        objects=objects,
+    ),
+    training=Training(
+        defaults=dict(epochs=100, updates=1000, batch_size=8, learning_rate=0.001, jit=False),
+        losses=("ciou", "paper"),
+        best=("val_map50", "max"),
+        arguments=arguments,
+        built=built,
+        augment=augment,
+        loss=loss,
+        metrics=lambda info: [],
+        preview=preview,
+    ),
+    results=Results(
+        score=score,
+        plot=plot,
+    ),
+    usage=Usage(
+        views=views,
+        decode=decode,
+        present=present,
+    ),
 )

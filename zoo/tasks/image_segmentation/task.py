@@ -6,7 +6,7 @@ from zoo.nn import losses, metrics
 from zoo.tasks import images, plots
 from zoo.tasks.image_segmentation import tiles
 from zoo.tasks.image_segmentation.masks import labels, painted, plot, preview, probabilities, score
-from zoo.tasks.task import Task
+from zoo.tasks.task import Data, Results, Task, Training, Usage
 
 
 def arguments(info, options):
@@ -159,32 +159,40 @@ TASK = Task(
         noise=0.0,
         erasing=0.0,
     ),
-    prepared=(
-        "tile_height",
-        "tile_width",
-        "overlap",
-        "margin",
-        "resolution",
-        "channels",
-        "normalize",
+    data=Data(
+        prepared=(
+            "tile_height",
+            "tile_width",
+            "overlap",
+            "margin",
+            "resolution",
+            "channels",
+            "normalize",
+        ),
+        sizes=("tile_height", "tile_width", "overlap"),
+        fields=("image", "segmentation_mask"),
+        measure=images.measure,
+        cut=cut,
+        cover=cover,
+        prepare=prepare,
     ),
-    sizes=("tile_height", "tile_width", "overlap"),
-    fields=("image", "segmentation_mask"),
-    training=dict(epochs=20, updates=500, batch_size=8, learning_rate=0.001, jit=False),
-    losses=("dice_bce", "dice", "bce", "cross_entropy", "tversky", "focal_tversky"),
-    best=("val_dice", "max"),
-    arguments=arguments,
-    measure=images.measure,
-    cut=cut,
-    cover=cover,
-    prepare=prepare,
-    augment=images.augment,
-    views=images.views,
-    loss=loss,
-    metrics=logged,
-    score=score,
-    decode=decode,
-    plot=plot,
-    preview=preview,
-    present=present,
+    training=Training(
+        defaults=dict(epochs=20, updates=500, batch_size=8, learning_rate=0.001, jit=False),
+        losses=("dice_bce", "dice", "bce", "cross_entropy", "tversky", "focal_tversky"),
+        best=("val_dice", "max"),
+        arguments=arguments,
+        augment=images.augment,
+        loss=loss,
+        metrics=logged,
+        preview=preview,
+    ),
+    results=Results(
+        score=score,
+        plot=plot,
+    ),
+    usage=Usage(
+        views=images.views,
+        decode=decode,
+        present=present,
+    ),
 )

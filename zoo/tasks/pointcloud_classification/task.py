@@ -1,11 +1,9 @@
 """Point cloud classification: what is this object?"""
 
-import keras
 import numpy as np
 
-from zoo.nn import metrics
 from zoo.tasks import clouds, plots, report
-from zoo.tasks.task import Task
+from zoo.tasks.task import Data, Results, Task, Training, Usage
 
 
 def arguments(info, options):
@@ -19,11 +17,6 @@ def measure(examples, options):
     return {"radius": clouds.radius(settled)}
 
 
-def cut(example, options):
-    """Return the cloud as the only piece."""
-    return [example]
-
-
 def prepare(piece, info, options):
     """Return points (N, 3) float32, settled and normalised, and the label."""
     points = np.asarray(piece["points"], np.float32)[:, :3]
@@ -32,20 +25,6 @@ def prepare(piece, info, options):
         chosen
     ]
     return x, np.int32(piece["label"]) if "label" in piece else None
-
-
-def loss(info, options):
-    """Return cross-entropy on logits."""
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-
-def logged(info):
-    """Return the metrics of the progress bar."""
-    count = len(info["classes"])
-    return [
-        keras.metrics.SparseCategoricalAccuracy("accuracy"),
-        metrics.MeanClassAccuracy(count, "mean_class_accuracy"),
-    ]
 
 
 def plot(x, y, outputs, info):
@@ -96,24 +75,24 @@ TASK = Task(
         scale=0.05,  # grown or shrunk by this share; little, as size tells classes apart
         point_dropout=0.2,  # share of the points left out at most
     ),
-    prepared=("points", "sampling", "normalize", "ground"),
-    sizes=("points",),
-    fields=("points", "label"),
-    training=dict(epochs=20, updates=800, batch_size=32, learning_rate=0.001, jit=True),
-    losses=("cross_entropy",),
-    best=("val_accuracy", "max"),
-    arguments=arguments,
-    measure=measure,
-    cut=cut,
-    cover=cut,
-    prepare=prepare,
-    augment=clouds.augment,
-    views=clouds.views,
-    loss=loss,
-    metrics=logged,
-    score=report.score,
-    decode=report.decode,
-    plot=plot,
-    preview=preview,
-    present=present,
+    data=Data(
+        prepared=("points", "sampling", "normalize", "ground"),
+        sizes=("points",),
+        fields=("points", "label"),
+        measure=measure,
+        prepare=prepare,
+    ),
+    training=Training(
+        defaults=dict(epochs=20, updates=800, batch_size=32, learning_rate=0.001, jit=True),
+        arguments=arguments,
+        augment=clouds.augment,
+        preview=preview,
+    ),
+    results=Results(
+        plot=plot,
+    ),
+    usage=Usage(
+        views=clouds.views,
+        present=present,
+    ),
 )

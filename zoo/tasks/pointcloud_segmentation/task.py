@@ -5,7 +5,7 @@ import numpy as np
 
 from zoo.nn import metrics
 from zoo.tasks import clouds, plots, report
-from zoo.tasks.task import Task
+from zoo.tasks.task import Data, Results, Task, Training, Usage
 
 
 def arguments(info, options):
@@ -178,24 +178,29 @@ TASK = Task(
         scale=0.1,
         point_dropout=0.3,
     ),
-    prepared=("points", "sampling", "normalize", "ground", "block", "num_objects"),
-    sizes=(),
-    fields=("points", "labels"),
-    training=dict(epochs=20, updates=800, batch_size=8, learning_rate=0.001, jit=True),
-    losses=("cross_entropy",),
-    best=("val_mean_iou", "max"),
-    arguments=arguments,
-    measure=measure,
-    cut=cut,
-    cover=cut,
-    prepare=prepare,
-    augment=clouds.augment,
-    views=clouds.views,
-    loss=loss,
-    metrics=logged,
-    score=score,
-    decode=decode,
-    plot=plot,
-    preview=preview,
-    present=present,
+    data=Data(
+        prepared=("points", "sampling", "normalize", "ground", "block", "num_objects"),
+        fields=("points", "labels"),
+        measure=measure,
+        cut=cut,
+        prepare=prepare,
+    ),
+    training=Training(
+        defaults=dict(epochs=20, updates=800, batch_size=8, learning_rate=0.001, jit=True),
+        best=("val_mean_iou", "max"),
+        arguments=arguments,
+        augment=clouds.augment,
+        loss=loss,
+        metrics=logged,
+        preview=preview,
+    ),
+    results=Results(
+        score=score,
+        plot=plot,
+    ),
+    usage=Usage(
+        views=clouds.views,
+        decode=decode,
+        present=present,
+    ),
 )

@@ -1,13 +1,11 @@
 """Sequence classification: what is this series of measurements?"""
 
-import keras
 import numpy as np
 
-from zoo.nn import metrics
 from zoo.nn.layers import PADDING
 from zoo.tasks import plots, report, series
 from zoo.tasks.sequence_classification import figures
-from zoo.tasks.task import Task
+from zoo.tasks.task import Data, Results, Task, Training, Usage
 
 STEPS = 32  # that a network reads at least; gradients hardly reach through hundreds of them
 NORMALIZE = ("dataset", "series", "none")
@@ -43,11 +41,6 @@ def measure(examples, options):
         "mean": mean,
         "deviation": deviation,
     }
-
-
-def cut(example, options):
-    """Return the series as the only piece."""
-    return [example]
 
 
 def prepare(piece, info, options):
@@ -111,19 +104,6 @@ def warped(values, share):
     return values[low] * (1 - part) + values[high] * part
 
 
-def loss(info, options):
-    """Return cross-entropy on logits."""
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-
-def logged(info):
-    """Return the metrics of the progress bar."""
-    return [
-        keras.metrics.SparseCategoricalAccuracy("accuracy"),
-        metrics.MeanClassAccuracy(len(info["classes"]), "mean_class_accuracy"),
-    ]
-
-
 def plot(x, y, outputs, info):
     """Draw the confusion matrix and a page of series, wrong ones first."""
     predicted = np.argmax(outputs, axis=-1)
@@ -169,26 +149,24 @@ TASK = Task(
         roll=0.0,  # share of the length by which a series is turned at most, as an outline
         warp=0.0,  # share by which its middle is moved in time at most
     ),
-    prepared=("length", "normalize", "fill"),
-    sizes=(),
-    fields=("series", "label"),
-    training=dict(epochs=100, updates=1500, batch_size=16, learning_rate=0.003, jit=True),
-    losses=("cross_entropy",),
-    best=("val_accuracy", "max"),
-    arguments=arguments,
-    measure=measure,
-    cut=cut,
-    cover=cut,
-    prepare=prepare,
-    augment=augment,
-    views=series.identity,
-    loss=loss,
-    metrics=logged,
-    notes=notes,
-    score=report.score,
-    decode=report.decode,
-    plot=plot,
-    preview=preview,
-    present=present,
-    measures_all=True,
+    data=Data(
+        prepared=("length", "normalize", "fill"),
+        fields=("series", "label"),
+        measure=measure,
+        prepare=prepare,
+        measures_all=True,
+    ),
+    training=Training(
+        defaults=dict(epochs=100, updates=1500, batch_size=16, learning_rate=0.003, jit=True),
+        arguments=arguments,
+        augment=augment,
+        notes=notes,
+        preview=preview,
+    ),
+    results=Results(
+        plot=plot,
+    ),
+    usage=Usage(
+        present=present,
+    ),
 )
