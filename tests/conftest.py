@@ -173,3 +173,21 @@ def toy(task_name, count=8, **changes):
 def own_cache(tmp_path, monkeypatch):
     """Keep prepared data of tests out of the person's cache."""
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+
+
+def pytest_addoption(parser):
+    """Add the option by which `make test-changed` runs the promises of some models alone."""
+    parser.addoption("--rows", help="models, with commas, whose promises are tested")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out the promises of models that were not asked for."""
+    if not (rows := config.getoption("--rows")):
+        return
+    kept, dropped = [], []
+    for item in items:
+        name = item.callspec.params.get("name") if hasattr(item, "callspec") else None
+        promise = item.path.name == "test_promises.py"
+        (dropped if promise and name not in rows.split(",") else kept).append(item)
+    items[:] = kept
+    config.hook.pytest_deselected(items=dropped)
