@@ -561,16 +561,16 @@ def evaluate(run, recorder, splits, task, size):
     from zoo.weights import saving
 
     path, info = run.folder / "model.keras", run.record["info"]
-    model, scores = saving.load(path), {}
+    model, scores, results = saving.load(path), {}, task.results
     for split in ("validation", "test"):
-        x, y = splits[split].take()
-        outputs = predictors.predict(model, x, size)
-        scores[split], report = task.results.score(y, outputs, info)
-        if split == "validation" and (found := task.results.errors(y, outputs, info)):
-            info["found"] = found
+        summary = results.summary(predictors.parts(model, splits[split], size), info)
+        scores[split], report = results.score(summary, info)
+        if split == "validation" and (errors := results.errors(summary, info)):
+            info["found"] = errors
             saving.save(model, path, {**saving.record(path), "info": info})
     figures = {"learning_curves": plots.learning_curves(recorder.history)}
-    figures.update(task.results.plot(x, y, outputs, info))
+    figures |= results.curves(summary, info)
+    figures |= results.plot(*predictors.sample(model, splits["test"], size), info)
     draw(run.folder, figures)
     (run.folder / "report.txt").write_text(report, "utf-8", "backslashreplace")
     run.note(status="finished", scores=scores, sha256=saving.sha256(path))

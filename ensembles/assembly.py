@@ -106,7 +106,7 @@ class Assembly:
     def row(self, name, kind, logits, split="test", **facts):
         """Score logits: return a row of the report, and the chances' calibration, if any."""
         y = self.labels(split)
-        scores, _ = self.common.task.results.score(y, logits, self.common.info)
+        scores, _ = self.common.task.results.evaluate(y, logits, self.common.info)
         first = intervals.first_score(self.common.task)
         statistics = intervals.statistics(self.common.task, self.common.info, y, logits)
         self._statistics[kind, name] = statistics

@@ -71,7 +71,9 @@ def fuse(members, data, args, cut, warnings=()):
         **{f"warning {i}": text for i, text in enumerate(warnings, 1)},
     }
     x, size = split.take()[0], info["grid"]["size"][0]
-    drawn = detections.pictures(x, y, [scaled(one, size) for one in fused], info)
+    boxes_of_images = [scaled(rows, size) for rows in fused]
+    drawn = detections.curves(list(zip(y, boxes_of_images, strict=True)), info)
+    drawn |= detections.pictures(x, y, boxes_of_images, info)
     report.write(run.folder, f"fuse: {about['name']}", rows, facts=facts, figures=drawn)
     run.note(status="finished", rows=rows, scores={"test": rows[-1]["scores"]})
     return run.folder, report.table(rows)
@@ -171,6 +173,7 @@ def row(name, kind, member, y, found, **facts):
     """Return the report's row of what was found, in shares of the member's square, of boxes y."""
     info = member.record["info"]
     size = info["grid"]["size"][0]
-    scores, _ = detections.judge(y, [scaled(one, size) for one in found], info)
+    pairs = list(zip(y, [scaled(rows, size) for rows in found], strict=True))
+    scores, _ = detections.score(pairs, info)
     plain = {key: scores.get(key) for key in SCORES}
     return {"name": name, "kind": kind, "scores": plain, **facts}

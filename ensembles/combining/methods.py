@@ -153,8 +153,8 @@ def soup(assembly, args):
     y, (best, mode) = assembly.labels("validation"), assembly.common.task.training.best
 
     def score(outputs):
-        found = assembly.common.task.results.score(y, outputs, assembly.common.info)[0]
-        return found[best.removeprefix("val_")] * (1 if mode == "max" else -1)
+        scores, _ = assembly.common.task.results.evaluate(y, outputs, assembly.common.info)
+        return scores[best.removeprefix("val_")] * (1 if mode == "max" else -1)
 
     def evaluate(some):
         model.set_weights(some)
@@ -205,7 +205,8 @@ def metric(assembly, name):
         logits = keras.ops.convert_to_numpy(keras.ops.log(keras.ops.maximum(p, 1e-7)))
         if assembly.common.units == 1:
             logits = logits[..., 1:] - logits[..., :1]
-        return task.results.score(y, logits, info)[0][task.training.best[0].removeprefix("val_")]
+        scores, _ = task.results.evaluate(y, logits, info)
+        return scores[task.training.best[0].removeprefix("val_")]
 
     return score
 

@@ -62,9 +62,10 @@ def finish(assembly, args, run, model, logits, weights=None, extra=(), figures=N
     manifest = with_digests(run.record["members"], model)
     run.record["members"] = manifest
     if (task := assembly.common.task).values:
-        y, said = assembly.labels("validation"), assembly.predict(model, "validation")
-        info = run.record["info"]
-        run.record["info"] = {**info, "found": task.results.errors(y, said, info)}
+        y, outputs = assembly.labels("validation"), assembly.predict(model, "validation")
+        info, results = run.record["info"], task.results
+        errors = results.errors(results.summary(y, outputs, info), info)
+        run.record["info"] = {**info, "found": errors}
     saving.save(model, path, run.record)
     facts = dict(parameters=model.count_params(), **assembly.timed(model))
     row, after = assembly.row(args.command, "ensemble", logits, **facts)
@@ -159,7 +160,6 @@ def pictures(assembly, logits, after):
     rows = shown(y, logits)
     x, _ = test.take(rows)
     drawn = task.results.plot(x, y[rows], logits[rows], info)
-    drawn = {"examples": drawn["examples"]} if "examples" in drawn else {}
     likelihoods = [
         probabilities.negative_log_likelihood(probabilities.of_logits(member), y)
         for member in outputs

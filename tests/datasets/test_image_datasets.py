@@ -118,6 +118,6 @@ def test_presets_score_on_the_test_split_what_their_cards_say(name, source):
         for piece in task.data.cut(example.read(), card["task_options"])
     ]
     x, y = (np.stack(arrays) for arrays in zip(*pairs, strict=True))
-    scores, _ = task.results.score(y, predictors.predict(model, x, 8), info)
+    scores, _ = task.results.evaluate(y, predictors.predict(model, x, 8), info)
     for key in ("dice", "mean_iou", "accuracy"):
         assert scores[key] == pytest.approx(card["scores"]["test"][key], abs=1e-4)

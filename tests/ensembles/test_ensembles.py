@@ -108,7 +108,7 @@ def evaluated(model, run, workshop):
         str(workshop / "squares"), task, tasks.fingerprint(), options=run["task_options"]
     )
     x, y = data.splits["test"].take()
-    scores, _ = task.results.score(y, model.predict(x, verbose=0), run["info"])
+    scores, _ = task.results.evaluate(y, model.predict(x, verbose=0), run["info"])
     return {key: value for key, value in scores.items() if isinstance(value, float)}
 
 

@@ -40,7 +40,7 @@ def test_a_draw_of_every_example_once_is_the_score_of_the_task(name, units):
         y, logits = y.reshape(6, 64), logits.reshape(6, 64, units)
     statistics = intervals.statistics(task, info, y, logits)
     once = np.ones((1, len(y)), np.float32)
-    first, scores = intervals.first_score(task), task.results.score(y, logits, info)[0]
+    first, scores = intervals.first_score(task), task.results.evaluate(y, logits, info)[0]
     assert intervals.resampled(statistics, first, once)[0] == pytest.approx(scores[first], rel=1e-6)
     for other in intervals.SCORES.keys() & scores.keys() - {first}:
         value = intervals.resampled(statistics, other, once)[0]

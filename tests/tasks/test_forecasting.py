@@ -219,7 +219,7 @@ def test_least_squares_are_those_of_statsmodels(order):
 def test_scores_by_hand():
     info = {"columns": ["a", "b"], "targets": 1, "deviation": [2.0, 1.0], "naive": [4.0]}
     y = np.array([[[0.0], [2.0]], [[4.0], [6.0]]])
-    found, text = TASK.results.score(y, y + [[[1.0], [-1.0]], [[3.0], [1.0]]], info)
+    found, text = TASK.results.evaluate(y, y + [[[1.0], [-1.0]], [[3.0], [1.0]]], info)
     assert found["mse"] == 3.0 and found["mae"] == 1.5
     assert found["r2"] == pytest.approx(1 - 12 / 20) and found["mase"] == 3.0 / 4.0
     assert found["targets"]["a"]["mae"] == 3.0
@@ -235,12 +235,12 @@ def test_constant_targets_are_left_out_of_means_and_it_is_said():
     assert info["deviation"][1] == 1.0 and info["deviation"][2] < 2e-10
     x, _ = TASK.data.prepare(TASK.data.cut({"values": wave}, settings())[0], info, settings())
     y = np.stack([x[i : i + 2] for i in range(40)])
-    found, text = TASK.results.score(y, y + 0.1, info)
+    found, text = TASK.results.evaluate(y, y + 0.1, info)
     assert found["targets"]["1"]["r2"] is None and found["targets"]["1"]["mase"] is None
     rest = [found["targets"][name]["r2"] for name in "02"]
     assert found["r2"] == pytest.approx(np.mean(rest)) and found["r2"] > 0.9
     assert "mean R2 is without 1" in text and "mean MASE is without 1" in text
-    found, _ = TASK.results.score(np.zeros((3, 2, 3)), np.ones((3, 2, 3)), info)
+    found, _ = TASK.results.evaluate(np.zeros((3, 2, 3)), np.ones((3, 2, 3)), info)
     assert "r2" not in found and found["mse"] == 1.0
 
 
@@ -301,7 +301,7 @@ def test_intervals_hold_as_many_as_they_say_and_grow_beyond_the_horizon():
     rng = np.random.default_rng(0)
     info = {"columns": ["a"], "targets": 1, "mean": [10.0], "deviation": [2.0]}
     error = rng.normal(size=(20_000, 3, 1)) * np.array([1.0, 2.0, 3.0])[:, None]
-    info["found"] = forecasts.found(error, np.zeros_like(error), info)
+    info["found"] = forecasts.errors([(error, np.zeros_like(error))], info)
     middle, low, high = forecasts.between(np.zeros((9, 1)), info)
     inside = (10 + 2 * error >= low[:3]) & (10 + 2 * error <= high[:3])
     np.testing.assert_allclose(inside.mean(axis=0), 0.9, atol=0.002)
@@ -309,7 +309,7 @@ def test_intervals_hold_as_many_as_they_say_and_grow_beyond_the_horizon():
     assert forecasts.between(np.zeros((2, 1)), info)[2].shape == (2, 1)
     # The recursion of a random walk forecast by its last value: errors of all rounds add up.
     walks = np.cumsum(rng.normal(size=(20_000, 9)), axis=1)
-    info["found"] = forecasts.found(walks[:, :3, None], np.zeros((1, 3, 1)), info)
+    info["found"] = forecasts.errors([(walks[:, :3, None], np.zeros((1, 3, 1)))], info)
     _, low, high = forecasts.between(np.zeros((9, 1)), info)
     inside = (10 + 2 * walks >= low[:, 0]) & (10 + 2 * walks <= high[:, 0])
     np.testing.assert_allclose(inside.mean(axis=0), 0.9, atol=0.006)
@@ -320,7 +320,7 @@ def test_no_interval_beyond_the_horizon_is_narrower_than_the_step_before():
     info = {"columns": ["a", "b"], "targets": 2, "mean": [0.0, 5.0], "deviation": [1.0, 3.0]}
     for bias in (0.0, 4.0, -4.0):  # one end may lie on the other side of the forecast
         error = bias + rng.normal(size=(200, 96, 2)) * rng.uniform(0.5, 2, (96, 1))
-        info["found"] = forecasts.found(error, np.zeros_like(error), info)
+        info["found"] = forecasts.errors([(error, np.zeros_like(error))], info)
         _, low, high = forecasts.between(np.zeros((300, 2)), info)
         assert (np.diff((high - low)[95:], axis=0) >= -1e-9).all()
         assert (np.diff(high[95:], axis=0) >= 0).all() and (np.diff(low[95:], axis=0) <= 0).all()
@@ -483,7 +483,7 @@ def test_forecasters_are_combined_like_images(at, tmp_path, capsys, method):
     )
     x, y = data.splits["test"].take()
     outputs = predictors.predict(saving.load(folder / "model.keras"), x, 16)
-    found, _ = TASK.results.score(y, outputs, data.info)
+    found, _ = TASK.results.evaluate(y, outputs, data.info)
     assert found["mse"] == pytest.approx(run["scores"]["test"]["mse"], rel=1e-4)
     assert "found" in saving.record(folder / "model.keras")["info"]
     assert (folder / "plots/examples.png").exists()

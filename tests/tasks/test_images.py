@@ -179,7 +179,7 @@ def test_one_logit_is_two_classes():
     assert task.training.arguments(info, task.options)["num_classes"] == 1
     y = np.array([[[0, 1, 1, -1]]])
     logits = np.array([[[-2.0, 3.0, -1.0, 5.0]]])[..., None]
-    scores, _ = task.results.score(y, logits, info)
+    scores, _ = task.results.evaluate(y, logits, info)
     assert scores["dice"] == pytest.approx(2 / 3) and scores["recall"] == 0.5
     assert scores["precision"] == 1.0 and scores["accuracy"] == pytest.approx(2 / 3)
     assert task.usage.decode(logits, info)[0]["labels"].tolist() == [[0, 1, 0, 1]]

@@ -13,6 +13,7 @@ from zoo import index, tasks
 from zoo.inference import predictors
 from zoo.nn import layers, metrics
 from zoo.tasks import clouds, report
+from zoo.tasks import task as record
 
 
 class Symmetric:
@@ -89,7 +90,7 @@ class TestEveryTask:
 
     def test_the_truth_has_full_scores(self, name):
         batch = toy(name)
-        scores, text = batch.task.results.score(batch.y, batch.truth(), batch.info)
+        scores, text = batch.task.results.evaluate(batch.y, batch.truth(), batch.info)
         numbers = {key: value for key, value in scores.items() if isinstance(value, float)}
         assert batch.task.training.best[0].removeprefix("val_") in numbers
         full = {key: float(not batch.task.values or key == "r2") for key in numbers}
@@ -101,16 +102,27 @@ class TestEveryTask:
     def test_scores_equal_the_metrics_of_the_progress_bar(self, name):
         batch = toy(name)
         outputs = np.random.default_rng(0).normal(size=batch.truth().shape).astype(np.float32)
-        scores, _ = batch.task.results.score(batch.y, outputs, batch.info)
+        scores, _ = batch.task.results.evaluate(batch.y, outputs, batch.info)
         for metric in batch.task.training.metrics(batch.info):
             for half in (slice(0, 3), slice(3, None)):
                 metric.update_state(batch.y[half], outputs[half])
             np.testing.assert_allclose(metric.result(), scores[metric.name], rtol=1e-5, atol=1e-6)
 
+    def test_a_split_is_scored_part_by_part(self, name, monkeypatch):
+        batch = toy(name)
+        outputs = np.random.default_rng(0).normal(size=batch.truth().shape).astype(np.float32)
+        whole = batch.task.results.score(
+            batch.task.results.summary([(batch.y, outputs)], batch.info), batch.info
+        )
+        monkeypatch.setattr(record, "BLOCK", 1)  # one example at a time
+        assert batch.task.results.evaluate(batch.y, outputs, batch.info) == whole
+
     def test_figures_and_files_are_made(self, name, tmp_path):
         batch = toy(name)
         outputs = batch.truth()
         figures = batch.task.results.plot(batch.x, batch.y, outputs, batch.info)
+        summary = batch.task.results.summary([(batch.y, outputs)], batch.info)
+        figures |= batch.task.results.curves(summary, batch.info)
         figures["preview"] = batch.task.training.preview(batch.x, batch.y, batch.info)
         assert {"preview", "examples"} < set(figures)
         assert all(isinstance(figure, Figure) for figure in figures.values())

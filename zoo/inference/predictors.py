@@ -5,6 +5,8 @@ import numpy as np
 
 from zoo.nn.ensemble import Mixture
 
+SAMPLE = 2**24  # numbers of inputs and outputs that pictures are drawn from, about 64 MB
+LEAST = 16  # examples that they are drawn from, however large
 ELEMENTS = 2**19  # numbers in a batch that `stream` makes, about: two gray images of 512 x 512
 
 
@@ -25,6 +27,42 @@ def predict(model, x, batch_size):
         batch = keras.tree.map_structure(lambda array, rows=rows: array[rows], x)
         batches.append(model.predict_on_batch(for_each_input(model, batch)))
     return keras.tree.map_structure(lambda *parts: np.concatenate(parts)[:count], *batches)
+
+
+def parts(model, arrays, batch_size):
+    """Predict a split of the data part by part, so that a part alone is in memory.
+
+    Args:
+        model: a `keras.Model`.
+        arrays: the split, `datasets.splits.Arrays`.
+        batch_size: examples at a time.
+
+    Yields:
+        Pairs of y and outputs of at most `batch_size` examples, NumPy arrays.
+    """
+    for start in range(0, len(arrays), batch_size):
+        x, y = arrays.take(slice(start, start + batch_size))
+        yield y, predict(model, x, batch_size)
+
+
+def sample(model, arrays, batch_size):
+    """Predict as many examples of a split as pictures need and memory allows, always the same.
+
+    Args:
+        model: a `keras.Model`.
+        arrays: the split, `datasets.splits.Arrays`.
+        batch_size: examples at a time.
+
+    Returns:
+        x, y and outputs, NumPy arrays (n, ...): of all examples where they are few, else of such
+        that are drawn at random, in their order.
+    """
+    x, _ = arrays.take(slice(0, 1))
+    flat = keras.tree.flatten((x, predict(model, x, batch_size)))
+    count = max(LEAST, SAMPLE // sum(array.size for array in flat))
+    rows = np.random.default_rng(0).permutation(len(arrays))[:count]
+    x, y = arrays.take(np.sort(rows))
+    return x, y, predict(model, x, batch_size)
 
 
 def for_each_input(model, x):

@@ -32,8 +32,13 @@ def mean_iou(matrix):
     return float(np.mean(hits[union > 0] / union[union > 0])) if union.any() else float("nan")
 
 
-def classification(y, predicted, classes, iou=False):
-    """Score labels (...) against predicted ones (...); label -1 is void.
+def classification(matrix, classes, iou=False):
+    """Score predicted labels.
+
+    Args:
+        matrix: (K, K) counts, as of `confusion`.
+        classes: their names.
+        iou: whether intersection over union counts, as in segmentation.
 
     Returns:
         A dictionary: accuracy, mean_class_accuracy (mean recall of the classes that occur), with
@@ -42,7 +47,6 @@ def classification(y, predicted, classes, iou=False):
     """
     from sklearn.metrics import classification_report
 
-    matrix = confusion(y, predicted, len(classes))
     # Pixels come in tens of millions: pairs of classes with their counts say the same.
     truth, guess = np.nonzero(matrix)
     settings = dict(labels=range(len(classes)), target_names=list(classes), zero_division=0)
@@ -68,9 +72,24 @@ def classification(y, predicted, classes, iou=False):
     return scores, text
 
 
-def score(y, outputs, info):
-    """Score logits (B, K) against labels (B,)."""
-    return classification(y, np.argmax(outputs, axis=-1), info["classes"])
+def summarize(y, outputs, info):
+    """Return the confusion matrix of logits (B, ..., K) and labels (B, ...)."""
+    return confusion(np.asarray(y), np.argmax(outputs, axis=-1), len(info["classes"]))
+
+
+def score(matrix, info):
+    """Score a confusion matrix (K, K)."""
+    return classification(matrix, info["classes"])
+
+
+def score_iou(matrix, info):
+    """Score a confusion matrix (K, K) of points or pixels, by intersection over union too."""
+    return classification(matrix, info["classes"], iou=True)
+
+
+def curves(matrix, info):
+    """Draw a confusion matrix (K, K)."""
+    return {"confusion_matrix": plots.confusion_matrix(matrix, info["classes"])}
 
 
 def decode(outputs, info):

@@ -4,15 +4,21 @@
 """
 
 import dataclasses
+import functools
 import importlib
+import math
+import operator
 from collections.abc import Callable, Mapping
 
 import keras
+import numpy as np
 
 from zoo import index
 from zoo.nn.metrics import MeanClassAccuracy
 from zoo.registry import unknown
 from zoo.tasks import report
+
+BLOCK = 2**22  # numbers of outputs that are summarized at once, 16 MB
 
 
 def whole_example(example, options):
@@ -116,16 +122,39 @@ class Training:
 class Results:
     """What comes out of a split of the data; read by `train.py` and `ensembles`.
 
+    A split is scored part by part, so that its outputs need not be in memory together.
+
     Attributes:
-        score: (y, outputs, info) to a dictionary of numbers and a report, a text.
-        plot: (x, y, outputs, info) to a dictionary of figures by file name.
-        errors: (y, outputs, info) of the validation split to what a trained model's `info` keeps
-            of its errors, under the name "found".
+        summarize: (y, outputs, info) of a part of a split to its summary, such as a confusion
+            matrix. Summaries of parts add up by `+` to that of the whole.
+        score: (summary, info) to a dictionary of numbers and a report, a text.
+        curves: (summary, info) to a dictionary of figures by file name.
+        plot: (x, y, outputs, info) of some examples to a dictionary of figures by file name.
+        errors: (summary, info) of the validation split to what a trained model's `info` keeps of
+            its errors, under the name "found".
     """
 
+    summarize: Callable = report.summarize
     score: Callable = report.score
+    curves: Callable = report.curves
     plot: Callable = lambda x, y, outputs, info: {}
-    errors: Callable = lambda y, outputs, info: {}
+    errors: Callable = lambda summary, info: {}
+
+    def summary(self, parts, info):
+        """Return the summary of parts, an iterable of at least one pair (y, outputs)."""
+        return functools.reduce(operator.add, (self.summarize(*part, info) for part in parts))
+
+    def evaluate(self, y, outputs, info):
+        """Return the numbers and the report of arrays (n, ...), which may be on disk."""
+        return self.score(self.summary(blocks(y, outputs), info), info)
+
+
+def blocks(y, outputs):
+    """Yield pairs of parts of two arrays (n, ...) in memory, of about BLOCK outputs."""
+    step = max(1, BLOCK // math.prod(outputs.shape[1:]))
+    for start in range(0, len(outputs), step):
+        rows = slice(start, start + step)
+        yield np.asarray(y[rows]), np.asarray(outputs[rows])
 
 
 @dataclasses.dataclass(frozen=True)

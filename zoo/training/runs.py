@@ -249,9 +249,8 @@ class Scored(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Predict the split and score it."""
-        x, y = self.arrays.take()
-        outputs = predictors.predict(student(self.model), x, self.size)
-        scores = self.task.results.score(y, outputs, self.info)[0]
+        parts = predictors.parts(student(self.model), self.arrays, self.size)
+        scores, _ = self.task.results.score(self.task.results.summary(parts, self.info), self.info)
         logs.update({f"val_{k}": v for k, v in scores.items() if isinstance(v, float)})
 
 

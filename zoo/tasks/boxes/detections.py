@@ -42,14 +42,14 @@ def compiled(key):
     return finder
 
 
-def score(y, outputs, info):
-    """Score raw outputs (n, A, 5 + C) against boxes (n, M, 7) by COCO's average precision."""
-    return judge(y, detected(outputs, info, SCORED), info)
+def summarize(y, outputs, info):
+    """Return pairs of boxes (M, 7) and detections (m, 6) in raw outputs (n, A, 5 + C), a list."""
+    return list(zip(y, detected(outputs, info, SCORED), strict=True))
 
 
-def judge(y, found, info):
-    """Score detections, for each image (m, 6), against boxes (n, M, 7): numbers and a report."""
-    names = info["classes"]
+def score(pairs, info):
+    """Score boxes (M, 7) and detections (m, 6) of each image by COCO's average precision."""
+    names, (y, found) = info["classes"], zip(*pairs, strict=True)
     found = average_precision.average_precision(truths(y), found, len(names))
     scores = {key: value for key, value in found.items() if isinstance(value, float)}
     scores["classes"] = {names[k]: each for k, each in found["classes"].items()}
@@ -81,15 +81,21 @@ def truths(y):
     return found
 
 
+def curves(pairs, info):
+    """Draw precision over recall of boxes (M, 7) and detections (m, 6) of each image."""
+    y, found = zip(*pairs, strict=True)
+    lines = average_precision.average_precision(truths(y), found, len(info["classes"]))["curves"]
+    lines = [lines.get(k) for k in range(len(info["classes"]))]
+    return {"precision_recall": plots.precision_recall(lines, info["classes"])}
+
+
 def plot(x, y, outputs, info):
-    """Draw what was found: see `pictures`."""
+    """Draw images with true and predicted boxes: see `pictures`."""
     return pictures(x, y, detected(outputs, info, SCORED), info)
 
 
 def pictures(x, y, found, info):
-    """Draw precision over recall, and images with true and predicted boxes, from worst to best."""
-    curves = average_precision.average_precision(truths(y), found, len(info["classes"]))["curves"]
-    curves = [curves.get(k) for k in range(len(info["classes"]))]
+    """Draw images with true and predicted boxes, from worst to best."""
     shown = [rows[rows[:, 4] >= SHOWN] for rows in found]
     matches = [matched(real(rows), seen) for rows, seen in zip(y, shown, strict=True)]
     order, panels = np.argsort([f1(*match) for match in matches], kind="stable"), []
@@ -110,10 +116,7 @@ def pictures(x, y, found, info):
         panels.append(
             (drawn(image, rows[:, :4] - corner, rows[:, 5], info, words), title, plots.INK)
         )
-    return {
-        "precision_recall": plots.precision_recall(curves, info["classes"]),
-        "examples": plots.images(panels, legend(info), columns=2, size=4.0),
-    }
+    return {"examples": plots.images(panels, legend(info), columns=2, size=4.0)}
 
 
 def matched(truth, seen):

@@ -9,15 +9,26 @@ from zoo.tasks.forecasting import figures
 LEVEL = 0.9  # share of the values that the interval of a forecast is to hold
 
 
-def score(y, outputs, info):
-    """Score forecasts (n, H, K) against what was observed, both standardized by the training part.
+def summarize(y, outputs, info):
+    """Return pairs of observed values and forecasts, (n, H, K) each, a list."""
+    return [(y, outputs)]
+
+
+def observed_and_forecast(pairs):
+    """Return all observed values and all forecasts of a summary, (n, H, K) float64 each."""
+    return [np.concatenate(parts).astype(np.float64) for parts in zip(*pairs, strict=True)]
+
+
+def score(pairs, info):
+    """Score forecasts (n, H, K) against observed values, both standardized by the training part.
 
     mse and mae are of standardized values, as in the literature; r2 and mase are means over
     targets, whose own errors are in their units. A target that is constant in the test part has no
     R2, and one whose naive forecast is exact in the training part no MASE: such are None, and left
     out of the means.
     """
-    y, error = np.asarray(y, np.float64), np.asarray(outputs, np.float64) - y
+    y, outputs = observed_and_forecast(pairs)
+    error = outputs - y
     places, targets = (0, 1), info["columns"][: info["targets"]]
     squares, sizes = (error**2).mean(axis=places), np.abs(error).mean(axis=places)
     units, naive = np.array(info["deviation"][: len(targets)]), np.array(info["naive"])
@@ -72,9 +83,10 @@ def columns(piece, names):
     return piece["values"][:, [places[name] for name in names]]
 
 
-def found(y, outputs, info):
+def errors(pairs, info):
     """Return the quantiles of the errors of each step, (H, K) below and above, standardized."""
-    error = np.asarray(y, np.float64) - outputs
+    y, outputs = observed_and_forecast(pairs)
+    error = y - outputs
     low, high = np.quantile(error, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return {"level": LEVEL, "lower": low.tolist(), "upper": high.tolist()}
 

@@ -193,8 +193,10 @@ TASK = Task(
         preview=forecasts.preview,
     ),
     results=Results(
+        summarize=forecasts.summarize,
         score=forecasts.score,
-        errors=forecasts.found,
+        curves=lambda pairs, info: {},
+        errors=forecasts.errors,
         plot=forecasts.plot,
     ),
     usage=Usage(

@@ -24,16 +24,12 @@ def prepare(piece, info, options):
 
 
 def plot(x, y, outputs, info):
-    """Draw the confusion matrix and a page of images, wrong ones first."""
+    """Draw a page of images, wrong ones first."""
     predicted = np.argmax(outputs, axis=-1)
     panels = []
     for i in report.examples(y, predicted, 16):
         panels.append((plots.rgb(x[i]), *report.verdict(info["classes"], y[i], predicted[i])))
-    matrix = report.confusion(y, predicted, len(info["classes"]))
-    return {
-        "confusion_matrix": plots.confusion_matrix(matrix, info["classes"]),
-        "examples": plots.images(panels),
-    }
+    return {"examples": plots.images(panels)}
 
 
 def preview(x, y, info):

@@ -6,7 +6,16 @@ import numpy as np
 
 from zoo.tasks import images, plots
 from zoo.tasks.boxes import coding, losses
-from zoo.tasks.boxes.detections import SHOWN, detected, drawn, plot, preview, score
+from zoo.tasks.boxes.detections import (
+    SHOWN,
+    curves,
+    detected,
+    drawn,
+    plot,
+    preview,
+    score,
+    summarize,
+)
 from zoo.tasks.boxes.losses import AREA, CORNERS, CROWD, DIFFICULT, IGNORED, LABEL
 from zoo.tasks.boxes.preparation import anchors, augment, fitted, letterbox, padded, unboxed
 from zoo.tasks.task import Data, Results, Task, Training, Usage
@@ -178,7 +187,9 @@ TASK = Task(
         preview=preview,
     ),
     results=Results(
+        summarize=summarize,
         score=score,
+        curves=curves,
         plot=plot,
     ),
     usage=Usage(

@@ -22,10 +22,15 @@ def probabilities(outputs):
     return report.softmax(outputs)
 
 
-def score(y, outputs, info):
-    """Score logits (B, h, w, K) against labels (B, H, W), void pixels left out."""
+def summarize(y, outputs, info):
+    """Return the confusion matrix of logits (B, h, w, K) and labels (B, H, W), without void."""
     y = np.asarray(losses.middle(y, outputs))
-    scores, text = report.classification(y, labels(outputs), info["classes"], iou=True)
+    return report.confusion(y, labels(outputs), len(info["classes"]))
+
+
+def score(matrix, info):
+    """Score the confusion matrix (K, K) of the pixels."""
+    scores, text = report.score_iou(matrix, info)
     chosen = info["classes"][1:] if len(info["classes"]) == 2 else info["classes"]
     held = [scores["classes"][name] for name in chosen]
     held = [found for found in held if found["support"] or found["precision"]] or held[:1]
@@ -41,7 +46,7 @@ def painted(classes):
 
 
 def plot(x, y, outputs, info):
-    """Draw the confusion matrix, and images with true and predicted masks, from worst to best.
+    """Draw images with true and predicted masks, from worst to best.
 
     Pixels that do not count are grayed out: void ones, and what an overlapping tile counts.
     """
@@ -59,11 +64,7 @@ def plot(x, y, outputs, info):
         for mask, text in [(y[i], "ground truth"), (counted, title)]:
             drawn = plots.overlay(x[i], mask, *painted(info["classes"]), void=True)
             panels.append((drawn, text, plots.INK))
-    matrix = report.confusion(y, predicted, len(info["classes"]))
-    return {
-        "confusion_matrix": plots.confusion_matrix(matrix, info["classes"]),
-        "examples": plots.images(panels, legend(info), columns=3),
-    }
+    return {"examples": plots.images(panels, legend(info), columns=3)}
 
 
 def mostly_counted(y):

@@ -5,7 +5,15 @@ import numpy as np
 from zoo.nn import losses, metrics
 from zoo.tasks import images, plots
 from zoo.tasks.image_segmentation import tiles
-from zoo.tasks.image_segmentation.masks import labels, painted, plot, preview, probabilities, score
+from zoo.tasks.image_segmentation.masks import (
+    labels,
+    painted,
+    plot,
+    preview,
+    probabilities,
+    score,
+    summarize,
+)
 from zoo.tasks.task import Data, Results, Task, Training, Usage
 
 
@@ -187,6 +195,7 @@ TASK = Task(
         preview=preview,
     ),
     results=Results(
+        summarize=summarize,
         score=score,
         plot=plot,
     ),

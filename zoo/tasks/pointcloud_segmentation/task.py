@@ -97,16 +97,10 @@ def decode(outputs, info):
     ]
 
 
-def score(y, outputs, info):
-    """Score logits (B, N, K) against labels (B, N), void points left out."""
-    return report.classification(y, np.argmax(outputs, axis=-1), info["classes"], iou=True)
-
-
 def plot(x, y, outputs, info):
-    """Draw the confusion matrix, and pieces with truth beside prediction."""
+    """Draw pieces with truth beside prediction."""
     predicted = np.argmax(outputs, axis=-1)
     x = x["points"] if isinstance(x, dict) else x
-    matrix = report.confusion(y, predicted, len(info["classes"]))
     colours = plots.palette(len(info["classes"]))
     panels = []
     for i in np.random.default_rng(0).permutation(len(x))[:4]:
@@ -116,10 +110,7 @@ def plot(x, y, outputs, info):
         for labels, title in [(y[i], "ground truth"), (predicted[i], score)]:
             panels.append((x[i][known], colours[labels[known]], title, plots.INK))
     legend = list(zip(info["classes"], colours, strict=True))
-    return {
-        "confusion_matrix": plots.confusion_matrix(matrix, info["classes"]),
-        "examples": plots.clouds(panels, legend, columns=2, size=5.0),
-    }
+    return {"examples": plots.clouds(panels, legend, columns=2, size=5.0)}
 
 
 def preview(x, y, info):
@@ -195,7 +186,7 @@ TASK = Task(
         preview=preview,
     ),
     results=Results(
-        score=score,
+        score=report.score_iou,
         plot=plot,
     ),
     usage=Usage(

@@ -105,16 +105,12 @@ def warped(values, share):
 
 
 def plot(x, y, outputs, info):
-    """Draw the confusion matrix and a page of series, wrong ones first."""
+    """Draw a page of series, wrong ones first."""
     predicted = np.argmax(outputs, axis=-1)
     panels = []
     for i in report.examples(y, predicted, 12):
         panels.append((x[i], *report.verdict(info["classes"], y[i], predicted[i])))
-    matrix = report.confusion(y, predicted, len(info["classes"]))
-    return {
-        "confusion_matrix": plots.confusion_matrix(matrix, info["classes"]),
-        "examples": figures.series(panels),
-    }
+    return {"examples": figures.series(panels)}
 
 
 def preview(x, y, info):
