@@ -16,7 +16,7 @@ import zipfile
 
 import keras
 
-from zoo import disk, index, inspection, joined, legacy, safety, terminal
+from zoo import disk, index, inspection, joined, legacy, recurrence, safety, terminal
 from zoo.inspection import METADATA, RECORD, record, sha256
 from zoo.records import trouble
 
@@ -101,6 +101,9 @@ def load(path):
         remedy = "Save it as .keras" if hdf5 else "Save it again"
         why = f"Keras {keras.__version__} cannot load it ({sentence(error)})"
         raise trouble(path, why, remedy) from error
+    if not recurrence.keeps_masks(contents.version):
+        for layer in recurrence.recurrent_layers(model):
+            layer.supports_masking = True
     if isinstance(model, joined.Joined):
         try:
             model.verify()
