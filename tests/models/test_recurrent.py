@@ -1,5 +1,10 @@
 """Facts of the recurrent networks: their published equations step by step, padding, directions."""
 
+import os
+import pathlib
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -184,6 +189,71 @@ def test_padding_changes_nothing(name, options, steps):
             row[: len(one)] = one
         close(outputs(model, padded), alone)
     assert np.abs(outputs(unmasked, padded) - alone).max() > 1e-2
+
+
+def check_stacks_on_padded_series():
+    """Compare stacks of two layers on padded series with unmasked ones on the series alone.
+
+    No recurrent layer passes its mask on, as in Keras 3.16.
+    """
+    series = draw(1, 5, 3)
+    padded = np.pad(series, ((0, 0), (0, 4), (0, 0)), constant_values=PADDING)
+    never = property(lambda layer: False, lambda layer, value: None)
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in (keras.layers.RNN, keras.layers.Bidirectional):
+            patch.setattr(kind, "supports_masking", never)
+        for name in ("lstm", "gru", "bilstm"):
+            options = dict(input_shape=(None, 3), layers=2, steps="mean")
+            model, unmasked = build(name, masked=True, **options), build(name, **options)
+            close(model.predict_on_batch(padded), unmasked.predict_on_batch(series), 1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:.*destroy the mask")
+def test_padding_changes_nothing_behind_two_layers():
+    check_stacks_on_padded_series()
+
+
+def test_padding_changes_nothing_behind_two_layers_on_jax():
+    here = pathlib.Path(__file__).parent
+    places = os.pathsep.join([str(here), str(here.parent)])
+    settings = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": places}
+    script = "import test_recurrent; test_recurrent.check_stacks_on_padded_series()"
+    subprocess.run([sys.executable, "-c", script], check=True, env={**os.environ, **settings})
+
+
+@pytest.mark.parametrize("patch", [1, 4])
+def test_the_mask_of_series_is_that_of_what_the_network_sees(patch):
+    x = np.full((2, 10, 3), PADDING, np.float32)
+    x[0], x[1, :5, 1] = draw(10, 3), draw(5)
+    mask = np.asarray(layers.PaddingMask(patch)(x))
+    assert mask.dtype == bool
+    expected = [[True] * 10, [True] * 5 + [False] * 5] if patch == 1 else [[True] * 3, [1, 1, 0]]
+    np.testing.assert_array_equal(mask, expected)
+    np.testing.assert_array_equal(mask, layers.Patches(patch, masked=True).compute_mask(x, None))
+    symbolic = layers.PaddingMask(patch)(keras.Input((10, 3)))
+    assert (symbolic.shape, symbolic.dtype) == ((None, mask.shape[1]), "bool")
+
+
+def test_a_model_of_keras_before_3_16_passes_masks_on(tmp_path):
+    stack = [
+        recurrence.LSTM(5, return_sequences=True),
+        keras.layers.Bidirectional(recurrence.GRU(5)),
+    ]
+    model = keras.Sequential([keras.Input((None, 3)), keras.layers.Masking(PADDING), *stack])
+    x, path = draw(2, 7, 3), tmp_path / "model.keras"
+    x[1, 4:] = PADDING
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras, "__version__", "3.15.1")
+        saving.save(model, path, {})
+    again = saving.load(path)
+    assert all(layer.supports_masking for layer in recurrence.recurrent_layers(again))
+    for model in (again, export.portable(again)):
+        close(outputs(model, x)[1], outputs(model, x[1:, :4])[0])
+
+
+def test_which_versions_of_keras_pass_masks_on():
+    kept = [recurrence.keeps_masks(version) for version in ("", "2.15.0", "3.15.1", "3.16.0.dev1")]
+    assert kept == [False, False, False, True]
 
 
 def test_the_mean_over_padding_alone_is_zero():

@@ -94,6 +94,12 @@ def test_overlaps_equal_scikit_learn_on_hard_masks(count):
     assert value(losses.Tversky(1.0, 1.0), truth, logits) == pytest.approx(1 - jaccard, abs=1e-5)
 
 
+def test_the_tversky_index_by_hand():
+    truth, predicted = np.array([[[1.0], [1], [0]]]), np.array([[[0.8], [0.4], [0.5]]])
+    index = losses.tversky_index(truth.astype("float32"), predicted.astype("float32"), 0.1, 0.9)
+    np.testing.assert_allclose(index, [[1.2 / (1.2 + 0.1 * 0.5 + 0.9 * 0.8)]], rtol=1e-6)
+
+
 def test_alpha_weighs_false_positives():
     truth = pixels(0, 0, 1, 1)
     too_much = np.array([5.0, 5, 5, 5])[None, None, :, None].astype("float32")

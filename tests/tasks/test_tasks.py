@@ -117,6 +117,16 @@ class TestEveryTask:
         monkeypatch.setattr(record, "BLOCK", 1)  # one example at a time
         assert batch.task.results.evaluate(batch.y, outputs, batch.info) == whole
 
+    def test_losses_of_keras_keep_their_arguments_when_saved(self, name):
+        batch = toy(name)
+        outputs = 3 * np.random.default_rng(0).normal(size=batch.truth().shape).astype(np.float32)
+        for loss_name in batch.task.training.losses:
+            loss = batch.task.training.loss(batch.info, {**batch.options, "loss": loss_name})
+            if not type(loss).__module__.startswith("keras"):
+                continue
+            again = keras.losses.deserialize(keras.losses.serialize(loss))
+            assert float(again(batch.y, outputs)) == float(loss(batch.y, outputs)), loss_name
+
     def test_figures_and_files_are_made(self, name, tmp_path):
         batch = toy(name)
         outputs = batch.truth()

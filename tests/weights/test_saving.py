@@ -366,9 +366,10 @@ def test_a_weights_member_with_a_false_size_is_an_error(tmp_path):
         saving.load(path)
 
 
-def test_compiled_models_inside_of_a_model_are_counted_and_loaded(tmp_path):
+@pytest.mark.parametrize("loss", ["mse", "tversky"])
+def test_compiled_models_inside_of_a_model_are_counted_and_loaded(tmp_path, loss):
     inner = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)], name="inner")
-    inner.compile("adam", "mse")
+    inner.compile("adam", keras.losses.Tversky(0.2, 0.8) if loss == "tversky" else loss)
     entry = keras.Input((3,))
     outer = keras.Model(entry, keras.layers.Average()([inner(entry), inner(entry)]))
     outer.save(tmp_path / "outer.keras")

@@ -15,6 +15,7 @@ import numpy as np
 
 from zoo.inference import detector
 from zoo.inference.formats import FORMATS, check
+from zoo.nn import recurrence
 from zoo.system import terminal
 
 TOLERANCE = 1e-4  # of the largest output, or of 1 if all are smaller
@@ -166,6 +167,9 @@ def portable(model, path="the model"):
         return model
     twin = keras.saving.deserialize_keras_object(config)
     twin.set_weights(model.get_weights())
+    pairs = zip(*map(recurrence.recurrent_layers, (model, twin)), strict=True)
+    for layer, copy in pairs:
+        copy.supports_masking = layer.supports_masking
     for layer in twin._flatten_layers():
         if hasattr(layer, "use_cudnn"):  # it is no part of a layer's configuration
             layer.use_cudnn = False

@@ -5,7 +5,16 @@ import math
 import keras
 from keras import layers
 
-from zoo.nn.layers import PADDING, Dropout, MeanOfSteps, Patches, RowNormalization, StepReshape
+from zoo.nn.layers import (
+    PADDING,
+    AttachMask,
+    Dropout,
+    MeanOfSteps,
+    PaddingMask,
+    Patches,
+    RowNormalization,
+    StepReshape,
+)
 
 # Keras' default of 0.99 leaves the statistics of a short training half way to their start.
 MOMENTUM = 0.9
@@ -43,7 +52,7 @@ def leaky_conv(x, channels, size, name, *, strides=1, batch_norm=True):
 
 
 def series(input_shape, masked=False, patch=1):
-    """Return the input for series and what a network sees of it.
+    """Return the input for series, what a network sees of it, and the mask of that.
 
     Args:
         input_shape: (T, F), T steps of F values; T may be None where `patch` is 1.
@@ -51,7 +60,8 @@ def series(input_shape, masked=False, patch=1):
         patch: steps that are seen at once, side by side.
 
     Returns:
-        Two tensors (B, T, F), of which the second has ⌈T / patch⌉ steps of patch · F values.
+        Two tensors (B, T, F), of which the second has ⌈T / patch⌉ steps of patch · F values; and
+        of these steps the mask (B, ⌈T / patch⌉), False for padding, or None if not `masked`.
 
     Raises:
         ValueError: if there are no such patches.
@@ -63,16 +73,22 @@ def series(input_shape, masked=False, patch=1):
         x = Patches(patch, masked, dtype="float32", name="patches")(x)
     elif masked:  # in float32: to bfloat16, all from -32,640 to -32,896 is one number
         x = layers.Masking(PADDING, dtype="float32", name="mask")(x)
-    return inputs, x
+    mask = PaddingMask(patch, dtype="float32", name="padding_mask")(inputs) if masked else None
+    return inputs, x, mask
 
 
-def recurrent(x, make, depth, *, top=None, dropout=0.0, bidirectional=False, steps="last"):
+def recurrent(
+    x, make, depth, *, mask=None, top=None, dropout=0.0, bidirectional=False, steps="last"
+):
     """Apply recurrent layers in a stack, dropout between them as in `torch.nn.LSTM`.
 
+    The mask is given to every layer, as those of Keras 3.16 no longer hand it on.
+
     Args:
-        x: series (B, T, F), masked or not.
+        x: series (B, T, F).
         make: function of `return_sequences` and `name` that returns a recurrent layer.
         depth: how many layers.
+        mask: (B, T), False for padding; None if there is none.
         top: makes the last layer, if not `make`.
         dropout: rate between two layers; none follows the last.
         bidirectional: give each layer a second network, which reads backwards, and put the states
@@ -98,9 +114,11 @@ def recurrent(x, make, depth, *, top=None, dropout=0.0, bidirectional=False, ste
         layer = chosen(return_sequences=i < depth or steps != "last", name=f"layer_{i}")
         if bidirectional:
             layer = layers.Bidirectional(layer, name=f"layer_{i}")
-        x = layer(x)
+        x = layer(x, mask=mask)
     if steps == "mean":
-        x = MeanOfSteps(dtype="float32", name="mean")(x)
+        x = MeanOfSteps(dtype="float32", name="mean")(x, mask=mask)
+    elif steps == "all" and mask is not None:
+        x = AttachMask(dtype="float32", name="all_steps")(x, mask=mask)
     return x
 
 

@@ -179,6 +179,60 @@ class MeanOfSteps(keras.layers.GlobalAveragePooling1D):
 
 
 @register
+class PaddingMask(keras.layers.Layer):
+    """The mask of series (B, T, F), bool: (B, T), True for a step that holds a value.
+
+    A step all of whose values are `PADDING` holds none. For `Patches` of several steps the mask is
+    (B, ⌈T / size⌉), True for a patch that has such a step.
+
+    Args:
+        size: steps of a patch.
+    """
+
+    def __init__(self, size=1, **kwargs):
+        super().__init__(**kwargs)
+        self.size = size
+
+    def call(self, inputs):
+        """Return the mask."""
+        mask = ops.any(inputs != PADDING, axis=-1)
+        if self.size == 1:
+            return mask
+        missing = -inputs.shape[1] % self.size
+        mask = ops.pad(mask, [[0, 0], [0, missing]])
+        return ops.any(ops.reshape(mask, (-1, mask.shape[1] // self.size, self.size)), axis=-1)
+
+    def compute_output_spec(self, inputs):
+        """Return shape and dtype of the mask."""
+        batch, steps, _ = inputs.shape
+        return keras.KerasTensor((batch, steps and -(-steps // self.size)), "bool")
+
+    def get_config(self):
+        """Return the arguments."""
+        return {**super().get_config(), "size": self.size}
+
+
+@register
+class AttachMask(keras.layers.Layer):
+    """Returns its input with a mask attached, called on (B, T, ...) and `mask` (B, T).
+
+    Keras takes the mask of a loss from there, and layers take theirs that are not given one.
+    """
+
+    def call(self, inputs, mask=None):
+        """Return the inputs."""
+        return inputs
+
+    def compute_mask(self, inputs, previous_mask):
+        """Return the mask."""
+        return previous_mask
+
+    def compute_output_shape(self, input_shape):
+        """Return the shape of the inputs."""
+        return input_shape
+
+
+@register
 class Patches(keras.layers.Layer):
     """Puts steps of series side by side: (B, T, F) to (B, ⌈T / size⌉, size · F), fewer steps.
 

@@ -106,9 +106,8 @@ class Tversky(MapLoss):
         """Return the loss of each image."""
         several = logits.shape[-1] > 1
         found = ops.softmax(logits) if several else ops.sigmoid(logits)
-        # What Keras calls false positives is (1 - found) * truth: its alpha is the papers' beta.
-        weights = dict(alpha=self.beta, beta=self.alpha)
-        each = keras.losses.tversky(and_one(truth), and_one(found * valid), axis=1, **weights)
+        # Keras has this loss too, but 3.16 swaps its alpha and beta.
+        each = 1 - tversky_index(and_one(truth), and_one(found * valid), self.alpha, self.beta)
         # Rounding may leave less than 0, and at 0 a root has no slope.
         each = ops.power(ops.maximum(each, keras.config.epsilon()), self.gamma)  # (B, K)
         if not several:
@@ -144,6 +143,21 @@ class DiceBCE(MapLoss):
     def compare(self, truth, logits, valid):
         """Return the sum for each image."""
         return sum(part.compare(truth, logits, valid) for part in self.parts)
+
+
+def tversky_index(truth, predicted, alpha, beta):
+    """Return the Tversky index TP / (TP + alpha FP + beta FN) over the rows of (B, N, K): (B, K).
+
+    Args:
+        truth: 0 or 1.
+        predicted: probabilities.
+        alpha: weight of the false positives.
+        beta: weight of the false negatives.
+    """
+    tp = ops.sum(truth * predicted, axis=1)
+    fp = ops.sum((1 - truth) * predicted, axis=1)
+    fn = ops.sum(truth * (1 - predicted), axis=1)
+    return ops.divide(tp, tp + beta * fn + alpha * fp + keras.config.epsilon())
 
 
 def and_one(values):

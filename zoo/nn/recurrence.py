@@ -3,6 +3,8 @@
 On a GPU, and wherever a case is not the usual one, the layers do what Keras' own do.
 """
 
+import re
+
 import keras
 import numpy as np
 from keras import ops
@@ -15,6 +17,25 @@ def cudnn():
     """
     devices = keras.distribution.list_devices()
     return "auto" if any(name.startswith(("gpu", "cuda")) for name in devices) else False
+
+
+def keeps_masks(version):
+    """Return whether recurrent layers of a version of Keras keep masks to themselves.
+
+    They do since 3.16; before, they passed them on to the next layer. Only functional models say
+    in their configuration which layers get a mask.
+
+    Args:
+        version: as text, "" if not known.
+    """
+    number = re.match(r"(\d+)\.(\d+)", version)
+    return bool(number) and tuple(map(int, number.groups())) >= (3, 16)
+
+
+def recurrent_layers(model):
+    """Return the layers of a model, at any depth, that `keeps_masks` is about."""
+    kinds = keras.layers.RNN, keras.layers.Bidirectional, keras.layers.TimeDistributed
+    return [layer for layer in model._flatten_layers() if isinstance(layer, kinds)]
 
 
 @keras.saving.register_keras_serializable("zoo")

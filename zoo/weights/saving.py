@@ -17,7 +17,7 @@ import zipfile
 import keras
 
 from zoo import registry
-from zoo.nn import ensemble
+from zoo.nn import ensemble, recurrence
 from zoo.system import disk, terminal
 from zoo.weights import inspection, legacy, safety
 from zoo.weights.inspection import METADATA, RECORD, record, sha256
@@ -112,6 +112,9 @@ def load(path):
         remedy = "Save it as .keras" if hdf5 else "Save it again"
         why = f"Keras {keras.__version__} cannot load it ({sentence(error)})"
         raise trouble(path, why, remedy) from error
+    if not recurrence.keeps_masks(contents.version):
+        for layer in recurrence.recurrent_layers(model):
+            layer.supports_masking = True
     if isinstance(model, ensemble.Joined):
         try:
             model.verify()

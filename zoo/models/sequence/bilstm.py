@@ -63,6 +63,6 @@ def BiLSTM(
     def layer(**options):
         return recurrence.LSTM(units, recurrent_dropout=recurrent_dropout, **options)
 
-    inputs, x = series(input_shape, masked, patch)
-    x = recurrent(x, layer, layers, dropout=dropout, bidirectional=True, steps=steps)
+    inputs, x, mask = series(input_shape, masked, patch)
+    x = recurrent(x, layer, layers, mask=mask, dropout=dropout, bidirectional=True, steps=steps)
     return keras.Model(inputs, answer(x, output_shape), name=name)

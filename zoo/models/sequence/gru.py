@@ -64,6 +64,8 @@ def GRU(
     def layer(**options):
         return recurrence.GRU(units, recurrent_dropout=recurrent_dropout, **options)
 
-    inputs, x = series(input_shape, masked, patch)
-    x = recurrent(x, layer, layers, dropout=dropout, bidirectional=bidirectional, steps=steps)
+    inputs, x, mask = series(input_shape, masked, patch)
+    x = recurrent(
+        x, layer, layers, mask=mask, dropout=dropout, bidirectional=bidirectional, steps=steps
+    )
     return keras.Model(inputs, answer(x, output_shape), name=name)

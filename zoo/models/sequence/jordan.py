@@ -77,8 +77,8 @@ def Jordan(
         cell = JordanCell(units, values, name="cell", dtype="float32", **own)
         return keras.layers.RNN(cell, dtype="float32", **options)
 
-    inputs, x = series(input_shape, masked, patch)
-    x = recurrent(x, layer, layers, top=top, dropout=dropout, steps=steps)
+    inputs, x, mask = series(input_shape, masked, patch)
+    x = recurrent(x, layer, layers, mask=mask, top=top, dropout=dropout, steps=steps)
     return keras.Model(inputs, shaped(x, output_shape), name=name)
 
 
