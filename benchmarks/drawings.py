@@ -58,7 +58,7 @@ def drawing(model):
     right = max(lefts.values()) + WIDTH
     body, lanes = [], []
     place = {key: i for i, key in enumerate(order)}
-    skips = sorted(edges, key=lambda edge: place[edge[1]] - place[edge[0]])
+    skips = sorted(edges, key=lambda edge: (place[edge[1]] - place[edge[0]], place[edge[0]]))
     for start, end in skips:
         bottom = tops[start] + height(lines[start])
         if place[end] == place[start] + 1:

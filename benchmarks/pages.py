@@ -109,8 +109,8 @@ def kinds_table(place="docs"):
         link = f"[{title(kind)}]({up}models/{kind}.md)"
         models = ", ".join(f"`{name}`" for name in names)
         own = f"[{guide_title(guide)}]({up}guides/{guide}.md)" if guide else "-"
-        rows.append((link, data, models, own))
-    return tables.table(("kind", "data", "models", "guide"), rows)
+        rows.append((link, data, own, models))
+    return tables.table(("kind", "data", "guide", "models"), rows)
 
 
 def guide_title(guide):

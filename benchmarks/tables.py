@@ -129,7 +129,10 @@ def bilstm():
     ]
     rows.append(("best of ours / best of torch", *(cell(x["ratios"].get(k)) for x, k in columns)))
     head = table(
-        ("series per second", *(f"batch size {one['batch_size']}: {kind}" for one, kind in columns)),
+        (
+            "series per second",
+            *(f"batch size {one['batch_size']}: {kind}" for one, kind in columns),
+        ),
         rows,
     )
     where = f"`{record['command']}` on {record['machine']}."
@@ -166,7 +169,7 @@ def presets(names=None):
         if names is not None and card["model"] not in names:
             continue
         test = card["scores"]["test"]
-        scores = ", ".join(f"{score_name(key)} {test[key]:.3f}" for key in numbers(test))
+        scores = "<br>".join(f"{score_name(key)} {test[key]:.3f}" for key in numbers(test))
         data = card["data"]
         licence = data.get("licence") or "-"
         size = f"{card['bytes'] / 1e3:,.0f} kB"
@@ -193,19 +196,19 @@ def results(names=None):
     for command, runs in sorted(groups.items(), key=lambda item: item[1][0]["data"]["name"]):
         tests = [run["scores"]["test"] for run in runs]
         several = "folds" if "--fold" in command else "seeds"
-        scores = ", ".join(
+        scores = "<br>".join(
             summary(key, [test[key] for test in tests], several) for key in numbers(tests[0])
         )
         minutes = statistics.mean(run["seconds"] for run in runs) / 60
         sizes = runs[0]["data"]["sizes"]
-        mark = "" if all(run["current"] for run in runs) else "\\*"
-        old |= bool(mark)
+        note = "" if all(run["current"] for run in runs) else "\\*"
+        old |= bool(note)
         rows.append(
             (
                 runs[0]["data"]["name"],
                 f"`{runs[0]['model']}`",
                 f"{sizes['train']:,} / {sizes['test']:,}",
-                scores + mark,
+                scores + note,
                 f"{minutes:.1f}",
                 runs[0]["machine"],
                 f"`{command}`",
@@ -240,16 +243,20 @@ def published():
                 whole = " ".join(member["sha256"] for member in run["members"])
                 for row in run["rows"]:
                     if row["name"] not in members:
-                        name_of = way(row, run) + ("\\*" if outdated(run) else "")
-                        sets = combined.setdefault(name_of, {})
+                        sets = combined.setdefault(way(row, run) + mark(row, run), {})
                         sets[whole] = row["scores"][key]
-            ours = ", ".join(summary(model, values, "seeds") for model, values in singles.items())
-            also = ", ".join(
+            ours = "<br>".join(summary(model, values, "seeds") for model, values in singles.items())
+            also = "<br>".join(
                 summary(x, list(sets.values()), "sets") for x, sets in combined.items()
             )
             rows.append((name, score_name(key), ours, also, f"{method} {value:.3f}"))
     text = table(("data", "test", "ours", "ensembles of these", "published"), rows)
     return text + (f"\n\n\\* {OLD_STACKS}" if "\\*" in text else "")
+
+
+def mark(row, run):
+    """Return the mark of a row whose meta-learner older code trained, or nothing."""
+    return "\\*" if row["name"] == run["model"] and outdated(run) else ""
 
 
 def outdated(run):

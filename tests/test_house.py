@@ -126,10 +126,3 @@ def test_every_module_of_a_model_folder_is_imported_by_it():
         named = {name.rpartition(".")[2] for name in imports(init)}
         files = {path.stem for path in init.parent.glob("*.py")} - {"__init__"}
         assert files <= named, f"{init} lacks an import line"
-
-
-def test_readme_tables_are_fresh():
-    from benchmarks import tables
-
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert tables.refreshed(text) == text, "run `make table`"
