@@ -22,7 +22,7 @@ def main():
         x, y = task.prepare(piece, info, options)
         [found] = task.decode(inference.predict(model, x[None], 1), info)
         panels.append((plots.rgb(x), "image", plots.INK))
-        for mask, title in [(y, "truth"), (found["labels"], PRESET)]:
+        for mask, title in [(y, "ground truth"), (found["labels"], "prediction")]:
             colours = plots.palette(len(info["classes"]))
             panels.append((plots.overlay(x, mask, colours, [False, True]), title, plots.INK))
     figure = plots.images(panels, columns=6, size=2.2)

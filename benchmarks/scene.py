@@ -31,8 +31,8 @@ def main():
     panels = [
         (example["points"][near], colours[which[near]], title, plots.INK)
         for which, title in [
-            (example["labels"], "truth"),
-            (labels, f"{PRESET}: {right:.0%} of the points right"),
+            (example["labels"], "ground truth"),
+            (labels, f"{PRESET}: {right:.0%} of the points correct"),
         ]
     ]
     legend = list(zip(info["classes"], colours, strict=True))

@@ -172,7 +172,7 @@ def presets(names=None):
         scores = "<br>".join(f"{score_name(key)} {test[key]:.3f}" for key in numbers(test))
         data = card["data"]
         licence = data.get("licence") or "-"
-        size = f"{card['bytes'] / 1e3:,.0f} kB"
+        size = f"{card['bytes'] / 1e3:,.0f} kB" if "bytes" in card else "-"
         rows.append((f"`{name}`", f"`{card['model']}`", data["name"], licence, size, scores))
     if not rows:
         return "There is no preset yet."
