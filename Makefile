@@ -16,11 +16,11 @@ LIBRARIES = libGL.so.1=libgl1 libEGL.so.1=libegl1 libX11.so.6=libx11-6 libidn2.s
 	libudev.so.1=libudev1 libusb-1.0.so.0=libusb-1.0-0
 endif
 
-.PHONY: help install train test lint format table docs clean
+.PHONY: help install train test test-changed lint format table docs clean
 .DEFAULT_GOAL = help
 
 help:  ## list what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s%s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' Makefile
 
 install: .venv/.base  ## set up and no more
 
@@ -28,7 +28,10 @@ train: .venv/.base  ## set up and train: make train MODEL=pointnet ARGS="--epoch
 	$(RUN) train.py --model $(MODEL) $(ARGS)
 
 test: .venv/.test  ## set up and test: make test ARGS="-k pointnet"
-	$(WORKERS) $(RUN) -m pytest -n 2 --dist loadfile $(ARGS)
+	$(WORKERS) $(RUN) -m pytest -n 2 --dist loadfile --durations=10 $(ARGS)
+
+test-changed: lint  ## lint, and test what the changes since main can break
+	$(WORKERS) $(RUN) -m pytest -n 2 --dist loadfile $$($(RUN) -m tests.changed)
 
 lint: .venv/.test  ## check style and layout of the code
 	$(RUN) -m ruff check .

@@ -21,8 +21,9 @@ import time
 from datasets import builders
 from datasets.prepared import expand
 from datasets.source import HINTS, BadInput, flag
-from zoo import describe, disk, index, terminal
+from zoo import describe, index
 from zoo.registry import unknown
+from zoo.system import disk, terminal
 
 print = terminal.say  # names of files and classes command no terminal
 TEMPERATURE = 3.0  # of the 2.5 to 4 that Hinton et al. 2015, Sec. 3, found best for small students
@@ -128,7 +129,7 @@ def parse(arguments):
     args["options"] = {key: value for key, value in chosen.items() if key in own}
     args["task_options"] = {key: value for key, value in chosen.items() if key in task["options"]}
     for key in ("learning_rate", "jit"):  # batch size and epochs depend on the data, too
-        args[key] = task["training"][key] if args[key] is None else args[key]
+        args[key] = task["defaults"][key] if args[key] is None else args[key]
     agree(parser, args)
     return {**args, "resume": None, "command": shlex.join(["python", "train.py", *arguments])}
 
@@ -290,7 +291,8 @@ def train(settings, interrupt):
     source = opened(settings, settings.get("task") or row.tasks[0])
     keras = terminal.import_keras()
     from datasets import pipeline
-    from zoo import runs, schedule, tasks
+    from zoo import tasks
+    from zoo.training import runs, schedule
 
     interrupt.check()
     if settings["resume"]:
@@ -316,20 +318,20 @@ def train(settings, interrupt):
     size, epochs, seed = settings["batch_size"], settings["epochs"], settings["seed"]
     if getattr(learner, "one_shot", False):
         epochs = 1
-    augment = task.augment(record["task_options"])
+    augment = task.training.augment(record["task_options"])
     batches = pipeline.Batches(splits["train"], size, training=True, augment=augment, seed=seed)
     learner.compile(
         optimizer=keras.optimizers.Adam(rate(settings, epochs * len(batches))),
-        loss=task.loss(record["info"], record["task_options"]),
-        metrics=task.metrics(record["info"]),
+        loss=task.training.loss(record["info"], record["task_options"]),
+        metrics=task.training.metrics(record["info"]),
         jit_compile=settings["jit"],
     )
-    draw(run.folder, {"preview": task.preview(*batches[0], record["info"])})
+    draw(run.folder, {"preview": task.training.preview(*batches[0], record["info"])})
     callbacks = [keras.callbacks.TerminateOnNaN(), *runs.scored(task, record, splits, size)]
     callbacks += [runs.Interruptible(interrupt), runs.Remaining()]
     count = settings.get("snapshots")
     cycle = epochs // count if count else 0
-    recorder = runs.Recorder(run.folder, record, task.best, seed, batches, cycle)
+    recorder = runs.Recorder(run.folder, record, task.training.best, seed, batches, cycle)
     done = recorder.restore(learner)
     if done:
         print(f"Going on after epoch {done} of {epochs}")
@@ -382,7 +384,7 @@ def rate(settings, steps):
     """Return the learning rate over all steps: a cosine, or as many as there are snapshots."""
     from keras.optimizers import schedules
 
-    from zoo import runs
+    from zoo.training import runs
 
     if settings.get("snapshots"):
         return runs.CosineCycles(settings["learning_rate"], steps // settings["snapshots"])
@@ -405,7 +407,9 @@ def prepare(settings, task, source=None):
     The record's "settings" are the given ones with all that depends on the data.
     """
     from datasets import prepared, splits
-    from zoo import provenance, runs, schedule, tasks
+    from zoo import tasks
+    from zoo.training import runs, schedule
+    from zoo.weights import provenance
 
     data = prepared.prepare(
         settings["data"],
@@ -424,7 +428,7 @@ def prepare(settings, task, source=None):
     if "layout" in data.about:
         print(f"{settings['data']}: read as {data.about['layout']}")
     told = [*data.about["notes"], *data.info.get("notes", ())]
-    told += task.notes(data.splits["train"], data.info, data.options)
+    told += task.training.notes(data.splits["train"], data.info, data.options)
     told += schedule.balance(schedule.labels(data.splits["train"]), data.info["classes"])
     told += unscored(data, task)
     told += data.about.get("duplicates", [])
@@ -448,7 +452,7 @@ def prepare(settings, task, source=None):
         drawn, distinct = len(parts["train"]), len(set(parts["train"].rows.tolist()))
         record["bootstrap"] = {"drawn": drawn, "distinct": distinct}
         print(f"Bootstrap: {distinct:,} distinct examples of {drawn:,}, some of them repeatedly")
-    record["settings"] = schedule.complete(settings, task.training, len(parts["train"]))
+    record["settings"] = schedule.complete(settings, task.training.defaults, len(parts["train"]))
     return parts, record
 
 
@@ -458,7 +462,7 @@ def unscored(data, task):
 
     sentences = []
     for split, arrays in data.splits.items():
-        if task.objects is None or task.objects(np.asarray(arrays.y[arrays.rows])):
+        if task.data.objects is None or task.data.objects(np.asarray(arrays.y[arrays.rows])):
             continue
         if split == "train":
             why = f"none of its {len(arrays):,} training images has an object to learn from"
@@ -481,7 +485,9 @@ def begun(settings):
 
 def build(settings, task, record):
     """Build the model, from another one's weights if so wished; complete the record."""
-    from zoo import darknet_weights, presets, provenance, registry, saving, transfer
+    from zoo import registry
+    from zoo.training import transfer
+    from zoo.weights import darknet_weights, presets, provenance, saving
 
     init, other, trained = settings["init"], {}, None
     try:
@@ -491,7 +497,7 @@ def build(settings, task, record):
                 other, trained = saving.record(path), saving.load(path)
         same = other.get("model") == settings["model"]
         record["options"] = {**(other["options"] if same else {}), **settings["options"]}
-        arguments = task.arguments(record["info"], record["task_options"])
+        arguments = task.training.arguments(record["info"], record["task_options"])
         own = record["options"]  # what the data suggest gives way to what was asked for
         record["arguments"] = {name: arguments[name] for name in arguments if name not in own}
         build = registry.get(settings["model"]).builder
@@ -499,8 +505,8 @@ def build(settings, task, record):
         if foreign:
             raise ValueError(f"it takes no {', '.join(foreign)}: leave that option away")
         model = build(**record["arguments"], **record["options"])
-        record["info"] = {**record["info"], **task.built(model, record["task_options"])}
-        model = task.whole(model, record["info"], record["task_options"])
+        record["info"] = {**record["info"], **task.training.built(model, record["task_options"])}
+        model = task.training.whole(model, record["info"], record["task_options"])
         if trained is not None:
             kept, fresh = transfer.transfer(trained, model)
         elif init:
@@ -525,7 +531,8 @@ def taught(model, settings, task, record):
     source = settings.get("teacher")
     if not source:
         return model
-    from zoo import distillation, presets, provenance, saving
+    from zoo.training import distillation
+    from zoo.weights import presets, provenance, saving
 
     try:
         teacher, record["teacher"] = distillation.load(located(source), model, record, task)
@@ -543,25 +550,27 @@ def taught(model, settings, task, record):
 
 
 def located(source):
-    """Return the path or the name of a trained model, for `zoo.presets.locate`."""
+    """Return the path or the name of a trained model, for `zoo.weights.presets.locate`."""
     return str(expand(source)) if expand(source).exists() else source
 
 
 def evaluate(run, recorder, splits, task, size):
     """Score the best epoch's model on validation and test, draw, and complete the run."""
-    from zoo import inference, plots, saving
+    from zoo.inference import predictors
+    from zoo.tasks import plots
+    from zoo.weights import saving
 
     path, info = run.folder / "model.keras", run.record["info"]
     model, scores = saving.load(path), {}
     for split in ("validation", "test"):
         x, y = splits[split].take()
-        outputs = inference.predict(model, x, size)
-        scores[split], report = task.score(y, outputs, info)
-        if split == "validation" and (found := task.found(y, outputs, info)):
+        outputs = predictors.predict(model, x, size)
+        scores[split], report = task.results.score(y, outputs, info)
+        if split == "validation" and (found := task.results.errors(y, outputs, info)):
             info["found"] = found
             saving.save(model, path, {**saving.record(path), "info": info})
     figures = {"learning_curves": plots.learning_curves(recorder.history)}
-    figures.update(task.plot(x, y, outputs, info))
+    figures.update(task.results.plot(x, y, outputs, info))
     draw(run.folder, figures)
     (run.folder / "report.txt").write_text(report, "utf-8", "backslashreplace")
     run.note(status="finished", scores=scores, sha256=saving.sha256(path))
@@ -573,7 +582,8 @@ def draw(folder, figures):
     """Write figures, a dictionary by name, into a run folder."""
     (folder / "plots").mkdir(exist_ok=True)
     for name, figure in figures.items():
-        figure.savefig(folder / "plots" / f"{name}.png", dpi=120, bbox_inches="tight")
+        if figure is not None:
+            figure.savefig(folder / "plots" / f"{name}.png", dpi=120, bbox_inches="tight")
 
 
 def unfinished(status, folder, epochs):

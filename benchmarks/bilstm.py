@@ -13,7 +13,7 @@ import os
 import numpy as np
 
 from benchmarks import contest
-from zoo import terminal
+from zoo.system import terminal
 
 UNITS, LAYERS, DROPOUT = 16, 2, 0.2
 BATCHES = (32, 128)
@@ -67,7 +67,7 @@ def ours(x, y, jit, stock=False):
     import keras
 
     import zoo
-    from zoo import export
+    from zoo.inference import export
 
     keras.utils.set_random_seed(0)
     sizes = dict(units=UNITS, layers=LAYERS, dropout=DROPOUT)

@@ -17,7 +17,7 @@ import statistics
 import sys
 import time
 
-from zoo import terminal
+from zoo.system import terminal
 
 KINDS = ("training", "inference")
 
@@ -239,7 +239,7 @@ def table(unit, speeds, ratios):
 def write(path, module, arguments, record):
     """Write the record of a benchmark with the command, the versions and the machine."""
     terminal.import_keras()
-    from zoo import runs
+    from zoo.training import runs
 
     words = sys.argv[1:] if arguments is None else arguments
     command = shlex.join(["python", "-m", module, *words])

@@ -6,7 +6,9 @@ python -m benchmarks.nuclei
 import zoo
 from benchmarks.records import ROOT
 from datasets import builders
-from zoo import index, inference, plots, tasks
+from zoo import index, tasks
+from zoo.inference import predictors
+from zoo.tasks import plots
 
 PRESET, SHOWN = "unet_dsb2018", (5, 12)  # which images of the test split
 
@@ -18,9 +20,9 @@ def main():
     split = [*builders.load(card["data"]["name"]).splits["test"]]
     panels = []
     for i in SHOWN:
-        [piece] = task.cut(split[i].read(), options)
-        x, y = task.prepare(piece, info, options)
-        [found] = task.decode(inference.predict(model, x[None], 1), info)
+        [piece] = task.data.cut(split[i].read(), options)
+        x, y = task.data.prepare(piece, info, options)
+        [found] = task.usage.decode(predictors.predict(model, x[None], 1), info)
         panels.append((plots.rgb(x), "image", plots.INK))
         for mask, title in [(y, "ground truth"), (found["labels"], "prediction")]:
             colours = plots.palette(len(info["classes"]))

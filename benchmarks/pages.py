@@ -199,7 +199,7 @@ def task_section(name):
     """Return one task's section: its losses, data and options."""
     task = index.tasks()[name]
     losses = ", ".join(f"`{loss}`" for loss in task["losses"])
-    training = task["training"]
+    training = task["defaults"]
     text = (
         f"Losses for `--loss`: {losses}; the first is the default. Without `--data` it trains on "
         f"`{task['dataset']}`. Learning rate {training['learning_rate']}; epochs and batch size "
@@ -243,15 +243,10 @@ def first_sentence(path):
     return " ".join(text.partition("\n\n")[0].split())
 
 
-def example(what):
-    """Return the path of the example of docs/extend/model.md, or its import line."""
-    near = pathlib.PurePath(index.models()["pointnet"].file)
-    path = near.with_name("deepsets.py")
-    if what == "file":
-        return f"This is all of `{path}`:"
-    module = ".".join(path.with_suffix("").parts)
-    init = near.with_name("__init__.py")
-    return f"This is its line in `{init}`:\n\n```python\nfrom {module} import DeepSets\n```"
+def example():
+    """Return the path of the example of docs/extend/model.md."""
+    path = pathlib.PurePath(index.models()["pointnet"].file).with_name("deepsets.py")
+    return f"This is all of `{path}`:"
 
 
 def sentence(text):

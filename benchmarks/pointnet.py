@@ -12,7 +12,7 @@ import time
 import numpy as np
 
 from benchmarks import contest
-from zoo import terminal
+from zoo.system import terminal
 
 CLASSES = 40
 EPOCH = (1700, 512)  # clouds and points of `lidar_objects` in training
@@ -105,11 +105,16 @@ def waiting(width, clouds, points, jit=True):
     x = rng.normal(size=(clouds, points, 3)).astype(np.float32)
     y = rng.integers(10, size=clouds).astype(np.int32)
     arrays = splits.Arrays(x, y, np.arange(clouds))
-    size, augment = task.training["batch_size"], task.augment(task.options)
+    size, augment = task.training.defaults["batch_size"], task.training.augment(task.options)
     batches = Timed(arrays, size, training=True, augment=augment)
     model = zoo.create("pointnet", input_shape=(points, 3), num_classes=10, width=width)
-    adam = keras.optimizers.Adam(task.training["learning_rate"])
-    model.compile(adam, task.loss(info, task.options), metrics=task.metrics(info), jit_compile=jit)
+    adam = keras.optimizers.Adam(task.training.defaults["learning_rate"])
+    model.compile(
+        adam,
+        task.training.loss(info, task.options),
+        metrics=task.training.metrics(info),
+        jit_compile=jit,
+    )
     model.fit(batches, shuffle=False, verbose=0)  # compiles
     batches.seconds, start = 0.0, time.perf_counter()
     model.fit(batches, shuffle=False, verbose=0)

@@ -8,7 +8,9 @@ import numpy as np
 import zoo
 from benchmarks.records import ROOT
 from datasets import builders
-from zoo import index, inference, plots, tasks
+from zoo import index, tasks
+from zoo.inference import predictors
+from zoo.tasks import plots
 
 PRESET = "pointnet_segmentation_lidar_scenes"
 RADIUS = 25.0  # metres around the sensor that are shown
@@ -19,10 +21,10 @@ def main():
     card, model = index.presets()[PRESET], zoo.load(PRESET)
     task, info, options = tasks.get(card["task"]), card["info"], card["task_options"]
     example = next(iter(builders.load(card["data"]["name"]).splits["test"])).read()
-    pieces = task.cut(example, options)
-    x = np.stack([task.prepare(piece, info, options)[0] for piece in pieces])
+    pieces = task.data.cut(example, options)
+    x = np.stack([task.data.prepare(piece, info, options)[0] for piece in pieces])
     labels = np.empty(len(example["points"]), np.int64)
-    found = task.decode(inference.predict(model, x, 32), info)
+    found = task.usage.decode(predictors.predict(model, x, 32), info)
     for piece, one in zip(pieces, found, strict=True):
         labels[piece["index"]] = one["labels"][: len(piece["index"])]
     near = np.linalg.norm(example["points"][:, :2], axis=1) < RADIUS

@@ -17,7 +17,7 @@ import time
 import numpy as np
 
 from benchmarks import contest
-from zoo import terminal
+from zoo.system import terminal
 
 COUNT = 5
 BATCH = 8
@@ -75,7 +75,8 @@ def make(folder, width):
     keras = terminal.import_keras()
 
     import zoo
-    from zoo import saving, tasks
+    from zoo import tasks
+    from zoo.weights import saving
 
     paths = []
     for seed in range(COUNT):
@@ -104,13 +105,14 @@ def examples(size, images):
 def stack(way, paths, size, images, epochs):
     """Stack one way; return the seconds it took and the last loss."""
     keras = terminal.import_keras()
-    from ensembles import cache, combine, holdout, members, stacking
+    from ensembles.combining import combine, holdout, stacking
+    from ensembles.members import cache, checks, opening
 
     x, y = examples(size, images)
     data = cache.Examples(x, y)
     began = time.perf_counter()
-    opened = members.open(paths)
-    common = members.check(opened)
+    opened = opening.open(paths)
+    common = checks.check(opened)
     parts = holdout.split(data, y, common)
     settings = dict(epochs=epochs, batch_size=BATCH, verbose=0)
     keras.utils.set_random_seed(0)
@@ -130,11 +132,12 @@ def stack(way, paths, size, images, epochs):
 def inference(paths, size, folder, onnx, repeats=5):
     """Time the joined model and its members alone, in turn; return medians and their ratio."""
     terminal.import_keras()
-    from ensembles import combine, members
-    from zoo import export
+    from ensembles.combining import combine
+    from ensembles.members import checks, opening
+    from zoo.inference import export
 
-    opened = members.open(paths)
-    common = members.check(opened)
+    opened = opening.open(paths)
+    common = checks.check(opened)
     x, _ = examples(size, BATCH)
     head = combine.mixture([(None, None, 1)] * len(paths))
     alone = [member.load(common) for member in opened]

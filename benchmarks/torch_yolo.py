@@ -1,7 +1,7 @@
 """The rival of `benchmarks.yolo`: tiny YOLOv3 as a PyTorch user writes it, with the channels last.
 
 Layers, their names and parameters are those of ours, and the loss is the same arithmetic on the
-same padded truth (B, M, 7), see `zoo.box_losses`.
+same padded truth (B, M, 7), see `zoo.tasks.boxes.losses`.
 """
 
 import math

@@ -13,7 +13,7 @@ import tempfile
 import numpy as np
 
 from benchmarks import contest
-from zoo import terminal
+from zoo.system import terminal
 
 SETTINGS = (  # width, size, images a step
     (0.25, 128, 8),
@@ -65,7 +65,7 @@ def ours(x, y, width, jit):
     """Make the zoo's U-Net; see `contest.keras_steps`."""
     import keras
 
-    from zoo import losses
+    from zoo.nn import losses
 
     model = create(width)
     model.compile(keras.optimizers.Adam(0.001), losses.BinaryCrossEntropy(), jit_compile=jit)
@@ -74,7 +74,7 @@ def ours(x, y, width, jit):
 
 def exported(x, width):
     """Make the zoo's U-Net as an ONNX file, which predicts in onnxruntime and does not train."""
-    from zoo import export
+    from zoo.inference import export
 
     model = create(width)
     for weight in model.weights:

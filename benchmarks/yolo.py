@@ -10,7 +10,7 @@ Adam, or prediction of raw rows, with the batch in memory. Truth is padded, as t
 import numpy as np
 
 from benchmarks import contest
-from zoo import terminal
+from zoo.system import terminal
 
 CLASSES = 80
 BOXES, PLACES = 8, 100  # of an image, about as many as COCO has; padded to train.py's `max_boxes`
@@ -65,10 +65,10 @@ def ours(x, y, width, jit):
     """Make the zoo's detector; see `contest.keras_steps`."""
     import keras
 
-    from zoo import box_losses, boxes
+    from zoo.tasks.boxes import coding, losses
 
     model = create(x.shape[1], width)
-    loss = box_losses.YOLOv3Loss(boxes.grid(model), ciou=True)
+    loss = losses.YOLOv3Loss(coding.grid(model), ciou=True)
     model.compile(keras.optimizers.Adam(0.001), loss, jit_compile=jit)
     return contest.keras_steps(model, x, y)
 

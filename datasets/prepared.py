@@ -80,20 +80,22 @@ def prepare(
     suggested = {name: source.options[name] for name in source.options if name in task.options}
     options = {**task.options, **suggested, **(options or {})}
     info = {"classes": [legible(name) for name in source.classes]}
-    read = {name: options[name] for name in task.prepared}
+    read = {name: options[name] for name in task.data.prepared}
     try:
         splits, facts = pipeline.prepare(
             source,
-            measure=lambda examples: task.measure(examples, options),
-            cut=lambda example: task.cut(example, options),
-            prepare=lambda piece, constants: task.prepare(piece, {**info, **constants}, options),
-            fields=task.fields,
-            measured=None if task.measures_all else pipeline.MEASURED,
+            measure=lambda examples: task.data.measure(examples, options),
+            cut=lambda example: task.data.cut(example, options),
+            prepare=lambda piece, constants: task.data.prepare(
+                piece, {**info, **constants}, options
+            ),
+            fields=task.data.fields,
+            measured=None if task.data.measures_all else pipeline.MEASURED,
             key=f"{task.name} {json.dumps(read, sort_keys=True)} {key}",
             skip_bad=skip_bad,
             fold=fold,
             validate=validate,
-            series=task.series and (lambda constants: task.series(constants, options)),
+            series=task.data.series and (lambda constants: task.data.series(constants, options)),
         )
     except BadInput:
         raise

@@ -65,20 +65,21 @@ def stack(
             held out as a whole; None if they have nothing to do with each other.
         info: {"classes": names ...}, if none of the models has a record of them.
         folder: where the models' predictions are cached; None keeps them in memory.
-        more: epochs, batch_size, learning_rate, seed; see `ensembles.stacking.fit`.
+        more: epochs, batch_size, learning_rate, seed; see `ensembles.combining.stacking.fit`.
 
     Returns:
         As `average`.
     """
-    from ensembles import cache, combine, holdout, members, stacking
+    from ensembles.combining import combine, holdout, stacking
+    from ensembles.members import cache, checks, opening
 
-    opened = members.open(sources)
-    common = members.check(opened)
+    opened = opening.open(sources)
+    common = checks.check(opened)
     common = dataclasses.replace(common, info=common.info or info or {})
     data = cache.Examples(x, y, groups)
     key = "" if folder is None else cache.fingerprint(x)
     outputs = cache.outputs(opened, common, data, folder=folder, key=key)
-    members.verify(opened, outputs, common)
+    checks.verify(opened, outputs, common)
     shapes = combine.free([one.shape[1:] for one in outputs])
     head = stacking.meta_learner(meta, shapes, common, passthrough)
     take = combine.taker(outputs, y, data if passthrough else None)
@@ -89,9 +90,10 @@ def stack(
 
 
 def _mixed(sources, inputs, weights, of):
-    from ensembles import combine, members
+    from ensembles.combining import combine
+    from ensembles.members import checks, opening
 
-    opened = members.open(sources)
-    common = members.check(opened)
+    opened = opening.open(sources)
+    common = checks.check(opened)
     shapes = combine.free([(*one.output_shape[:-1], common.units) for one in opened])
     return combine.join(opened, common, combine.mixture(shapes, weights, of), inputs=inputs)

@@ -14,7 +14,8 @@ import argparse
 import shlex
 import sys
 
-from zoo import disk, index, terminal
+from zoo import index
+from zoo.system import disk, terminal
 
 print = terminal.say  # names of files and classes command no terminal
 
@@ -183,16 +184,17 @@ def gather(args, sources=None, **cut):
     """Open members and data: the `Assembly` of a command."""
     terminal.import_keras()
     from datasets import pipeline, prepared
-    from ensembles import assembly, members
+    from ensembles import assembly
+    from ensembles.members import checks, opening, provenance
     from zoo import tasks
 
-    opened = members.open(args.members if sources is None else sources)
-    common = members.check(opened, args.task)
-    cut = {**members.cut(opened), **cut}
-    source, key = args.data or members.source(opened), tasks.fingerprint()
+    opened = opening.open(args.members if sources is None else sources)
+    common = checks.check(opened, args.task)
+    cut = {**provenance.cut(opened), **cut}
+    source, key = args.data or provenance.source(opened), tasks.fingerprint()
     data = prepared.prepare(source, common.task, key, options=common.options, **cut)
     if common.info and data.info != common.info:
-        task, key = members.fixed(common, data.info), f"{key} {common.info}"
+        task, key = checks.fixed(common, data.info), f"{key} {common.info}"
         data = prepared.prepare(source, task, key, options=common.options, **cut)
     settings = dict(batch_size=args.batch_size, dtype=args.cache, tta=getattr(args, "tta", False))
     folder = pipeline.cache_folder()
@@ -202,7 +204,8 @@ def gather(args, sources=None, **cut):
 def run_combine(args):
     """Make a head, join it to its members, score, report."""
     work = gather(args)
-    from ensembles import combine, methods, results, stacking
+    from ensembles.combining import combine, methods, stacking
+    from ensembles.evaluation import results
 
     fitted = args.command in methods.FITTED
     work.permit(fitted, args.allow_leakage)
@@ -239,7 +242,8 @@ def told(run, text):
 def run_evaluate(args):
     """Compare members, their mean and their vote, and write a report; no model is made."""
     work = gather(args)
-    from ensembles import combine, results
+    from ensembles.combining import combine
+    from ensembles.evaluation import results
 
     work.permit(False, args.allow_leakage)
     warn(work)
@@ -254,7 +258,8 @@ def run_evaluate(args):
 def run_soup(args):
     """Average the weights of members, judged on validation."""
     work = gather(args)
-    from ensembles import methods, results
+    from ensembles.combining import methods
+    from ensembles.evaluation import results
 
     work.permit(args.recipe == "greedy", args.allow_leakage)
     warn(work)
@@ -272,12 +277,13 @@ def run_fuse(args):
     """Fuse what detectors find in the test split, and write a report; no model is made."""
     terminal.import_keras()
     from datasets import prepared
-    from ensembles import fusion, members
+    from ensembles.combining import fusion
+    from ensembles.members import opening, provenance
     from zoo import tasks
 
-    opened = members.open(args.members, detectors=True)
+    opened = opening.open(args.members, detectors=True)
     fusion.check(opened, args.weights)
-    cut, source = members.cut(opened), args.data or members.source(opened)
+    cut, source = provenance.cut(opened), args.data or provenance.source(opened)
     data = []
     for member in opened:
         task, options = tasks.get(member.record["task"]), member.record["task_options"]
@@ -288,7 +294,7 @@ def run_fuse(args):
                 "{} knows the classes {}, the data have {}".format(member.name, *names)
             )
     known = [
-        members.leakage([one], own.about, cut, own.examples)
+        provenance.leakage([one], own.about, cut, own.examples)
         for one, own in zip(opened, data, strict=True)
     ]
     refusals = [text for pair in known for text in pair[0]]
@@ -306,7 +312,8 @@ def run_fuse(args):
 def run_distill(args):
     """Train a student by train.py with an ensemble as its teacher, and compare the two."""
     first = gather(args)
-    from ensembles import results, trainings
+    from ensembles import trainings
+    from ensembles.evaluation import results
 
     first.permit(False, args.allow_leakage)
     warn(first)
@@ -347,7 +354,8 @@ def run_folds(args):
     parts = [gather(args, folders[i :: args.folds], validate=cut) for i, cut in enumerate(cuts)]
     work = gather(args, folders, validate=cuts[0])
     work.outputs("test")
-    from ensembles import combine, methods, results
+    from ensembles.combining import combine, methods
+    from ensembles.evaluation import results
 
     head, facts = methods.out_of_fold(parts, work, args)
     run = results.started(work, args, {"folds": args.folds, **facts}, "out-of-fold")
@@ -377,7 +385,7 @@ def run_cache(args):
     """Show or clear the cache of outputs."""
     terminal.import_keras()
     from datasets import pipeline
-    from ensembles import cache
+    from ensembles.members import cache
 
     folder = pipeline.cache_folder()
     count, size = cache.clear(folder) if args.clear else cache.size(folder)

@@ -7,16 +7,20 @@ import time
 import keras
 import numpy as np
 
-from ensembles import cache, chances, combine, intervals
-from ensembles import members as opened
-from zoo import disk, inference, losses, tasks
+from ensembles.combining import combine
+from ensembles.evaluation import intervals, probabilities
+from ensembles.members import cache, checks, provenance
+from zoo import tasks
+from zoo.inference import predictors
+from zoo.nn import losses
+from zoo.system import disk
 
 
 class Assembly:
     """Members, their data, and the members' outputs, which are computed when they are asked for.
 
     Attributes:
-        members: list of `ensembles.members.Member`.
+        members: list of `ensembles.members.opening.Member`.
         common: what they share, with the classes and constants of the data if no member has any.
         data: splits, options, info and about, as `datasets.prepared.prepare` returns them.
         cut: how the data are split: fold, validate, skip_bad.
@@ -25,9 +29,9 @@ class Assembly:
 
     def __init__(self, members, common, data, cut, *, folder, batch_size, dtype, tta=False):
         self.members, self.data, self.cut = members, data, cut
-        self.common = opened.completed(common, data)
+        self.common = checks.completed(common, data)
         self.folder, self.batch_size, self.dtype, self.tta = folder, batch_size, dtype, tta
-        self.refusals, self.warnings = opened.leakage(members, data.about, cut, data.examples)
+        self.refusals, self.warnings = provenance.leakage(members, data.about, cut, data.examples)
         self.warnings += filter(None, (disk.unfinished(member.path) for member in members))
         self._kept, self._statistics = {}, {}
 
@@ -52,9 +56,9 @@ class Assembly:
         self.warnings += [f"leakage: {text}" for text in self.refusals]
 
     def outputs(self, split):
-        """Return each member's logits (n, ..., K) for a split, a list; see `members.verify`."""
+        """Return each member's logits (n, ..., K) for a split, a list; see `checks.verify`."""
         if split not in self._kept:
-            read = {key: self.data.options.get(key) for key in self.common.task.prepared}
+            read = {key: self.data.options.get(key) for key in self.common.task.data.prepared}
             facts = [self.data.about["fingerprint"], split, self.cut, read, self.data.info]
             key = f"{json.dumps(facts, sort_keys=True)} {tasks.fingerprint()}" + " tta" * self.tta
             self._kept[split] = cache.outputs(
@@ -67,12 +71,12 @@ class Assembly:
                 batch_size=self.batch_size,
                 wrap=self.views if self.tta else None,
             )
-            opened.verify(self.members, self._kept[split], self.common)
+            checks.verify(self.members, self._kept[split], self.common)
         return self._kept[split]
 
     def views(self, model):
         """Return a model that predicts the mean over flips and rotations."""
-        return inference.with_views(model, self.common.task, self.common.options)
+        return predictors.with_views(model, self.common.task, self.common.options)
 
     def labels(self, split):
         """Return the labels of a split that there are logits for, (n, ...) integers, -1 is void."""
@@ -96,13 +100,13 @@ class Assembly:
         found, examples = [], self.data.splits[split]
         for start in range(0, len(examples), self.batch_size):
             x, _ = examples.take(slice(start, start + self.batch_size))
-            found.append(inference.predict(model, x, self.batch_size))
+            found.append(predictors.predict(model, x, self.batch_size))
         return np.concatenate(found)
 
     def row(self, name, kind, logits, split="test", **facts):
         """Score logits: return a row of the report, and the chances' calibration, if any."""
         y = self.labels(split)
-        scores, _ = self.common.task.score(y, logits, self.common.info)
+        scores, _ = self.common.task.results.score(y, logits, self.common.info)
         first = intervals.first_score(self.common.task)
         statistics = intervals.statistics(self.common.task, self.common.info, y, logits)
         self._statistics[kind, name] = statistics
@@ -110,9 +114,9 @@ class Assembly:
         plain = {first: plain.pop(first), **plain}
         numbers, found = {"nll": None, "ece": None}, None
         if not self.common.task.values:
-            p = chances.probabilities(logits)
-            found = chances.calibration(p, y)
-            numbers = {"nll": chances.negative_log_likelihood(p, y), "ece": found["error"]}
+            p = probabilities.of_logits(logits)
+            found = probabilities.calibration(p, y)
+            numbers = {"nll": probabilities.negative_log_likelihood(p, y), "ece": found["error"]}
         row = {"name": name, "kind": kind, "scores": plain, **numbers}
         return {"parameters": None, "milliseconds": None, "weight": None, **row, **facts}, found
 
@@ -140,12 +144,12 @@ class Assembly:
         """Add bootstrap intervals to rows that `row` made of the test split."""
         options, task = self.common.options, self.common.task
         test = self.data.splits["test"]
-        block = options["window"] + options["horizon"] if task.series else 1  # these overlap
-        groups = None if task.series else test.groups  # tiles of one image are drawn together
+        block = options["window"] + options["horizon"] if task.data.series else 1  # these overlap
+        groups = None if task.data.series else test.groups  # tiles of one image are drawn together
         statistics = [self._statistics.get((row["kind"], row["name"])) for row in rows]
         weights = intervals.draws(len(test), groups, block)
         name = intervals.first_score(task)
-        intervals.add(rows, statistics, name, weights, task.best[1] == "min")
+        intervals.add(rows, statistics, name, weights, task.training.best[1] == "min")
 
     def timed(self, model, repeats=5):
         """Measure the time that a model takes for an example.
@@ -154,7 +158,7 @@ class Assembly:
             {"milliseconds": the median of some steps, "milliseconds_range": [least, most]}.
         """
         x, _ = self.data.splits["test"].take(slice(0, self.batch_size))
-        x = inference.for_each_input(model, x)
+        x = predictors.for_each_input(model, x)
         model.predict_on_batch(x)
         times = []
         for _ in range(repeats):

@@ -6,7 +6,8 @@ import subprocess
 import sys
 
 import zoo
-from zoo import records, terminal
+from zoo.system import terminal
+from zoo.weights import records
 
 print = terminal.say  # names of files and classes command no terminal
 PROGRAM = pathlib.Path(zoo.__file__).resolve().parent.parent / "train.py"

@@ -11,7 +11,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from zoo import allocator
+from zoo.system import allocator
 
 allocator.keep_freed_memory()
 
@@ -119,7 +119,7 @@ class Toy:
     @property
     def arguments(self):
         """What the data decides of a builder's arguments."""
-        return self.task.arguments(self.info, self.options)
+        return self.task.training.arguments(self.info, self.options)
 
     def truth(self, certainty=9.0):
         """Return outputs that say the truth (void counts as class 0)."""
@@ -133,11 +133,11 @@ class Toy:
 
 def rows(y, grid, certainty):
     """Return raw outputs of a detector that say what boxes (B, M, 7) there are."""
-    from zoo import box_losses, boxes
+    from zoo.tasks.boxes import coding, losses
 
-    cells, strides, anchors = boxes.places(grid)
+    cells, strides, anchors = coding.places(grid)
     out = np.full((len(y), len(cells), 5 + len(CLASSES)), -certainty, np.float32)
-    found = np.asarray(box_losses.loss(grid).assign(y[..., :4], None))
+    found = np.asarray(losses.loss(grid).assign(y[..., :4], None))
     for i, k in np.argwhere(y[..., 4] >= 0):
         (x1, y1, x2, y2), label, row = y[i, k, :4], int(y[i, k, 4]), found[i, k]
         share = (np.array([x1 + x2, y1 + y2]) / 2 / strides[row] - cells[row]).clip(1e-4, 1 - 1e-4)
@@ -156,12 +156,14 @@ def toy(task_name, count=8, **changes):
     options = {**task.options, **small, **changes}
     rng = np.random.default_rng(0)
     examples = [make(rng) for _ in range(count)]
-    measured = {**task.measure(examples, options), **BUILT.get(task_name, {})}
+    measured = {**task.data.measure(examples, options), **BUILT.get(task_name, {})}
     info = {"classes": CLASSES, **measured}
-    pieces = [task.cut(example, options)[0] for example in examples]
-    pairs = [task.prepare(piece, info, options) for piece in pieces]
-    if task.series:
-        spec = {key: task.series(info, options)[key] for key in ("window", "horizon", "targets")}
+    pieces = [task.data.cut(example, options)[0] for example in examples]
+    pairs = [task.data.prepare(piece, info, options) for piece in pieces]
+    if task.data.series:
+        spec = {
+            key: task.data.series(info, options)[key] for key in ("window", "horizon", "targets")
+        }
         pairs = [[part[0] for part in windows.views(steps, **spec)] for steps, _ in pairs]
     x, y = (np.stack(arrays) for arrays in zip(*pairs, strict=True))
     return Toy(task, options, info, examples, x, y)
@@ -171,3 +173,21 @@ def toy(task_name, count=8, **changes):
 def own_cache(tmp_path, monkeypatch):
     """Keep prepared data of tests out of the person's cache."""
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+
+
+def pytest_addoption(parser):
+    """Add the option by which `make test-changed` runs the promises of some models alone."""
+    parser.addoption("--rows", help="models, with commas, whose promises are tested")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out the promises of models that were not asked for."""
+    if not (rows := config.getoption("--rows")):
+        return
+    kept, dropped = [], []
+    for item in items:
+        name = item.callspec.params.get("name") if hasattr(item, "callspec") else None
+        promise = item.path.name == "test_promises.py"
+        (dropped if promise and name not in rows.split(",") else kept).append(item)
+    items[:] = kept
+    config.hook.pytest_deselected(items=dropped)

@@ -13,73 +13,99 @@ FILES = sorted(
     for path in (ROOT / part).rglob("*.py")
 ) + [ROOT / "train.py"]  # fmt: skip
 
-OURS = {"zoo", "ensembles", "datasets", "train"}
-SHARED = {"zoo.registry", "zoo.blocks", "zoo.layers", "zoo.recurrence"}
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in FILES
+}
 MODEL_LIBRARIES = {"keras", "numpy", "math"}
+
+# Which rooms a room may import, besides itself. A room is a folder, or a file beside folders.
+ROOMS = {
+    "zoo.index": set(),
+    "zoo.registry": {"zoo.index"},
+    "zoo.system": set(),
+    "zoo.describe": {"zoo.index", "zoo.system"},
+    "zoo.nn": {"zoo.registry"},
+    "zoo.models": {"zoo.nn", "zoo.registry"},
+    "zoo.tasks": {"zoo.index", "zoo.nn", "zoo.registry"},
+    "zoo.weights": {"zoo.index", "zoo.nn", "zoo.registry", "zoo.system"},
+    "zoo.inference": {"zoo.describe", "zoo.nn", "zoo.system", "zoo.tasks", "zoo.weights"},
+    "zoo.training": {"zoo.inference", "zoo.nn", "zoo.system", "zoo.weights"},
+}
+# A file that imports more than its room may, because that is its subject.
+EXCEPTIONS = {
+    "zoo.nn.encoders": {"zoo.training", "zoo.weights"},  # an encoder starts from a trained model
+    "zoo.inference.files": {"datasets.readers", "datasets.source"},  # the user's files
+}
+COMMANDS = {"train", "zoo.__main__", "ensembles.__main__"}
 
 
 def imports(path):
-    """Return every module that a file imports, at its top or inside a function."""
-    found = set()
+    """Return the names of the modules that a file imports, at its top or inside a function."""
+    names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            found.add(node.module)
-            if node.module in ("zoo", "zoo.tasks", "datasets", "ensembles", "zoo.pointcloud"):
-                found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            modules = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= {name if name in MODULES else node.module for name in modules}
+    return names
 
 
-def ours(path):
-    """Return those of our own packages' modules."""
-    return {name for name in imports(path) if name.split(".")[0] in OURS}
+def room(module):
+    """Return the room of a module of ours: its first two names, the package's own file apart."""
+    return ".".join(module.split(".")[:2])
 
 
-def borrowed(path):
-    """Return the model files of classification from which a file takes `features` and no more."""
+def borrows_features(path, module):
+    """Tell whether a file imports `features`, and nothing else, of a classifier."""
     tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-    taken = [node for node in tree if isinstance(node, ast.ImportFrom)]
-    taken = [node for node in taken if node.module.startswith("zoo.classification.")]
-    return {node.module for node in taken if [name.name for name in node.names] == ["features"]}
+    nodes = [node for node in tree if isinstance(node, ast.ImportFrom) and node.module == module]
+    names = {alias.name for node in nodes for alias in node.names}
+    return module.startswith("zoo.models.classification.") and names == {"features"}
 
 
-def part(path):
-    """Return which part of the house a file belongs to."""
-    place = path.relative_to(ROOT).parts
-    if place[0] == "zoo" and len(place) == 3:
-        return "task" if place[1] == "tasks" else "model"
-    return place[0]
+def is_model(module):
+    """Tell whether a module is the file of a model."""
+    return module.startswith("zoo.models.") and module.count(".") == 3
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_arrows(path):
-    kind, found = part(path), ours(path)
-    tops = {name.split(".")[0] for name in found}
-    if kind == "datasets":
-        assert tops <= {"datasets"}
-    elif path.name == "__main__.py" or path in (ROOT / "zoo" / "files.py", ROOT / "train.py"):
-        assert tops <= {"zoo", "datasets", "ensembles"}
-    elif kind == "ensembles":
-        assert tops <= {"ensembles", "zoo"}
-    else:
-        assert tops <= {"zoo"}
-    if kind in ("zoo", "task", "model", "ensembles"):
-        heavy = {name.split(".")[0] for name in imports(path)} & {"tensorflow", "jax", "torch"}
-        assert not heavy, "every operation is keras.ops"
-    if kind == "task":
-        allowed = {"zoo", "zoo.metrics", "zoo.losses", "zoo.layers", "zoo.plots", "zoo.index"}
-        allowed |= {"zoo.registry", "zoo.boxes", "zoo.box_losses", "zoo.precision"}
-        allowed |= {"zoo.suppression", "zoo.differencing"}
-        assert {name for name in found if not name.startswith("zoo.tasks")} <= allowed
-    if kind == "model" and path.name != "__init__.py":
-        folder = f"zoo.{path.parent.name}"
-        allowed = SHARED | {"zoo"}
-        if path.parent.name in ("segmentation", "detection"):
-            allowed |= {"zoo.encoders"} | borrowed(path)
-        assert {name for name in found if not name.startswith(folder)} <= allowed
-        outside = {name.split(".")[0] for name in imports(path)} - OURS
+@pytest.mark.parametrize("module", MODULES)
+def test_arrows(module):
+    path, package = MODULES[module], module.split(".")[0]
+    outside = {name.split(".")[0] for name in imports(path) if name not in MODULES}
+    ours = {name for name in imports(path) & MODULES.keys() if room(name) != room(module)}
+    if package in ("zoo", "ensembles"):
+        assert not outside & {"tensorflow", "jax", "torch"}, "every operation is keras.ops"
+    if module in COMMANDS:
+        return
+    if package == "datasets":
+        assert {name.split(".")[0] for name in ours} <= {"datasets"}
+    elif package == "ensembles":
+        assert {name.split(".")[0] for name in ours} <= {"ensembles", "zoo"}
+        assert not {name for name in ours if name.startswith("zoo.models")}
+    elif room(module) in ROOMS:
+        allowed = ROOMS[room(module)] | EXCEPTIONS.get(module, set())
+        assert {room(name) for name in ours} <= allowed
+    if is_model(module):
+        folder = module.rpartition(".")[0]
+        others = {name for name in imports(path) if name.startswith("zoo.models.")}
+        others = {name for name in others if name.rpartition(".")[0] != folder}
+        assert all(borrows_features(path, name) for name in others)
         assert outside <= MODEL_LIBRARIES
+
+
+def test_imports_make_no_circle():
+    arrows = {name: imports(path) & MODULES.keys() - {name} for name, path in MODULES.items()}
+    while leaves := [name for name, targets in arrows.items() if not targets & arrows.keys()]:
+        for name in leaves:
+            del arrows[name]
+    assert not arrows
+
+
+def test_every_room_is_described_in_the_rules():
+    rooms = {room(name) for name in MODULES if name.startswith("zoo.")}
+    assert rooms - {"zoo.__main__"} == ROOMS.keys()
 
 
 def test_nothing_heavy_is_imported_by_the_light_modules():
@@ -115,14 +141,5 @@ def test_text_is_read_and_written_as_utf_8_whatever_the_locale(path):
 
 def test_model_files_are_one_idea_long():
     for path in FILES:
-        if part(path) == "model":
+        if path.parts[-4:-2] == ("zoo", "models"):
             assert len(path.read_text(encoding="utf-8").splitlines()) <= 250, path
-
-
-def test_every_module_of_a_model_folder_is_imported_by_it():
-    for init in (ROOT / "zoo").glob("*/__init__.py"):
-        if init.parent.name == "tasks":
-            continue
-        named = {name.rpartition(".")[2] for name in imports(init)}
-        files = {path.stem for path in init.parent.glob("*.py")} - {"__init__"}
-        assert files <= named, f"{init} lacks an import line"

@@ -54,7 +54,7 @@ def load(source):
     Raises:
         ValueError: if there is no such thing, its bytes changed, or it holds foreign code.
     """
-    from zoo import presets
+    from zoo.weights import presets
 
     return presets.load(source)
 
@@ -92,10 +92,10 @@ def predict(source, inputs, *, batch_size=16, tta=False, steps=None, confidence=
         ValueError: if there is no such model or file, a file cannot be read, an array has another
             shape or range than such examples, or the task does not have an option.
     """
-    from zoo import terminal
+    from zoo.system import terminal
 
     terminal.import_keras()
-    from zoo import prediction
+    from zoo.inference import prediction
 
     settings = dict(tta=tta, steps=steps, confidence=confidence, iou=iou)
     return prediction.results(source, inputs, batch_size=batch_size, **settings)

@@ -3,7 +3,8 @@
 import math
 import textwrap
 
-from zoo import index, terminal
+from zoo import index
+from zoo.system import terminal
 
 COLUMNS = 100
 FORMULAS = tuple("=+-@\t\r")  # what begins one in a spreadsheet

@@ -13,6 +13,11 @@ import pathlib
 import re
 
 HERE = pathlib.Path(__file__).parent
+MODELS = HERE / "models"  # zoo/models/<kind>/<paper>.py
+RECORD = {  # what a task's record holds unless it states another
+    "losses": ("cross_entropy",),
+    "best": ("val_accuracy", "max"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,33 +38,25 @@ class Row:
 
 
 @functools.cache
-def folders():
-    """Names of the folders that hold model files: those below `zoo` with an `__init__.py`."""
-    inits = sorted(HERE.glob("*/__init__.py"))
-    return tuple(path.parent.name for path in inits if path.parent.name != "tasks")
-
-
-@functools.cache
 def models():
     """Every registered model as a `Row`, by name."""
-    files = sorted(path for folder in folders() for path in (HERE / folder).glob("*.py"))
-    rows = [row for path in files for row in _rows(path)]
+    rows = [row for path in sorted(MODELS.glob("*/*.py")) for row in _rows(path)]
     return {row.name: row for row in sorted(rows, key=lambda row: row.name)}
 
 
 @functools.cache
 def tasks():
-    """Every task's literal fields (name, dataset, options, training ...), by name.
+    """Every task's literal fields (name, dataset, options, defaults, losses ...), by name.
 
     "explanations" are the comments beside its options. One that several tasks of a subject (image,
     pointcloud ...) have alike is explained in the first of them.
     """
     found, shared = {}, {}
-    for path in sorted((HERE / "tasks").glob("*.py")):
+    for path in sorted((HERE / "tasks").glob("*/task.py")):
         text = path.read_text(encoding="utf-8")
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Task":
-                fields = _keywords(node)
+                fields = {**RECORD, **_flat(node)}
                 options = next(key.value for key in node.keywords if key.arg == "options")
                 own = {"loss": "as --loss", **_comments(text, options)}
                 alike = shared.setdefault(fields["name"].partition("_")[0], {})
@@ -159,6 +156,18 @@ def _headline(docstring):
 def _keywords(call):
     values = ((keyword.arg, _literal(keyword.value)) for keyword in call.keywords)
     return {name: value for name, value in values if value is not ...}
+
+
+def _flat(call):
+    """Return the literal keywords of a call, and those of the records that it is given."""
+    values = {}
+    for keyword in call.keywords:
+        inner = keyword.value
+        if isinstance(inner, ast.Call) and getattr(inner.func, "id", "") != "dict":
+            values.update(_flat(inner))
+        elif (value := _literal(inner)) is not ...:
+            values[keyword.arg] = value
+    return values
 
 
 def _literal(node):

@@ -40,7 +40,7 @@ def register(*tasks, paper, parameters, test):
     """Enter a builder into the zoo. Every argument is a literal: `zoo.index` reads it unimported.
 
     Args:
-        tasks: names of the tasks that it is for, files of `zoo/tasks`; the usual one first.
+        tasks: names of the tasks that it is for, folders of `zoo/tasks`; the usual one first.
         paper: arguments of the published configuration, sizes of the data included.
         parameters: the exact number of trainable parameters of that configuration.
         test: keyword arguments of a small instance; the test adds what the data decides.
@@ -60,14 +60,19 @@ def register(*tasks, paper, parameters, test):
     return enter
 
 
+def import_models():
+    """Import every model file, which registers its models and layers."""
+    for file in sorted({row.file for row in index.models().values()}):
+        importlib.import_module(file.removesuffix(".py").replace("/", "."))
+
+
 def get(name):
     """Return the `Model` called `name`, importing the model files if that has not happened.
 
     Raises:
         ValueError: if there is none; the message names the nearest ones.
     """
-    for folder in index.folders():
-        importlib.import_module(f"zoo.{folder}")
+    import_models()
     if name not in MODELS:
         raise ValueError(unknown("model", name, MODELS))
     return MODELS[name]

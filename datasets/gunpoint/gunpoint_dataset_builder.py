@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 import tensorflow_datasets as tfds
 
-from datasets.readers import ucr
+from datasets.readers.series import ucr
 
 HERE = pathlib.Path(__file__).parent
 

@@ -7,23 +7,12 @@ import pathlib
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from datasets.readers import (
-    arrays,
-    class_folders,
-    clouds,
-    coco,
-    image_masks,
-    images,
-    kitti,
-    outlines,
-    scans,
-    semantic_kitti,
-    sequences,
-    series,
-    ucr,
-    voc,
-    yolo_labels,
-)
+from datasets.readers import arrays, clouds, images, series
+from datasets.readers.boxes import coco, voc, yolo_labels
+from datasets.readers.clouds import kitti, scans, semantic_kitti
+from datasets.readers.images import class_folders
+from datasets.readers.masks import image_masks, outlines
+from datasets.readers.series import sequences, ucr
 from datasets.source import BadInput, Source, flag
 
 FILES = {

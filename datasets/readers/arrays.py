@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from datasets.readers import mask_classes, sequences
 from datasets.readers.arrayfiles import read_npz
 from datasets.readers.clouds import metres, oriented
+from datasets.readers.clouds.units import check_hints
 from datasets.readers.files import safe_name
-from datasets.readers.units import check_hints
+from datasets.readers.masks import mask_classes
+from datasets.readers.series import sequences
 from datasets.source import BadInput, Examples, Source, fingerprint
 
 SUFFIXES = {"train": "train", "validation": "val", "test": "test"}
@@ -38,8 +39,8 @@ def read(path: pathlib.Path, kind: str, **hints) -> Source:
     each point, (examples, N), or pixel, (examples, H, W), for segmentation, where -1 is ignored. An
     array `classes` of strings names them. Labels of classification may also be names, or one-hot
     rows; whole numbers may be floats. What the values of masks mean without it,
-    `datasets.readers.mask_classes` says. For the parts of objects, object_train, object_val and
-    object_test say what each cloud is, integers from 0.
+    `datasets.readers.masks.mask_classes` says. For the parts of objects, object_train, object_val
+    and object_test say what each cloud is, integers from 0.
 
     Args:
         path: of the file.

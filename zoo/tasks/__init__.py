@@ -1,4 +1,4 @@
-"""Tasks: one file a kind of problem, each a record of functions called TASK."""
+"""Tasks: a folder a kind of problem, whose `task.py` holds a record of functions called TASK."""
 
 import hashlib
 import pathlib
@@ -10,5 +10,5 @@ __all__ = ["Task", "fingerprint", "get"]
 
 def fingerprint():
     """Hash the text of the tasks, so that prepared data are never older than what prepared them."""
-    texts = [path.read_bytes() for path in sorted(pathlib.Path(__file__).parent.glob("*.py"))]
+    texts = [path.read_bytes() for path in sorted(pathlib.Path(__file__).parent.rglob("*.py"))]
     return hashlib.sha256(b"".join(texts)).hexdigest()[:16]

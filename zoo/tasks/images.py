@@ -3,7 +3,7 @@
 import numpy as np
 from keras import layers, ops
 
-from zoo.layers import reseed
+from zoo.nn.layers import reseed
 
 
 def measure(examples, options):

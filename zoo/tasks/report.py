@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from zoo import plots
+from zoo.tasks import plots
 
 
 def softmax(logits):

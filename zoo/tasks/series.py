@@ -126,8 +126,3 @@ def filled(values, rule):
             before = np.searchsorted(known, steps[lost], side="right") - 1
             column[lost] = column[known[np.maximum(before, 0)]]
     return values
-
-
-def identity(shape, options):
-    """Return the series as it is, the only view."""
-    return [(lambda x: x, lambda outputs: outputs)]

@@ -1,4 +1,4 @@
-"""A task: everything that a kind of problem decides and no model does, as one record of functions.
+"""A task: everything that a kind of problem decides and no model does, as a record of functions.
 
 `train.py` and `python -m zoo predict` call these in order and never ask which task they have.
 """
@@ -7,107 +7,184 @@ import dataclasses
 import importlib
 from collections.abc import Callable, Mapping
 
+import keras
+
 from zoo import index
+from zoo.nn.metrics import MeanClassAccuracy
 from zoo.registry import unknown
+from zoo.tasks import report
+
+
+def whole_example(example, options):
+    """Return an example as its only piece."""
+    return [example]
+
+
+def identity(shape, options):
+    """Return the only view of an input that is not changed."""
+    return [(lambda x: x, lambda y: y)]
+
+
+def cross_entropy(info, options):
+    """Return cross-entropy on logits of classes."""
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def accuracies(info):
+    """Return the metrics of a classifier in the progress bar."""
+    return [
+        keras.metrics.SparseCategoricalAccuracy("accuracy"),
+        MeanClassAccuracy(len(info["classes"]), "mean_class_accuracy"),
+    ]
 
 
 @dataclasses.dataclass(frozen=True)
-class Task:
-    """What a kind of problem is.
-
-    `info` is a dictionary of plain values: "classes", a list of names, and whatever `measure`
-    found. `options` is a dictionary too: the fields below with what `--set` changed. Both are
-    kept with the model. Batches are NumPy arrays, (B, ...).
+class Data:
+    """What examples must be, and how they become arrays; read by `datasets`.
 
     Attributes:
-        name: what it is called; the name of its file.
-        dataset: what `--data` is when nobody says.
-        options: what `--set` may change, each with its default.
-        prepared: the names of those options that `measure`, `cut` and `prepare` read.
-        sizes: the names of those of them that do no more than set the size of x, in which the
-            members of an ensemble may differ.
         fields: the names of the arrays that an example must have.
-        training: the defaults of `--epochs`, `--batch-size`, `--learning-rate` and `--jit`, and the
-            least number of "updates" that a small data set is trained, see `zoo.schedule`.
-        losses: what the option `loss` may be, and with it `--loss`.
-        best: the logged value that picks the best epoch, and "max" or "min".
-        arguments: (info, options) to what the data decides of a builder's arguments.
+        prepare: (piece, info, options) to (x, y) as the model takes them; y is None if unknown.
         measure: (examples, options) to constants of the data set, a dictionary. The examples are
             a sample of the training split.
         measures_all: `measure` is given all of the training split instead, where one example may
             decide, as the longest series does.
         cut: (example, options) to the list of pieces that are trained on and scored.
-        cover: (example, options) to the list of pieces that `present` needs to predict all of it.
-        prepare: (piece, info, options) to (x, y) as the model takes them; y is None if unknown.
-        augment: options to a function (x, y, entropy) to (x, y) that changes a batch in training,
-            the same way for the same tuple of integers `entropy`; or to None.
-        views: (shape, options) to the views of an input that `augment` allows, for models whose
-            input has that shape, without the batch's axis: a list of pairs of functions. The
-            first turns a batch of inputs into a view of it, the second the outputs for the view,
-            (B, ..., K), into outputs for the batch. The first pair changes nothing.
+        cover: (example, options) to the list of pieces that together predict all of an example,
+            if these are others.
+        prepared: the names of those options that `measure`, `cut` and `prepare` read.
+        sizes: the names of those of them that do no more than set the size of x, in which the
+            members of an ensemble may differ.
+        series: (info, options) to the arguments of `datasets.windows.split`, where a piece is a
+            series and the examples are windows of it; or None.
+        objects: y of a split to how many things in it are learnt or scored, where that may be none,
+            as in images without boxes; or None.
+    """
+
+    fields: tuple
+    prepare: Callable
+    measure: Callable = lambda examples, options: {}
+    measures_all: bool = False
+    cut: Callable = whole_example
+    cover: Callable | None = None
+    prepared: tuple = ()
+    sizes: tuple = ()
+    series: Callable | None = None
+    objects: Callable | None = None
+
+    def __post_init__(self):
+        if self.cover is None:
+            object.__setattr__(self, "cover", self.cut)
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """What is trained and how; read by `train.py`.
+
+    Attributes:
+        arguments: (info, options) to what the data decides of a builder's arguments.
+        defaults: of `--epochs`, `--batch-size`, `--learning-rate` and `--jit`, and the least number
+            of "updates" that a small data set is trained, see `zoo.training.schedule`.
+        losses: what the option `loss` may be, and with it `--loss`.
         loss: (info, options) to the loss.
         metrics: info to the list of metrics.
+        best: the logged value that picks the best epoch, and "max" or "min".
+        augment: options to a function (x, y, entropy) to (x, y) that changes a batch in training,
+            the same way for the same tuple of integers `entropy`; or to None.
+        built: (model, options) to what the model decides and `info` keeps from then on, such as
+            the grid of a detector.
+        whole: (model, info, options) to what is trained and saved: the model, or one around it
+            that changes its inputs and outputs.
+        notes: (training `Arrays`, info, options) to sentences that are printed before training.
+        preview: (x, y, info) to a figure of a batch as training sees it; or to None.
+    """
+
+    arguments: Callable
+    defaults: Mapping
+    losses: tuple = ("cross_entropy",)
+    loss: Callable = cross_entropy
+    metrics: Callable = accuracies
+    best: tuple = ("val_accuracy", "max")
+    augment: Callable = lambda options: None
+    built: Callable = lambda model, options: {}
+    whole: Callable = lambda model, info, options: model
+    notes: Callable = lambda arrays, info, options: []
+    preview: Callable = lambda x, y, info: None
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """What comes out of a split of the data; read by `train.py` and `ensembles`.
+
+    Attributes:
         score: (y, outputs, info) to a dictionary of numbers and a report, a text.
-        decode: (outputs, info) to a list of what a person wants to know, a dictionary each.
         plot: (x, y, outputs, info) to a dictionary of figures by file name.
-        preview: (x, y, info) to a figure of a batch as training sees it.
+        errors: (y, outputs, info) of the validation split to what a trained model's `info` keeps
+            of its errors, under the name "found".
+    """
+
+    score: Callable = report.score
+    plot: Callable = lambda x, y, outputs, info: {}
+    errors: Callable = lambda y, outputs, info: {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Usage:
+    """How a trained model is used; read by `zoo.inference`.
+
+    Attributes:
         present: (example, pieces, outputs, info) to a row of a table, a dictionary (its "arrays",
             by name, are what Python returns and no table shows), and functions that write a file
             when given its path, a dictionary by the ending of the name. The outputs come from an
             iterator, one for each piece.
-        built: (model, options) to what the model decides and `info` keeps from then on, such as
-            the grid of a detector.
-        whole: (model, info, options) to what is trained and saved: the model, or one around it
-            that changes what it takes and what it says.
-        series: (info, options) to the arguments of `datasets.windows.split`, where a piece is a
-            series and the examples are windows of it; or None.
-        notes: (training `Arrays`, info, options) to sentences that are told before training.
-        found: (y, outputs, info) of the validation split to what a trained model's `info` keeps of
-            its errors, under the name "found".
-        objects: y of a split to how many things in it are learnt or scored, where that may be none,
-            as in images without boxes; or None.
+        decode: (outputs, info) to a list of what the user wants to know, a dictionary each.
+        views: (shape, options) to the views of an input that augmentation allows, for models whose
+            input has that shape, without the batch's axis: a list of pairs of functions. The
+            first turns a batch of inputs into a view of it, the second the outputs for the view,
+            (B, ..., K), into outputs for the batch. The first pair changes nothing.
+    """
+
+    present: Callable
+    decode: Callable = report.decode
+    views: Callable = identity
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What a kind of problem is: four records, each for one reader.
+
+    `info` is a dictionary of plain values: "classes", a list of names, and whatever `Data.measure`
+    returned. `options` is a dictionary too: the field below with what `--set` changed. Both are
+    kept with the model. Batches are NumPy arrays, (B, ...). What is not stated is as in a plain
+    classifier.
+
+    Attributes:
+        name: what it is called; the name of its folder.
+        dataset: what `--data` is unless given.
+        options: what `--set` may change, each with its default.
+        data: what examples must be, and how they become arrays.
+        training: what is trained and how.
+        results: scores and figures.
+        usage: how a trained model is used.
         values: whether outputs are values, not logits of classes.
     """
 
     name: str
     dataset: str
     options: Mapping
-    prepared: tuple
-    sizes: tuple
-    fields: tuple
-    training: Mapping
-    losses: tuple
-    best: tuple
-    arguments: Callable
-    measure: Callable
-    cut: Callable
-    cover: Callable
-    prepare: Callable
-    augment: Callable
-    views: Callable
-    loss: Callable
-    metrics: Callable
-    score: Callable
-    decode: Callable
-    plot: Callable
-    preview: Callable
-    present: Callable
-    built: Callable = lambda model, options: {}
-    whole: Callable = lambda model, info, options: model
-    series: Callable | None = None
-    notes: Callable = lambda arrays, info, options: []
-    found: Callable = lambda y, outputs, info: {}
-    objects: Callable | None = None
-    measures_all: bool = False
+    data: Data
+    training: Training
+    usage: Usage
+    results: Results = Results()
     values: bool = False
 
 
 def get(name):
-    """Return the task called `name`: the record that `zoo/tasks/<name>.py` calls TASK.
+    """Return the task called `name`: the record that `zoo/tasks/<name>/task.py` calls TASK.
 
     Raises:
         ValueError: if there is none.
     """
     if name not in index.tasks():
         raise ValueError(unknown("task", name, index.tasks()))
-    return importlib.import_module(f"zoo.tasks.{name}").TASK
+    return importlib.import_module(f"zoo.tasks.{name}.task").TASK

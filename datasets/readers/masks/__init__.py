@@ -1,0 +1,1 @@
+"""Readers of images with a label for each pixel."""

@@ -1,0 +1,1 @@
+"""Ways of combining: averages, stacking, selection, soups, fused boxes."""

@@ -1,0 +1,1 @@
+"""Evaluation: calibration, uncertainty, bootstrap intervals, reports."""

@@ -1,0 +1,401 @@
+"""The report of an ensemble: its scores beside its members', for terminal, spreadsheet, browser.
+
+It computes nothing about models: numbers come in, files go out. `report.html`, beside this file,
+is the page's frame.
+"""
+
+import base64
+import csv
+import io
+import itertools
+import math
+import os
+import pathlib
+import re
+import string
+import struct
+from html import escape
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from zoo import describe
+from zoo.tasks import plots
+
+COLOURS = {"member": plots.QUIET, "ensemble": "#1f5fae", "student": "#b3541e"}
+COLOURS |= {"member with TTA": "#4d7a4d"}
+ERRORS = ("mse", "mae", "mase")  # scores of which lower is better
+BEST = "best of its column: highest score; lowest error, NLL, ECE and time per example"
+INTERVAL = "95% interval: bootstrap over the test examples"
+CAPTIONS = {
+    "scores": "The {first} of each row, the best on top{bars}.",
+    "agreement": "Share of the test labels for which two members predict the same class.",
+}
+ALTS = {
+    "scores": "Dot plot of the {first} of the table above, sorted",
+    "agreement": "Heat map with a number for each pair of members",
+}
+
+
+def write(folder, title, rows, *, facts=None, agreement=None, figures=None):
+    """Write report.txt, report.csv, report.html and plots/<name>.png into a folder.
+
+    Args:
+        folder: where to; made if it is not there.
+        title: of the report.
+        rows: list of dictionaries, members first: name, kind (one of COLOURS),
+            scores (dictionary of floats, higher is better but for ERRORS, the same keys in every
+            row; the first is the one that is drawn), nll, ece, parameters, milliseconds per
+            example, weight; what a row does not have is None or left out. Besides: "interval",
+            [low, high] of the first score; "gain", see `ensembles.evaluation.intervals.add`; and
+            "milliseconds_range", [least, most] that were measured.
+        facts: dictionary of texts on how the numbers came about; their lines are kept. One whose
+            name begins with "warning" stands at the head of the page.
+        agreement: (M, M) array, how far each pair of the M members agrees, in their order.
+        figures: dictionary of Matplotlib Figures by name.
+
+    Raises:
+        ValueError: if there is no row, their scores differ in keys, one is of another kind, a
+            figure's name is taken, or agreement is not (M, M).
+    """
+    keys = [[*row["scores"]] for row in rows]
+    if not rows or not keys[0] or keys != keys[:1] * len(rows):
+        raise ValueError(f"rows have the scores {keys}: give each row the same ones, at least one")
+    if taken := CAPTIONS.keys() & (figures or {}).keys():
+        raise ValueError(f"figures has {sorted(taken)}, which the report draws: name it otherwise")
+    if strange := {row["kind"] for row in rows} - COLOURS.keys():
+        raise ValueError(f"rows are of kind {sorted(strange)}: give one of {[*COLOURS]}")
+    folder, drawn = pathlib.Path(folder), {"scores": scores_figure(rows)}
+    facts = {name: str(text) for name, text in (facts or {}).items()}
+    members = [row["name"] for row in rows if row["kind"] == "member"]
+    if agreement is not None and len(members) > 1:
+        matrix = pairwise(members, agreement)
+        if len(members) > 2:
+            drawn["agreement"] = agreement_figure(members, matrix)
+        else:  # one number is no picture
+            facts["agreement"] = f"the members predict the same class for {matrix[0, 1]:.1%}"
+    pictures = {name: png(figure) for name, figure in {**drawn, **(figures or {})}.items()}
+    (folder / "plots").mkdir(parents=True, exist_ok=True)
+    for name, picture in pictures.items():
+        put(folder / "plots" / f"{name}.png", picture)
+    text = "\n\n".join([title, summary(rows), table(rows), listed(facts)]).rstrip() + "\n"
+    texts = {"csv": spreadsheet(rows), "txt": text, "html": page(title, rows, facts, pictures)}
+    for suffix, text in texts.items():
+        put(folder / f"report.{suffix}", text.encode("utf-8", "replace"))
+
+
+def put(path, content):
+    """Write bytes so that a reader finds the old file or the new one, never half of it."""
+    half = path.with_name(f".{path.name}.half")
+    half.write_bytes(content)
+    os.replace(half, path)
+
+
+def columns(rows):
+    """Return the columns, scores first, the first one with its interval."""
+    first, *others = rows[0]["scores"]
+    numbers = [("nll", ".4f", -1), ("ece", ".4f", -1), ("parameters", ",", 0)]
+    numbers += [("milliseconds", ",.2f", -1), ("weight", ".3f", 0)]
+    scores = [column(rows, key, ".4f", -1 if key in ERRORS else 1) for key in (first, *others)]
+    return [scores[0], interval_column(rows), *scores[1:], *(column(rows, *how) for how in numbers)]
+
+
+def column(rows, key, form, sign):
+    """Return a column: key, title, arrow, values, texts, whether it is empty, and the best rows.
+
+    Args:
+        rows: as `write` takes them.
+        key: of the value in a row, or in its scores.
+        form: format of a number.
+        sign: 1 if higher is better, -1 if lower is, 0 if neither.
+    """
+    values = [row["scores"].get(key, row.get(key)) for row in rows]
+    texts = ["–" if value is None else format(value, form) for value in values]
+    known = [i for i, value in enumerate(values) if value is not None and math.isfinite(value)]
+    ranked = sorted(known, key=lambda i: (-sign or 1) * round(values[i], 4))  # equals keep order
+    tell = sign and len({texts[i] for i in known}) > 1
+    best = {i for i in known if tell and texts[i] == texts[ranked[0]]}  # as a reader sees it
+    if key == "milliseconds":
+        others = {*known} - best
+        best = {i for i in best if not any(overlap(rows[i], rows[other]) for other in others)}
+    return {
+        "key": key,
+        "title": plots.label(key),
+        "arrow": {1: "\N{NO-BREAK SPACE}↑", -1: "\N{NO-BREAK SPACE}↓", 0: ""}[sign],
+        "values": values,
+        "texts": texts,
+        "empty": all(value is None for value in values),
+        "ranked": ranked,
+        "best": best,
+    }
+
+
+def overlap(row, other):
+    """Return whether the times measured for two rows overlap, so that neither is the faster."""
+    mine, theirs = row.get("milliseconds_range"), other.get("milliseconds_range")
+    return bool(mine and theirs) and mine[0] <= theirs[1] and theirs[0] <= mine[1]
+
+
+def interval_column(rows):
+    """Return the column of the first score's intervals."""
+    pairs = [row.get("interval") for row in rows]
+    texts = ["–" if pair is None else "{:.3f}–{:.3f}".format(*pair) for pair in pairs]
+    settled = {"arrow": "", "ranked": [], "best": set(), "empty": not any(pairs)}
+    return {"key": "interval", "title": "95% interval", "values": pairs, "texts": texts, **settled}
+
+
+def groups(rows):
+    """Return runs of rows of one kind: pairs (title, their indices)."""
+    runs = itertools.groupby(range(len(rows)), key=lambda i: rows[i]["kind"])
+    words = {kind: re.sub(r"^\w+", r"\g<0>s", kind) for kind in COLOURS}  # "members with TTA"
+    return [(words[kind], [*indices]) for kind, indices in runs]
+
+
+def summary(rows):
+    """Say in a sentence which row has the best first score, and how it stands to the members."""
+    first = columns(rows)[0]
+    if not first["ranked"]:
+        return f"No row has a {first['title']}."
+    top = first["ranked"][0]
+    best = next((i for i in first["ranked"] if rows[i]["kind"] == "member"), top)
+    most, beyond = ("Lowest", "below") if first["key"] in ERRORS else ("Highest", "above")
+    text = f"{most} {first['title']}: {rows[top]['name']}, {first['texts'][top]}"
+    if top != best:
+        member = f"{rows[best]['name']} ({first['texts'][best]})"
+        gain = rows[top].get("gain")
+        if gain and gain["interval"][0] <= 0 <= gain["interval"][1]:
+            low, high = (f"{value:+.4f}" for value in gain["interval"])
+            return (
+                f"No row is better than the best member, {member}, by more than chance: "
+                f"{rows[top]['name']} gains {gain['value']:+.4f}, with a 95% interval from {low} "
+                f"to {high}."
+            )
+        difference = abs(first["values"][top] - first["values"][best])
+        return f"{text}, which is {difference:.4f} {beyond} the best member, {member}."
+    alone = all(row["kind"] == "member" for row in rows) or rows[top]["kind"] != "member"
+    return f"{text}." if alone else f"{text}, a member; no combination is {beyond} it."
+
+
+def table(rows):
+    """Return the rows as text of 100 columns; numbers that do not fit there follow below."""
+    found = [one for one in columns(rows) if not one["empty"]]
+    tall = max(len(one["title"].split()) for one in found)
+    layout = [line for title, indices in groups(rows) for line in (title, *indices)]
+    names = [line if isinstance(line, str) else f"  {rows[line]['name']}" for line in layout]
+    names = stacked([], names, tall, "<")
+    blocks, room = [], 0
+    for one in found:
+        texts = [text + "* "[i not in one["best"]] for i, text in enumerate(one["texts"])]
+        cells = ["" if isinstance(line, str) else texts[line] for line in layout]
+        lines = stacked([f"{word} " for word in one["title"].split()], cells, tall, ">")
+        if room < len(lines[0]):
+            blocks.append([names])
+            room = max(describe.COLUMNS - len(names[0]), 40)  # a long name leaves room for some
+        blocks[-1].append(lines)
+        room -= len(lines[0])
+    blocks = [zip(*block, strict=True) for block in blocks]
+    texts = ["\n".join("".join(line).rstrip() for line in block) for block in blocks]
+    notes = [f"* {BEST}"] * any(one["best"] for one in found)
+    notes += [INTERVAL] * any(one["key"] == "interval" for one in found)
+    return "\n\n".join(texts + ["\n".join(notes)] * bool(notes))
+
+
+def stacked(words, cells, tall, side):
+    """Return a column's lines, all of one width: heading of `tall` lines, rule, cells."""
+    lines = [""] * (tall - len(words)) + words + cells
+    width = 1 + max(map(len, lines))
+    lines = [f"{line:{side}{width}}" for line in lines]
+    return [*lines[:tall], "-" * width, *lines[tall:]]
+
+
+def listed(facts):
+    """Return facts as text of 100 columns."""
+    pairs = []
+    for name, text in facts.items():
+        first, *more = text.splitlines() or [""]
+        pairs += [(name, first), *(("", line) for line in more)]
+    return describe.paragraphs("provenance", pairs) if pairs else ""
+
+
+def spreadsheet(rows):
+    """Return the rows as comma-separated values, every number in full."""
+    file, shown = io.StringIO(), [column for column in columns(rows) if column["key"] != "interval"]
+    writer = csv.writer(file, lineterminator="\n")
+    bounds = ("interval_low", "interval_high")
+    writer.writerow(["name", "kind", *(column["key"] for column in shown), *bounds])
+    for i, row in enumerate(rows):
+        numbers = [column["values"][i] for column in shown]
+        name, ends = describe.inert(row["name"]), row.get("interval", (None, None))
+        writer.writerow([name, row["kind"], *numbers, *ends])
+    return file.getvalue()
+
+
+def scores_figure(rows):
+    """Draw the first score of every row as a dot, the best on top."""
+    first = columns(rows)[0]
+    ranked, values = first["ranked"][::-1], first["values"]
+    figure = Figure(figsize=(5.5, 1.2 + 0.29 * len(ranked)), layout="constrained")
+    axes = figure.add_subplot()
+    for kind, colour in COLOURS.items():
+        places = [place for place, i in enumerate(ranked) if rows[i]["kind"] == kind]
+        dots = [values[ranked[place]] for place in places]
+        if dots:
+            axes.plot(dots, places, "o", color=colour, markersize=7, label=kind, zorder=3)
+        if dots and kind == "member" and len(dots) < len(ranked):
+            style = dict(color=colour, linewidth=1, linestyle="--", label="best member")
+            axes.axvline(min(dots) if first["key"] in ERRORS else max(dots), **style)
+    for place, i in enumerate(ranked):
+        if rows[i].get("interval"):
+            style = dict(color=COLOURS[rows[i]["kind"]], linewidth=1.2, alpha=0.5)
+            axes.plot(rows[i]["interval"], [place, place], **style)
+        settings = dict(textcoords="offset points", va="center", fontsize=8, color=plots.INK)
+        settings["bbox"] = dict(facecolor="white", edgecolor="none", pad=1)
+        axes.annotate(first["texts"][i], (values[i], place), (8, 0), **settings)
+    ticks = [short(rows[i]["name"]) for i in ranked]
+    axes.set_yticks(range(len(ranked)), ticks, parse_math=False)
+    axes.set_xlabel(first["title"], parse_math=False)
+    axes.ticklabel_format(axis="x", useOffset=False)
+    axes.margins(x=0.15)
+    axes.set_ylim(-0.7, len(ranked) - 0.3)
+    axes.grid(axis="y", alpha=0.35)
+    axes.tick_params(axis="y", length=0)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    if ranked:
+        figure.legend(loc="outside upper right", ncols=4, frameon=False, fontsize=8)
+    return figure
+
+
+def pairwise(names, matrix):
+    """Return the agreement of M members as an array (M, M).
+
+    Raises:
+        ValueError: if it has another shape.
+    """
+    matrix, count = np.array(matrix, float), len(names)
+    if matrix.shape != (count, count):
+        raise ValueError(f"agreement is {matrix.shape}: give {count, count}, one a pair of members")
+    return matrix
+
+
+def agreement_figure(names, matrix):
+    """Draw how far each pair of members agrees; a member with itself is left out.
+
+    Args:
+        names: of the M members.
+        matrix: (M, M) numbers.
+    """
+    matrix, count = np.array(matrix, float), len(names)
+    np.fill_diagonal(matrix, np.nan)
+    pairs = np.argwhere(np.isfinite(matrix))
+    known = matrix[tuple(pairs.T)]
+    low, high = (known.min(), known.max()) if known.size else (0.0, 1.0)
+    low -= 0.3 * (high - low) + 1e-6  # the lowest keeps a tint
+    size = 0.75 if count <= 10 else 0.42
+    figure = Figure(figsize=(3 + size * count, 1.5 + size * count), layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(matrix, cmap="Blues", vmin=low, vmax=high)
+    for row, across in pairs:
+        number = matrix[row, across]
+        ink = "white" if number > low + 0.6 * (high - low) else plots.INK
+        text = f"{number:.3f}" if count <= 10 else f"{number:.2f}"
+        axes.text(across, row, text, ha="center", va="center", fontsize=8, color=ink)
+    ticks = [short(name) for name in names]
+    axes.set_xticks(range(count), ticks, rotation=45, ha="right", parse_math=False)
+    axes.set_yticks(range(count), ticks, parse_math=False)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    figure.colorbar(image, ax=axes, shrink=0.7, label="agreement")
+    return figure
+
+
+def short(name, length=28):
+    """Return a name that fits a figure: a long one lacks its middle."""
+    half = length // 2
+    return name if len(name) <= length else f"{name[: half - 1]}…{name[-half:]}"
+
+
+def png(figure):
+    """Return a figure as the bytes of a PNG file."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=120, bbox_inches="tight")
+    return file.getvalue()
+
+
+def page(title, rows, facts, pictures):
+    """Return the report as one HTML page; pictures is a dictionary of PNG files by name."""
+    first, intervals = columns(rows)[0]["title"], any(row.get("interval") for row in rows)
+    warnings = [name for name in facts if name.lower().startswith("warning")]
+    parts = [
+        f'<p class="warning"><strong>{heading(name)}:</strong> {escape(facts[name])}</p>'
+        for name in warnings
+    ]
+    parts += [f"<p>{escape(summary(rows))}</p>", "<h2>Scores</h2>", score_table(rows)]
+    for name, picture in pictures.items():
+        words = {"first": first, "bars": f", with its {INTERVAL}" if intervals else ""}
+        alt, caption = (texts.get(name, "").format(**words) for texts in (ALTS, CAPTIONS))
+        parts += [f"<h2>{heading(name)}</h2>"] * (name != "scores")
+        parts.append(embedded(picture, alt or plots.label(name), caption))
+    pairs = [
+        f"<dt>{heading(name)}</dt>\n<dd>{escape(text)}</dd>"
+        for name, text in facts.items()
+        if name not in warnings
+    ]
+    parts += ["<h2>Provenance</h2>", "<dl>", *pairs, "</dl>"] if pairs else []
+    frame = pathlib.Path(__file__).with_name("report.html").read_text(encoding="utf-8")
+    return string.Template(frame).substitute(title=escape(title), body="\n".join(parts))
+
+
+def heading(key):
+    """Return a name as an HTML heading: "learning_curves" is "Learning curves"."""
+    text = plots.label(key)
+    return escape(text[:1].upper() + text[1:])
+
+
+def score_table(rows):
+    """Return the rows as an HTML table that scrolls on a narrow screen."""
+    found = [one for one in columns(rows) if not one["empty"]]
+    heads = "".join(f'<th scope="col">{heading(one["title"])}{one["arrow"]}</th>' for one in found)
+    lines = ['<div class="scroll" role="region" aria-label="Scores" tabindex="0">', "<table>"]
+    lines.append(f'<thead><tr><th scope="col">Name</th>{heads}</tr></thead>')
+    for title, indices in groups(rows):
+        span = f'scope="rowgroup" colspan="{len(found) + 1}"'
+        lines += ["<tbody>", f"<tr><th {span}>{heading(title)}</th></tr>"]
+        for i in indices:
+            cells = [
+                f"<mark>{one['texts'][i]}</mark>" if i in one["best"] else one["texts"][i]
+                for one in found
+            ]
+            cells[0] += track(found[0], i, rows[i]["kind"])
+            cells = "".join(f"<td>{cell}</td>" for cell in cells)
+            name = re.sub("([_/-])", r"\1<wbr>", escape(rows[i]["name"]))  # it may break there
+            lines.append(f'<tr><th scope="row"><div>{name}</div></th>{cells}</tr>')
+        lines.append("</tbody>")
+    lines += ["</table>", "</div>"]
+    if len(ranked := found[0]["ranked"]) > 1:
+        low, high = (found[0]["texts"][i] for i in (ranked[-1], ranked[0]))
+        dots = f"The dots beside {escape(found[0]['title'])} run from {low} to {high}."
+        lines.append(f'<p class="note"><mark>Marked</mark> is the {BEST}. {dots}</p>')
+    return "\n".join(lines)
+
+
+def track(column, i, kind):
+    """Return the line beside a number, with a dot between the column's lowest and highest."""
+    shown = {k: round(column["values"][k], 4) for k in column["ranked"]}
+    if len(shown) < 2:
+        return ""
+    low, high, dot = min(shown.values()), max(shown.values()), ""
+    if i in shown:
+        share = (shown[i] - low) / ((high - low) or 1)
+        dot = f'<i class="{kind}" style="--at: {share:.1%}"></i>'
+    return f'<span class="track" aria-hidden="true">{dot}</span>'
+
+
+def embedded(picture, alt, caption):
+    """Return a PNG file as an HTML figure, at the size that it has on paper."""
+    width, height = (round(side / 1.25) for side in struct.unpack(">II", picture[16:24]))
+    source = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
+    least = f"min-width: {0.6 * width:.0f}px"  # a figure that a phone would make smaller scrolls
+    size = f'width="{width}" height="{height}" style="{least}"'
+    image = f'<img alt="{escape(alt)}" {size} src="{source}">'
+    text = f"\n<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    return f"<figure>\n<div>{image}</div>{text}\n</figure>"

@@ -1,0 +1,1 @@
+"""Members: saved models, opened, checked, and their cached predictions."""

@@ -1,0 +1,157 @@
+"""python -m ensembles fuse: the boxes of detectors of any size and form, joined and scored."""
+
+import json
+import pathlib
+import types
+
+import keras
+import numpy as np
+import pytest
+from conftest import CLASSES, things, toy
+from PIL import Image
+
+import zoo
+from ensembles import __main__ as command
+from ensembles.combining import fusion
+from zoo.weights import saving
+
+
+def folder(path, count=24):
+    """Write images with boxes in YOLO's layout."""
+    rng = np.random.default_rng(0)
+    for name in ("images", "labels"):
+        (path / name).mkdir(parents=True)
+    (path / "classes.txt").write_text("\n".join(CLASSES))
+    for i in range(count):
+        example = things(rng)
+        Image.fromarray(example["image"]).save(path / "images" / f"{i}.png")
+        lines = []
+        for (y1, x1, y2, x2), label in zip(*example["objects"].values(), strict=True):
+            sides = (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1
+            lines.append(" ".join([str(label), *(f"{side:.6f}" for side in sides)]))
+        (path / "labels" / f"{i}.txt").write_text("\n".join(lines))
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Train two detectors of other sizes and forms a little; return the data and their files."""
+    home = tmp_path_factory.mktemp("fusion")
+    data, files = folder(home / "things"), []
+    for name, size, options in [
+        ("yolov3_tiny", 64, dict(width=0.25)),
+        ("yolo", 96, dict(width=0.125, grid=6, batch_norm=True, dropout=0.0)),
+    ]:
+        batch = toy("image_detection", count=16, image_size=size)
+        keras.utils.set_random_seed(0)
+        model = zoo.registry.get(name).builder(**batch.arguments, **options)
+        info = {**batch.info, **batch.task.training.built(model, batch.options)}
+        model.compile(keras.optimizers.Adam(0.003), batch.task.training.loss(info, batch.options))
+        model.fit(batch.x, batch.y, batch_size=8, epochs=40, verbose=0)
+        record = {
+            "model": name,
+            "arguments": {},
+            "options": options,
+            "task": "image_detection",
+            "task_options": batch.options,
+            "info": info,
+        }
+        files.append(home / f"{name}.keras")
+        saving.save(model, files[-1], record)
+    return data, [str(file) for file in files]
+
+
+def fuse(*words):
+    """Run the command; return its exit status."""
+    return command.main(["fuse", *words])
+
+
+def result(printed):
+    """Return run.json of the folder that the command named."""
+    place = pathlib.Path(printed.split("Run folder: ")[1].split("  ")[0])
+    return json.loads((place / "run.json").read_text()), place
+
+
+def test_two_of_other_forms_and_sizes_are_fused_and_reported(trained, tmp_path, capsys):
+    data, files = trained
+    assert fuse(*files, "--data", str(data), "--out", str(tmp_path)) == 0
+    record, place = result(capsys.readouterr().out)
+    rows = {row["name"]: row["scores"]["map50"] for row in record["rows"]}
+    assert [*rows] == ["yolov3_tiny", "yolo", "wbf"]
+    assert rows["yolov3_tiny"] > 0.2 and rows["yolo"] > 0.02, "they have learnt something"
+    assert rows["wbf"] > min(rows["yolov3_tiny"], rows["yolo"])
+    assert (
+        record["status"] == "finished" and record["scores"]["test"] == record["rows"][-1]["scores"]
+    )
+    for name in ("report.html", "plots/examples.png", "plots/precision_recall.png"):
+        assert (place / name).stat().st_size > 1000
+
+
+def test_weights_are_fitted_to_validation(trained, tmp_path, capsys):
+    data, files = trained
+    words = ["--data", str(data), "--out", str(tmp_path), "--fit"]
+    assert fuse(*files, *words) == 0
+    record, _ = result(capsys.readouterr().out)
+    found = record["found"]
+    assert record["fitted"] == "validation" and 0 < found["iou"] < 1
+    assert len(found["weights"]) == 2 and min(found["weights"]) > 0
+    rows = {row["name"]: row["scores"]["map"] for row in record["rows"]}
+    assert rows["wbf"] > rows["yolo"]
+
+
+def test_weights_favour_the_detector_that_is_right(monkeypatch):
+    """One finds each box, the other finds it a fifth of its side away, and both are as sure."""
+    rng, size, count = np.random.default_rng(0), 64, 12
+    corners = rng.uniform(0.1, 0.5, (count, 2))
+    true = np.concatenate([corners, corners + 0.4], axis=1)
+    area = np.full(count, (0.4 * size) ** 2)
+    rest = np.stack([np.zeros(count), area, np.zeros(count)], axis=1)
+    y = np.concatenate([size * true, rest], axis=1)[:, None].astype(np.float32)
+
+    def seen(away):
+        rows = [[*(box + 0.4 * away), 0.8, 0] for box in true]
+        return [np.array([row], np.float32) for row in rows], y, 1.0
+
+    monkeypatch.setattr(fusion, "detected", lambda member, split, batch_size: seen(member.away))
+    info = {"classes": ["ball"], "grid": {"size": [size, size]}}
+    pair = [types.SimpleNamespace(record={"info": info}, away=away) for away in (0.0, 0.2)]
+    data = [types.SimpleNamespace(splits={"validation": None})] * 2
+    settings = dict(method="wbf", iou=0.55, skip=0.0, weights=None)
+    right, wrong = fusion.fitted(pair, data, settings, 4)["weights"]
+    assert right > wrong
+    wrong, right = fusion.fitted(pair[::-1], data, settings, 4)["weights"]
+    assert right > wrong
+
+
+@pytest.mark.parametrize("method", ["wbf", "nms", "soft_nms"])
+def test_a_detector_fused_with_itself_is_no_better_and_no_worse(trained, tmp_path, capsys, method):
+    data, (file, _) = trained
+    words = ["--method", method, "--iou", "0.5", "--skip", "0", "--weights", "1", "3"]
+    if method == "soft_nms":
+        words = words[:-3]
+    assert fuse(file, file, "--data", str(data), "--out", str(tmp_path), *words) == 0
+    record, _ = result(capsys.readouterr().out)
+    one, other, both = (row["scores"]["map50"] for row in record["rows"])
+    assert one == other and [row["name"] for row in record["rows"]][1] == "yolov3_tiny (2)"
+    assert both == pytest.approx(one, abs=0.02 if method == "soft_nms" else 1e-6)
+
+
+def test_what_cannot_be_fused_is_said(trained, tmp_path, capsys):
+    data, files = trained
+    batch = toy("image_segmentation")
+    unet = zoo.registry.get("unet").builder(**batch.arguments, width=0.0625)
+    record = {"task": "image_segmentation", "task_options": batch.options, "info": batch.info}
+    saving.save(unet, tmp_path / "unet.keras", record)
+    model, record = saving.load(files[0]), saving.record(files[0])
+    record["info"]["classes"] = [*reversed(CLASSES)]
+    saving.save(model, tmp_path / "turned.keras", record)
+    out = ["--data", str(data), "--out", str(tmp_path / "runs")]
+    for words, said in [
+        ([files[0], str(tmp_path / "unet.keras")], "unet: its task is image_segmentation"),
+        ([files[0], str(tmp_path / "turned.keras")], "their classes are ball, disc, rod, slab and"),
+        ([*files, "--weights", "1"], "1 weights do not fit 2 members"),
+        ([str(tmp_path / "turned.keras")], "turned knows the classes slab"),
+    ]:
+        assert fuse(*words, *out) == 2
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()

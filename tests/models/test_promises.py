@@ -1,0 +1,182 @@
+"""Every registered model keeps every promise. A new model is a new row without a line here."""
+
+import inspect
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import toy
+
+import zoo
+from zoo import index, registry
+from zoo.inference import export, predictors
+from zoo.weights import saving
+
+ROOT = pathlib.Path(__file__).parents[2]
+NAMES = zoo.names()
+
+pytestmark = pytest.mark.parametrize("name", NAMES)
+
+
+def small(name, task=None):
+    """Build the test instance of a model, and the toy batch of a task of its."""
+    row = registry.get(name)
+    batch = toy(task or row.tasks[0])
+    keras.utils.set_random_seed(0)
+    model = row.builder(**batch.arguments, **row.test)
+    batch.info.update(batch.task.training.built(model, batch.options))
+    return model, batch
+
+
+def stirred(name):
+    """Build it with every weight off its start, so that no zero or one hides an error."""
+    model, batch = small(name)
+    rng = np.random.default_rng(0)
+    for weight in model.weights:
+        if weight.dtype == "float32":
+            noise = rng.uniform(-0.1, 0.1, weight.shape)
+            weight.assign(keras.ops.convert_to_numpy(weight) + noise.astype("float32"))
+    return model, batch
+
+
+def test_index_tells_what_the_registry_holds(name):
+    row, model = index.models()[name], registry.get(name)
+    parameters = inspect.signature(model.builder).parameters.values()
+    options = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    assert options.pop("name") == name
+    assert row.options == options
+    assert (row.tasks, row.parameters) == (model.tasks, model.parameters)
+    assert (ROOT / row.file) == pathlib.Path(inspect.getsourcefile(model.builder))
+
+
+def test_signature_and_docstring_follow_the_contract(name):
+    model = registry.get(name)
+    parameters = inspect.signature(model.builder).parameters
+    positional = [p.name for p in parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    for task in model.tasks:
+        assert positional == list(toy(task).arguments), "positional: what the data decides"
+    kinds = {p.kind for p in parameters.values()}
+    assert kinds == {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
+    assert list(parameters)[-1] == "name"
+    assert ... not in index.models()[name].options.values(), "defaults are literals"
+    text = inspect.getdoc(model.builder)
+    arguments, _, returns = text.partition("Args:")[2].partition("Returns:")
+    assert returns, "a docstring has Args: and Returns:"
+    for parameter in parameters:
+        assert f"\n    {parameter}: " in arguments, f"{parameter} is not explained"
+    headline = inspect.getdoc(inspect.getmodule(model.builder)).split("\n\n")
+    assert ": " in headline[0] and headline[0].endswith("."), "first line: name and idea"
+    assert "http" in headline[1], "then the citation with its address"
+    assert "Departures:" in headline[1]
+
+
+def test_paper_configuration_has_the_exact_count(name):
+    model = registry.get(name)
+    built = model.builder(**model.paper)
+    count = sum(int(np.prod(weight.shape)) for weight in built.trainable_variables)
+    keras.backend.clear_session()
+    assert count == model.parameters
+
+
+def test_logits_are_float32_under_mixed_precision(name):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model, batch = small(name)
+    finally:
+        keras.config.set_dtype_policy(before)
+    policies = {layer.compute_dtype for layer in model.layers}
+    assert "bfloat16" in policies
+    for output in keras.tree.flatten(model(batch.x)):
+        assert output.dtype == "float32"
+        assert np.isfinite(output).all()
+
+
+def test_every_trainable_weight_gets_a_gradient(name):
+    model, batch = stirred(name)
+    loss = batch.task.training.loss(batch.info, batch.options)
+    with tf.GradientTape() as tape:
+        # Statistics as in inference: in training a bias before batch normalisation has none.
+        value = loss(batch.y, model(batch.x, training=False)) + sum(model.losses)
+    gradients = tape.gradient(value, [weight.value for weight in model.trainable_weights])
+    for weight, gradient in zip(model.trainable_weights, gradients, strict=True):
+        assert gradient is not None, f"{weight.path} has no gradient"
+        assert np.isfinite(gradient).all(), f"{weight.path}'s gradient is not finite"
+        assert np.any(gradient), f"{weight.path}'s gradient is zero"
+
+
+def test_one_batch_is_learnt(name):
+    for task in registry.get(name).tasks:
+        model, batch = small(name, task)
+        loss = batch.task.training.loss(batch.info, batch.options)
+        model.compile(keras.optimizers.Adam(0.003), loss, jit_compile=False)
+        first = model.train_on_batch(batch.x, batch.y)
+        for _ in range(80):
+            last = model.train_on_batch(batch.x, batch.y)
+        assert np.isfinite(last)
+        assert last < 0.3 * first
+
+
+def test_saved_and_loaded_it_predicts_identically(name, tmp_path):
+    model, batch = stirred(name)
+    saving.save(model, tmp_path / "model.keras", {"model": name})
+    again = saving.load(tmp_path / "model.keras")
+    expected, found = model.predict_on_batch(batch.x), again.predict_on_batch(batch.x)
+    keras.tree.map_structure(np.testing.assert_array_equal, expected, found)
+    assert saving.record(tmp_path / "model.keras") == {"model": name}
+
+
+def test_padding_the_last_batch_changes_no_output(name):
+    model, batch = stirred(name)
+    whole = model.predict_on_batch(batch.x)
+    parts = predictors.predict(model, batch.x, 3)
+    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)  # noqa: E731
+    keras.tree.map_structure(close, whole, parts)
+
+
+def test_onnx_gives_equal_outputs(name, tmp_path):
+    model, _ = stirred(name)
+    assert export.export(model, tmp_path / "model.onnx", "onnx") <= 1e-4
+
+
+JAX = """
+import json, sys, numpy as np
+from zoo.weights import saving
+for name, folder in json.loads(sys.argv[1]).items():
+    x = dict(np.load(folder + "/x.npz"))
+    x = x.pop("only") if "only" in x else x
+    y = saving.load(folder + "/model.keras").predict_on_batch(x)
+    np.savez(folder + "/y.npz", **(y if isinstance(y, dict) else {"only": y}))
+"""
+
+
+@pytest.fixture(scope="module")
+def on_jax(tmp_path_factory):
+    """Predict with every model on JAX, in one process: outputs by name, beside TensorFlow's."""
+    folders, expected = {}, {}
+    for name in NAMES:
+        folder = tmp_path_factory.mktemp(name)
+        model, batch = stirred(name)
+        saving.save(model, folder / "model.keras", {})
+        expected[name] = model.predict_on_batch(batch.x)
+        np.savez(folder / "x.npz", **(batch.x if isinstance(batch.x, dict) else {"only": batch.x}))
+        folders[name] = str(folder)
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", JAX, json.dumps(folders)]
+    subprocess.run(command, check=True, env=environment, cwd=ROOT)
+    found = {name: dict(np.load(f"{folder}/y.npz")) for name, folder in folders.items()}
+    return {name: (expected[name], found[name]) for name in NAMES}
+
+
+def test_jax_and_tensorflow_agree(name, on_jax):
+    expected, found = on_jax[name]
+    expected = expected if isinstance(expected, dict) else {"only": expected}
+    assert expected.keys() == found.keys()
+    for key in expected:
+        np.testing.assert_allclose(found[key], expected[key], rtol=1e-4, atol=1e-4)

@@ -1,0 +1,180 @@
+"""The command line of train.py: what it takes, and what it refuses before Keras loads."""
+
+import json
+
+import numpy as np
+import pytest
+
+import train
+from datasets.prepared import Prepared
+from datasets.source import BadInput
+from datasets.splits import Arrays
+from zoo import describe, index, tasks
+from zoo.system import terminal
+from zoo.tasks.boxes.losses import CROWD, IGNORED, LABEL
+
+
+@pytest.fixture(autouse=True)
+def light(monkeypatch):
+    """Fail if Keras is to be imported: all of this is answered before."""
+
+    def imported():
+        raise AssertionError("Keras was imported")
+
+    monkeypatch.setattr(terminal, "import_keras", imported)
+
+
+def refused(capsys, *words):
+    """Return the line with which a command line is refused."""
+    with pytest.raises(SystemExit) as stopped:
+        train.parse([*map(str, words)])
+    assert stopped.value.code == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    return line
+
+
+@pytest.mark.parametrize(
+    ("model", "word", "value"),
+    [
+        ("lstm", "center=none", "none"),
+        ("lstm", "center=last", "last"),
+        ("lstm", "target=Load, kW", "Load, kW"),
+        ("lstm", "target=5", "5"),
+        ("lstm", "target='5'", "5"),
+        ("lstm", "split=(8, 2, 2)", (8, 2, 2)),
+        ("unet", "encoder=none", None),
+        ("unet", "encoder=vgg", "vgg"),
+        ("unet", "overlap=0", 0),
+        ("unet", "dropout=0", 0.0),
+        ("unet", "batch_norm=true", True),
+        ("vgg", "depth=11", 11),
+        ("vgg", "flip=none", "none"),
+        ("yolov3_tiny", "anchors=auto", "auto"),
+    ],
+)
+def test_values_of_options(model, word, value):
+    settings = train.parse(["--model", model, "--set", word])
+    (found,) = {**settings["options"], **settings["task_options"]}.values()
+    assert found == value and type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("model", "word", "parts"),
+    [
+        ("lstm", "center=first", ["'first'", "last, mean, none"]),
+        ("unet", "up=bilinar", ["'bilinar'", "transpose, bilinear"]),
+        ("vgg", "depth=12", ["'12'", "11, 13, 16, 19"]),
+        ("fcn", "stride=4", ["'4'", "32, 16, 8"]),
+        ("unet", "width=-1", ["'-1'", "from 0"]),
+        ("unet", "width=0", ["'0'", "above 0"]),
+        ("unet", "width=1e999", ["1e999", "number"]),
+        ("unet", "encoder_depth=-3", ["'-3'"]),
+        ("pointnet", "points=0", ["'0'", "1 or more"]),
+        ("unet", "batch_norm=1", ["bool"]),
+    ],
+)
+def test_impossible_values_are_refused_before_keras_loads(capsys, model, word, parts):
+    line = refused(capsys, "--model", model, "--set", word)
+    assert all(part in line for part in (word.partition("=")[0], *parts)), line
+
+
+def test_the_default_of_every_option_is_possible_and_explained():
+    for thing in [*index.models().values(), *index.tasks().values()]:
+        options, explanations = (
+            (thing["options"], thing["explanations"])
+            if isinstance(thing, dict)
+            else (thing.options, thing.explanations)
+        )
+        for name, default in options.items():
+            assert len(explanations[name]) > 5, name
+            assert not train.misfit(default, default, explanations[name]), name
+
+
+def test_explanations_of_options_are_listed():
+    text = train.listing()
+    assert "depth=16          how many layers have weights: 11, 13, 16 or 19" in text
+    row = index.models()["yolov3"]
+    lines = describe.options(row.options, row.explanations, "  ")
+    assert all(len(line) <= 100 for line in lines)
+    assert any(line.lstrip().startswith("backbone=darknet") for line in lines)
+
+
+def test_batch_size_and_epochs_are_left_to_the_data_unless_given(capsys):
+    settings = train.parse(["--model", "pointnet"])
+    assert settings["batch_size"] is None and settings["epochs"] is None
+    assert settings["learning_rate"] == 0.001 and settings["jit"] is True
+    settings = train.parse(["--model", "pointnet", "--snapshots", "3"])  # decided with the epochs
+    assert settings["epochs"] is None
+    assert "9 or" in refused(capsys, "--model", "pointnet", "--epochs", 10, "--snapshots", 3)
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "a/"])
+def test_names_that_are_no_folder_s_are_refused(capsys, name):
+    assert repr(name) in refused(capsys, "--model", "unet", "--name", name)
+
+
+def test_a_name_that_is_taken_is_refused(capsys, tmp_path):
+    words = ["--model", "unet", "--out", tmp_path, "--name", "mine"]
+    assert train.parse([*map(str, words)])["name"] == "mine"
+    (tmp_path / "mine").mkdir()
+    line = refused(capsys, *words)
+    assert str(tmp_path / "mine") in line and "exists already" in line
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("{", "cannot be read"),
+        ("", "cannot be read"),
+        ("[]", "no settings"),
+        ('{"status": "running"}', "no settings"),
+        ('{"settings": {"model": "unet"}}', "no settings"),
+        ('{"status": "finished", "members": [], "settings": {}}', "ensemble"),
+    ],
+)
+def test_damaged_and_other_runs_are_not_resumed(capsys, tmp_path, text, part):
+    (tmp_path / "run.json").write_text(text)
+    line = refused(capsys, "--resume", tmp_path)
+    assert str(tmp_path) in line and part in line
+
+
+def test_a_run_from_before_newer_options_is_resumed(tmp_path):
+    settings = train.parse(["--model", "unet", "--epochs", "2", "--batch-size", "4"])
+    del settings["name"], settings["snapshots"]
+    (tmp_path / "run.json").write_text(json.dumps({"status": "running", "settings": settings}))
+    found = train.parse(["--resume", str(tmp_path)])
+    assert found == {**json.loads(json.dumps(settings)), "resume": str(tmp_path)}
+
+
+def test_data_without_a_known_layout_are_refused_before_keras_loads(tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("nothing")
+    words = ["--model", "unet", "--data", str(tmp_path), "--out", str(tmp_path / "runs")]
+    assert train.main(words) == 2
+    assert str(tmp_path) in capsys.readouterr().err and not (tmp_path / "runs").exists()
+
+
+def boxes(*kinds):
+    """Return boxes (n, 1, 7) of a kind each: none, usual or crowd."""
+    y = np.zeros((len(kinds), 1, 7), np.float32)
+    y[..., LABEL] = [[-1 if kind == "none" else 0] for kind in kinds]
+    y[..., IGNORED] = [[CROWD * (kind == "crowd")] for kind in kinds]
+    return y
+
+
+def test_splits_without_an_object_are_told_before_training():
+    def data(**splits):
+        arrays = {name: Arrays(None, y, np.arange(len(y))) for name, y in splits.items()}
+        return Prepared(arrays, {}, {}, {"name": "toy"}, {})
+
+    usual, task = boxes("usual", "none"), tasks.get("image_detection")
+    empty = boxes("none", "crowd")
+    assert train.unscored(data(train=usual, validation=usual, test=usual), task) == []
+    one, other = train.unscored(data(train=usual, validation=empty, test=empty), task)
+    assert "validation" in one and "lowest loss" in one and "test" in other
+    with pytest.raises(BadInput, match="toy: none of its 2 training images"):
+        train.unscored(data(train=empty, validation=usual, test=usual), task)
+    some = Arrays(None, np.concatenate([empty, usual]), np.arange(2))
+    with pytest.raises(BadInput):  # of the split's own rows
+        train.unscored(Prepared({"train": some}, {}, {}, {"name": "toy"}, {}), task)
+    assert train.unscored(data(train=empty), tasks.get("image_classification")) == []

@@ -1,0 +1,1 @@
+"""Inference: from files to predictions, and to files of other programs."""

@@ -1,0 +1,123 @@
+"""Detectors that end in boxes, so that what is exported asks no other program for their grid.
+
+What turns raw outputs into boxes is a layer behind the detector, the one that the task finds boxes
+with, `zoo.tasks.boxes.nms.Boxes`, and goes into any format with it.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+from zoo.tasks.boxes import coding, nms
+from zoo.tasks.image_detection import task as image_detection
+
+DRAWN = 60  # boxes of an example
+
+
+def with_boxes(model, info, score=image_detection.SHOWN):
+    """Return a detector that ends in boxes, with the weights of one that ends in raw outputs.
+
+    Args:
+        model: a detector, from images (B, H, W, C) in [0, 1] to raw outputs, see
+            `zoo.tasks.boxes.coding`.
+        info: what was saved with it, of which it takes the settings of the suppression; those of
+            the task where there are none.
+        score: boxes of no higher score are left out; 0 or more.
+
+    Returns:
+        A `keras.Model` from the same images to float32 rows (B, 100, 6): x1, y1, x2, y2 in pixels
+        of the input, score, class, best first; rows that nothing fills are 0, their class -1.
+
+    Raises:
+        ValueError: if the model is no detector.
+    """
+    try:
+        known = image_detection.built(model, image_detection.TASK.options)
+    except ValueError as error:
+        raise ValueError(f"{error}. Only a detector can end in boxes: leave them out") from error
+    settings = {**known["suppression"], **info.get("suppression", {}), "score": float(score)}
+    layer = nms.Boxes(known["grid"], settings, dtype="float32", name="boxes")
+    return keras.Model(model.input, layer(model.output), name=model.name)
+
+
+def halves(model):
+    """Return the detector that ends in raw outputs, and a model from these to boxes.
+
+    Args:
+        model: as `with_boxes` returns it.
+
+    Returns:
+        Two models, or None if the model does not end in boxes.
+    """
+    layer = last(model)
+    if layer is None:
+        return None
+    # Another of the same: one layer at two places has no single input.
+    own = nms.Boxes.from_config(layer.get_config())
+    raw = keras.Input(layer.input.shape[1:], name="raw")
+    return keras.Model(model.input, layer.input, name=model.name), keras.Model(raw, own(raw))
+
+
+def last(model):
+    """Return the layer of boxes that a model ends in, or None."""
+    layer = model.layers[-1]
+    return layer if isinstance(layer, nms.Boxes) else None
+
+
+def example(model, batch):
+    """Return raw outputs (B, A, 5 + C) of some boxes whose scores are far apart.
+
+    Boxes in threes are of one class and nearly one place, so some of them suppress others. All that
+    is not one of them has a score of exactly 0.
+
+    Args:
+        model: a detector that ends in boxes.
+        batch: B, which also seeds the draw.
+    """
+    layer, rng = last(model), np.random.default_rng(batch)
+    _, count, numbers = layer.input.shape
+    raw = np.full((batch, count, numbers), -1000, np.float32)
+    raw[..., coding.BOX] = rng.uniform(0.5, 1.0, (batch, count, 4))
+    threes = min(count, DRAWN) // 3
+    for image in raw:
+        rows = 3 * rng.choice(count // 3, threes, replace=False)[:, None] + np.arange(3)
+        labels = rng.choice([0, (numbers - 5) // 2, numbers - 6], (threes, 1))
+        # Both chances are the square root, and no round number that the least score might be.
+        chances = np.sqrt(rng.permutation(np.linspace(0.0137, 0.9871, rows.size)))
+        if layer.grid["form"] == "yolov3":
+            chances = np.log(chances / (1 - chances))
+        image[rows, coding.OBJECT] = image[rows, 5 + labels] = chances.reshape(rows.shape)
+    return raw
+
+
+def unit(model):
+    """Return what the numbers of a row are at most: sides of the input, 1, number of classes."""
+    layer = last(model)
+    height, width = layer.grid["size"]
+    return np.float32([width, height, width, height, 1, layer.input.shape[-1] - 5])
+
+
+def steady(model, raw, spread, allowed):
+    """Tell which rows stay what they are while the last digits of what they come from change.
+
+    Which of two boxes of nearly equal scores is the better one, or whether they overlap by more
+    than is allowed, decides on others too, and may be decided otherwise by another program.
+
+    Args:
+        model: a detector that ends in boxes.
+        raw: raw outputs (B, A, 5 + C).
+        spread: by which share boxes and scores change at most.
+        allowed: change of a row that still is the same, in units, see `unit`.
+
+    Returns:
+        (B, 100) bool.
+    """
+    layer, rng = last(model), np.random.default_rng(0)
+    found = [ops.convert_to_numpy(x) for x in coding.scored(raw, layer.grid)]
+
+    def rows(spread):
+        shaken = [x * np.float32(1 + rng.uniform(-spread, spread, x.shape)) for x in found]
+        return ops.convert_to_numpy(nms.suppress(*shaken, **layer.settings)) / unit(model)
+
+    plain, others = rows(0), [rows(spread) for _ in range(8)]
+    return np.all([np.abs(one - plain).max(axis=-1) <= allowed for one in others], axis=0)

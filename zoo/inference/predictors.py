@@ -1,0 +1,153 @@
+"""Predicting with a model in batches of one shape, so that nothing is compiled twice."""
+
+import keras
+import numpy as np
+
+from zoo.nn.ensemble import Mixture
+
+ELEMENTS = 2**19  # numbers in a batch that `stream` makes, about: two gray images of 512 x 512
+
+
+def predict(model, x, batch_size):
+    """Predict all of x, an array (n, ...) or a dictionary of them.
+
+    The last batch is filled up with copies of its first example, whose outputs are dropped. A model
+    of several inputs that are all the same, such as an ensemble's, gets the same in each.
+
+    Returns:
+        The outputs as NumPy arrays (n, ...), in the structure in which the model has them.
+    """
+    count = len(keras.tree.flatten(x)[0])
+    batches = []
+    for start in range(0, count, batch_size):
+        rows = np.arange(start, start + batch_size)
+        rows[rows >= count] = start
+        batch = keras.tree.map_structure(lambda array, rows=rows: array[rows], x)
+        batches.append(model.predict_on_batch(for_each_input(model, batch)))
+    return keras.tree.map_structure(lambda *parts: np.concatenate(parts)[:count], *batches)
+
+
+def for_each_input(model, x):
+    """Return a list of x, one for each input, if the model takes a list; else x."""
+    inputs = getattr(model, "input", None)
+    return [x] * len(inputs) if isinstance(inputs, list) else x
+
+
+def stream(model, inputs, batch_size):
+    """Predict inputs one after the other, as they are asked for, in batches of one shape.
+
+    Args:
+        model: a `keras.Model`.
+        inputs: an iterable of arrays (...), or dictionaries of them, without the batch's axis.
+        batch_size: how many at a time; fewer where that would be more than ELEMENTS numbers.
+
+    Yields:
+        The output of each, NumPy arrays in the structure in which the model has them.
+    """
+    batch, shape = [], None
+    for x in inputs:
+        if batch and shape != _shapes(x):
+            yield from _outputs(model, batch, batch_size)
+            batch = []
+        batch.append(x)
+        shape = _shapes(x)
+        if len(batch) == _fits(x, batch_size):
+            yield from _outputs(model, batch, batch_size)
+            batch = []
+    if batch:
+        yield from _outputs(model, batch, batch_size)
+
+
+class Averaged:
+    """A model that sees each input in several views, and says the mean of their probabilities.
+
+    `predict` and `stream` take it for a model.
+
+    Args:
+        model: a `keras.Model` from a batch to logits (B, ..., K); one logit tells class 1 from 0.
+        views: pairs of functions (there, back), see `zoo.tasks.Task`.
+    """
+
+    def __init__(self, model, views):
+        self.model, self.views = model, views
+        self.mean = Mixture(dtype="float32")
+
+    def predict_on_batch(self, x):
+        """Return logits of the mean probabilities for a batch, (B, ..., K) float32."""
+        outputs = [back(self.model.predict_on_batch(there(x))) for there, back in self.views]
+        return keras.ops.convert_to_numpy(self.mean(outputs))
+
+
+def with_views(model, task, options):
+    """Return what predicts the mean over the flips or turns that a model's training allows.
+
+    Args:
+        model: a `keras.Model` from a batch to logits (B, ..., K).
+        task: what it was trained for, a `zoo.tasks.Task`.
+        options: all of the task's, as it was trained with.
+
+    Returns:
+        An `Averaged`.
+
+    Raises:
+        ValueError: if there is but one view.
+    """
+    views = task.usage.views(model.inputs[0].shape[1:], options)
+    if len(views) == 1:
+        raise ValueError(
+            "the model was trained without flips and turns, so there is nothing to average over: "
+            "predict without --tta, or train it with flip (images) or rotate (clouds)"
+        )
+    return Averaged(model, views)
+
+
+class Recursive:
+    """A forecaster that goes on from what it said, until it has said so many steps.
+
+    `predict` and `stream` take it for a model.
+
+    Args:
+        model: a `keras.Model` from (B, W, F) to (B, H, K); beyond H steps K must be F.
+        steps: how many.
+
+    Raises:
+        ValueError: if that is more than the model says at once, and it needs more than it says.
+    """
+
+    def __init__(self, model, steps):
+        (_, _, features), (_, horizon, values) = model.inputs[0].shape, model.outputs[0].shape
+        if steps > horizon and values < features:
+            raise ValueError(
+                f"{steps} steps are more than the {horizon} that the model says at once, and it "
+                f"says {values} of the {features} values that it needs to go on: ask for fewer "
+                "steps, or train it with --set inputs=targets"
+            )
+        self.model, self.steps = model, steps
+
+    def predict_on_batch(self, x):
+        """Return what it says of a batch, (B, steps, K) float32."""
+        said, window = [], x.shape[1]
+        while sum(part.shape[1] for part in said) < self.steps:
+            said.append(np.asarray(self.model.predict_on_batch(x)))
+            if said[-1].shape[-1] == x.shape[-1]:
+                x = np.concatenate([x, said[-1]], axis=1)[:, -window:]
+        return np.concatenate(said, axis=1)[:, : self.steps]
+
+
+def _shapes(x):
+    return [array.shape for array in keras.tree.flatten(x)]
+
+
+def _fits(x, batch_size):
+    """Return how many inputs like this one make a batch."""
+    size = sum(array.size for array in keras.tree.flatten(x))
+    return max(1, min(batch_size, ELEMENTS // size))
+
+
+def _outputs(model, batch, batch_size):
+    """Return an iterator of the outputs of a batch."""
+    x = keras.tree.map_structure(lambda *parts: np.stack(parts), *batch)
+    outputs = predict(model, x, _fits(batch[0], batch_size))
+    return (
+        keras.tree.map_structure(lambda array, i=i: array[i], outputs) for i in range(len(batch))
+    )

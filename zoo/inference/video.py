@@ -1,0 +1,109 @@
+"""Videos: predicted frame by frame, drawn into a new video, with all that was found as JSON."""
+
+import functools
+import io
+import json
+import pathlib
+import tempfile
+
+import numpy as np
+from PIL import Image
+
+from zoo.inference import prediction
+from zoo.inference.prediction import PICTURES
+
+
+def predict(path, target, **settings):
+    """Predict every frame of a video, and write it with what was found drawn in.
+
+    Args:
+        path: of the video, in one of `zoo.inference.formats.VIDEOS`.
+        target: an .mp4 to write, as the task draws it; beside it <target>.json gets the rows of all
+            frames, <target>_boxes.json and the like what the task writes of each as JSON.
+        settings: of `zoo.inference.prediction.predict`: model, record, batch_size.
+
+    Yields:
+        The row of each frame; "frame" counts from 0.
+
+    Raises:
+        ValueError: if OpenCV is not installed, or cannot read or write a video here.
+    """
+    cv2 = opencv(path)
+    clip = cv2.VideoCapture(str(path))
+    if not clip.isOpened():
+        raise ValueError(f"{path}: it is no video that OpenCV reads. Convert it to .mp4 (H.264)")
+    rate, out, rows, lists = clip.get(cv2.CAP_PROP_FPS) or 25.0, None, [], {}
+    try:
+        results = prediction.predict(
+            frames(clip), lambda frame: {"image": frame[1]}, refuse, **settings
+        )
+        for (number, image), row, writers in results:
+            picture = drawn(writers, image)
+            if out is None:
+                out = writer(cv2, target, rate, picture.shape)
+            out.write(np.ascontiguousarray(picture[..., ::-1]))  # OpenCV's colours are B, G, R
+            for ending, found in texts(writers, number):
+                lists.setdefault(ending, []).extend(found)
+            row = {key: value for key, value in row.items() if key != "arrays"}
+            rows.append({"frame": number, "seconds": round(number / rate, 3), **row})
+            yield rows[-1]
+    finally:
+        clip.release()
+        if out is not None:
+            out.release()
+    if not rows:
+        raise ValueError(f"{path}: it has no frame that can be read. Convert it to .mp4 (H.264)")
+    for ending, found in {".json": rows, **lists}.items():
+        write = functools.partial(prediction.save_json, found)
+        prediction.whole(write, target.with_name(f"{target.stem}{ending}"))
+
+
+def opencv(path):
+    """Return the module, or say how to get it."""
+    try:
+        import cv2
+    except ImportError as error:
+        needs = 'OpenCV reads videos. Install it: pip install ".[video]"'
+        raise ValueError(f"{path}: {needs}") from error
+    return cv2
+
+
+def frames(clip):
+    """Yield (number, image (H, W, 3) uint8) of each frame."""
+    number = 0
+    while (read := clip.read())[0]:
+        yield number, np.ascontiguousarray(read[1][..., ::-1])
+        number += 1
+
+
+def refuse(message):
+    """Stop at a frame that cannot be predicted: no other frame can either."""
+    raise ValueError(message)
+
+
+def drawn(writers, image):
+    """Return what the task draws of a frame, (H, W, 3) uint8; the frame if it draws nothing."""
+    ending = next((one for one in PICTURES if one in writers), None)
+    if ending is None:
+        return image
+    buffer = io.BytesIO()
+    writers[ending](buffer)
+    return np.asarray(Image.open(buffer).convert("RGB"))
+
+
+def texts(writers, number):
+    """Yield (ending, list) of what the task writes of a frame as JSON, called by its number."""
+    with tempfile.TemporaryDirectory() as folder:
+        for ending, write in writers.items():
+            if ending.endswith(".json"):
+                path = pathlib.Path(folder, f"{number:06d}{ending}")
+                write(path)
+                yield ending, json.loads(path.read_text(encoding="utf-8"))
+
+
+def writer(cv2, path, rate, shape):
+    """Return what writes frames (H, W, 3) into an MP4 file."""
+    made = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), rate, shape[1::-1])
+    if not made.isOpened():
+        raise ValueError(f"{path}: OpenCV cannot write videos here. Predict its frames as images")
+    return made

@@ -1,0 +1,1 @@
+"""The models: one paper is one file, in a folder a kind of problem."""

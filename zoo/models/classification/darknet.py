@@ -1,0 +1,73 @@
+"""Darknet-53: residual blocks of a 1x1 and a 3x3 convolution, and strides instead of pooling.
+
+Redmon & Farhadi, 2018, https://arxiv.org/abs/1804.02767. Table 1; padding, the slope of leaky ReLU
+and the first weights (He et al. 2015) are those of the authors' program.
+Departures: depth 21, for small machines, is that of Milioto, Vizzo, Behley & Stachniss, IROS 2019,
+https://github.com/PRBonn/lidar-bonnetal.
+"""
+
+import keras
+from keras import layers
+
+from zoo.nn.blocks import leaky_conv
+from zoo.registry import register
+
+BLOCKS = {  # residual ones of each stage, by the number of layers that have weights
+    21: (1, 1, 2, 2, 1),
+    53: (1, 2, 8, 8, 4),
+}
+
+
+@register(
+    "image_classification",
+    paper=dict(input_shape=(256, 256, 3), num_classes=1000),
+    parameters=41_609_928,
+    test=dict(depth=21, width=0.125),
+)
+def Darknet(input_shape, num_classes, *, depth=53, width=1.0, batch_norm=True, name="darknet"):
+    """Build the classifier of Table 1.
+
+    Args:
+        input_shape: (H, W, C); H and W may be None.
+        num_classes: K, the number of classes.
+        depth: how many layers have weights: 53 or 21.
+        width: factor on every channel count.
+        batch_norm: normalise behind every convolution; without, they have a bias.
+        name: name of the model.
+
+    Returns:
+        A `keras.Model` from images (B, H, W, C) in [0, 1] to float32 logits (B, K).
+
+    Raises:
+        ValueError: if there is no such depth.
+    """
+    image = keras.Input(input_shape, name="image")
+    x = features(image, depth=depth, width=width, batch_norm=batch_norm)[32]
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    logits = layers.Dense(num_classes, dtype="float32", name="logits")(x)
+    return keras.Model(image, logits, name=name)
+
+
+def features(x, *, depth=53, width=1.0, batch_norm=True):
+    """Apply all convolutions to images (B, H, W, C), with the options of `Darknet`.
+
+    Returns:
+        The last map before each halving, and the last of all, in a dictionary by its stride 1, 2,
+        4, 8, 16, 32: a tensor (B, ⌈H / stride⌉, ⌈W / stride⌉, channels).
+
+    Raises:
+        ValueError: if there is no such depth.
+    """
+    if depth not in BLOCKS:
+        raise ValueError(f"Darknet has depth {', '.join(map(str, BLOCKS))}, not {depth!r}")
+    x = leaky_conv(x, int(32 * width), 3, "stem", batch_norm=batch_norm)
+    maps = {1: x}
+    for stage, count in enumerate(BLOCKS[depth], start=1):
+        channels, name = int(32 * width) * 2**stage, f"stage{stage}"
+        x = leaky_conv(x, channels, 3, f"{name}_down", strides=2, batch_norm=batch_norm)
+        for i in range(1, count + 1):
+            y = leaky_conv(x, channels // 2, 1, f"{name}_block{i}_1x1", batch_norm=batch_norm)
+            y = leaky_conv(y, channels, 3, f"{name}_block{i}_3x3", batch_norm=batch_norm)
+            x = layers.Add(name=f"{name}_block{i}")([x, y])
+        maps[2**stage] = x
+    return maps

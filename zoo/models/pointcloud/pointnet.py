@@ -1,0 +1,85 @@
+"""PointNet: one MLP shared by every point, made order-free by a single max.
+
+Qi, Su, Mo & Guibas, CVPR 2017, https://arxiv.org/abs/1612.00593. Fig. 2; sizes from App. C.
+Departures: none in the layers; dropout stands behind both hidden layers of the head, as in the
+authors' program, where the paper's text has it behind the last alone.
+"""
+
+import keras
+from keras import layers
+
+from zoo.nn.blocks import dense_norm
+from zoo.nn.layers import FlatIdentity, Orthogonality
+from zoo.registry import register
+
+
+@register(
+    "pointcloud_classification",
+    paper=dict(input_shape=(1024, 3), num_classes=40),
+    parameters=3_480_049,
+    test=dict(width=0.125),
+)
+def PointNet(input_shape, num_classes, *, width=1.0, dropout=0.3, name="pointnet"):
+    """Build the classifier of Fig. 2.
+
+    Args:
+        input_shape: (N, C), C coordinates a point, any unit; N may be None.
+        num_classes: K, the number of classes.
+        width: factor on every channel count; 0.5 is the network of Keras' own PointNet lesson.
+        dropout: rate behind both hidden layers of the head.
+        name: name of the model.
+
+    Returns:
+        A `keras.Model` from points (B, N, C) to float32 logits (B, K).
+    """
+    points = keras.Input(input_shape, name="points")
+    x = align(points, "align_points", width=width)
+    x = mlp(x, [64, 64], "local", width=width)  # (B, N, 64)
+    x = align(x, "align_features", width=width, orthogonality=1e-3)
+    x = mlp(x, [64, 128, 1024], "global", width=width)
+    x = layers.GlobalMaxPooling1D(name="pool")(x)  # (B, 1024)
+    for i, units in enumerate([512, 256], start=1):
+        x = dense_norm(x, int(units * width), f"head_{i}")
+        x = layers.Dropout(dropout, name=f"head_{i}_dropout")(x)
+    logits = layers.Dense(num_classes, dtype="float32", name="logits")(x)
+    return keras.Model(points, logits, name=name)
+
+
+def mlp(x, units, name, *, width=1.0):
+    """Apply the same multilayer perceptron to every point: (B, N, C) to (B, N, units[-1])."""
+    for i, channels in enumerate(units, start=1):
+        x = dense_norm(x, int(channels * width), f"{name}_{i}")
+    return x
+
+
+def align(x, name, *, width=1.0, orthogonality=0.0):
+    """Multiply every point by one matrix that a T-Net predicts from all of them (Sec. 4.2).
+
+    Args:
+        x: (B, N, C) points or features.
+        name: prefix of the names of the layers.
+        width: factor on the T-Net's channel counts.
+        orthogonality: weight of the term of Eq. 2 that keeps the matrix near a rotation; the
+            paper has 0.001 on the features and none on the points.
+
+    Returns:
+        (B, N, C).
+    """
+    matrix = t_net(x, name, width=width, orthogonality=orthogonality)
+    return layers.Dot(axes=(2, 1), name=name)([x, matrix])
+
+
+def t_net(x, name, *, width=1.0, orthogonality=0.0):
+    """Predict a (B, C, C) matrix from a set (B, N, C): a small PointNet that starts at identity."""
+    size = x.shape[-1]
+    x = mlp(x, [64, 128, 1024], f"{name}_local", width=width)
+    x = layers.GlobalMaxPooling1D(name=f"{name}_pool")(x)  # (B, 1024)
+    x = mlp(x, [512, 256], f"{name}_global", width=width)
+    x = layers.Dense(
+        size * size,
+        kernel_initializer="zeros",
+        bias_initializer=FlatIdentity(),
+        name=f"{name}_entries",
+    )(x)
+    term = Orthogonality(orthogonality) if orthogonality else None
+    return layers.Reshape((size, size), activity_regularizer=term, name=f"{name}_matrix")(x)

@@ -1,0 +1,136 @@
+"""FCN: a classifier slid over the image, its coarse scores refined by those of finer layers.
+
+Long, Shelhamer & Darrell, CVPR 2015, https://arxiv.org/abs/1411.4038. Fig. 3 on VGG-16; borders,
+crops and kernels from the authors' program.
+Departures: FCN-16s and 8s can be trained at once, where the paper starts each from the coarser one
+(which `zoo.training.transfer` does); without `encoder_weights` VGG starts as He et al. 2015 draw
+it.
+"""
+
+import math
+
+import keras
+from keras import layers
+
+from zoo.models.classification.vgg import features
+from zoo.nn import encoders
+from zoo.nn.layers import Bilinear, CropLike
+from zoo.registry import register
+
+# A map's first pixel that lies under the first of the up-sampled scores, by the stride of the map.
+SKIPPED = {16: 5, 8: 9}
+# By how much the first up-sampled score lies inside the border, by the stride of the network.
+INSIDE = {32: 81, 16: 73, 8: 69}
+LEAST = 97  # border with which the 7 x 7 of fc6 fit on an image of one pixel
+
+
+@register(
+    "image_segmentation",
+    paper=dict(input_shape=(500, 500, 3), num_classes=21),
+    parameters=134_376_863,
+    test=dict(width=0.0625, border=0, dropout=0.0),
+)
+def FCN(
+    input_shape,
+    num_classes,
+    *,
+    stride=8,
+    width=1.0,
+    border=100,
+    dropout=0.5,
+    encoder_weights=None,
+    name="fcn",
+):
+    """Build FCN-32s, FCN-16s or FCN-8s of Fig. 3.
+
+    Args:
+        input_shape: (H, W, C); H and W may be None.
+        num_classes: K, the number of classes.
+        stride: 32, 16 or 8 pixels from one of the finest scores to the next.
+        width: factor on every channel count.
+        border: pixels of zeros around the image, the authors' 100 or at least 97. With 0 every
+            layer pads by itself, which is several times cheaper on small images.
+        dropout: rate behind fc6 and fc7.
+        encoder_weights: "imagenet", or a trained `vgg` of the zoo: a preset, run folder or file.
+            Its dense layers become fc6 and fc7 if it was trained on images of 193 to 224 pixels.
+        name: name of the model.
+
+    Returns:
+        A `keras.Model` from images (B, H, W, C) in [0, 1] to float32 logits (B, H, W, K).
+
+    Raises:
+        ValueError: if there is no such stride, or the border is too narrow.
+    """
+    if stride not in INSIDE:
+        raise ValueError(f"FCN has stride {', '.join(map(str, INSIDE))}, not {stride!r}")
+    if border and border < LEAST:
+        raise ValueError(f"border is 0 or at least {LEAST} pixels, not {border!r}")
+    padding = "valid" if border else "same"
+    image = keras.Input(input_shape, name="image")
+    x = encoders.prepared(image, "vgg", encoder_weights)
+    if border:
+        x = layers.ZeroPadding2D(border - 1, name="border")(x)  # and the first convolution pads 1
+    maps = features(x, width=width)
+    x = pool(maps, 32)
+    for kernel, hidden in [(7, "fc6"), (1, "fc7")]:
+        x = layers.Conv2D(
+            int(4096 * width),
+            kernel,
+            padding=padding,
+            activation="relu",
+            kernel_initializer="he_normal",
+            name=hidden,
+        )(x)
+        x = layers.Dropout(dropout, name=f"{hidden}_dropout")(x)
+    x = score(x, num_classes, 32)
+    for finer in [16, 8][: [32, 16, 8].index(stride)]:
+        x = enlarge(x, 2, padding, f"up{finer}")
+        detail = score(pool(maps, finer), num_classes, finer)
+        if border:
+            detail = CropLike(SKIPPED[finer], name=f"crop{finer}")([detail, x])
+        else:
+            x = CropLike(name=f"crop{finer}")([x, detail])
+        x = layers.Add(name=f"sum{finer}")([x, detail])
+    x = enlarge(x, stride, padding, "up", trainable=False, dtype="float32")  # Sec. 4.3: fixed
+    start = border - INSIDE[stride] if border else 0
+    logits = CropLike(start, dtype="float32", name="logits")([x, image])
+    model = keras.Model(image, logits, name=name)
+    if encoder_weights:
+        convolutionalize(model, keras.Model(image, list(maps.values())), encoder_weights)
+    return model
+
+
+def pool(maps, stride):
+    """Pool the last map of a block of VGG, which features() hands over before that."""
+    name = f"pool{stride.bit_length() - 1}"
+    return layers.MaxPooling2D(2, padding="same", name=name)(maps[stride // 2])
+
+
+def score(x, num_classes, stride):
+    """Score every place of a map for every class; all scores start at 0."""
+    return layers.Conv2D(num_classes, 1, kernel_initializer="zeros", name=f"score{stride}")(x)
+
+
+def enlarge(x, factor, padding, name, **options):
+    """Up-sample scores by a transposed convolution that starts as bilinear interpolation."""
+    return layers.Conv2DTranspose(
+        x.shape[-1],
+        2 * factor,
+        strides=factor,
+        padding=padding,
+        use_bias=False,
+        kernel_initializer=Bilinear(),
+        name=name,
+        **options,
+    )(x)
+
+
+def convolutionalize(model, encoder, weights):
+    """Load VGG's weights, its dense layers as convolutions over their field of view (Sec. 3.1)."""
+    vgg = encoders.load_weights(encoder, "vgg", weights, top=True)
+    dense = {layer.name: layer for layer in vgg.layers if layer.name in ("fc1", "fc2")}
+    for name, source in zip(("fc6", "fc7"), dense.values(), strict=False):
+        layer, found = model.get_layer(name), source.get_weights()
+        if found[0].size != math.prod(layer.kernel.shape):
+            break  # it was trained on images of another size
+        layer.set_weights([found[0].reshape(layer.kernel.shape), found[1]])

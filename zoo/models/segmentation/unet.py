@@ -1,0 +1,185 @@
+"""U-Net: what is there is learnt going down, where it is going up, each level shown its twin.
+
+Ronneberger, Fischer & Brox, MICCAI 2015, https://arxiv.org/abs/1505.04597. Fig. 1; first weights
+as in Sec. 3; dropout ends the last two levels of the contracting path, as in the authors' program.
+Departures: convolutions are padded and poolings round up unless `padding` is "valid", so that any
+image is labelled up to its border; with batch normalisation, which the paper did not have,
+convolutions have no bias. Behind an up-convolution is no ReLU: Fig. 1, not the authors' program.
+"""
+
+import keras
+from keras import layers
+
+from zoo.nn import encoders
+from zoo.nn.blocks import MOMENTUM
+from zoo.nn.layers import BilinearUpSampling, CropLike
+from zoo.registry import register
+
+
+@register(
+    "image_segmentation",
+    paper=dict(input_shape=(572, 572, 1), num_classes=2),
+    parameters=31_030_658,
+    test=dict(depth=2, width=0.125, dropout=0.0),
+)
+def UNet(
+    input_shape,
+    num_classes,
+    *,
+    depth=4,
+    width=1.0,
+    padding="same",
+    batch_norm=False,
+    dropout=0.5,
+    up="transpose",
+    encoder=None,
+    encoder_depth=None,
+    encoder_weights=None,
+    name="unet",
+):
+    """Build the network of Fig. 1, or its expanding path on the features of a classifier.
+
+    Args:
+        input_shape: (H, W, C); H and W may be None unless padding is "valid".
+        num_classes: K, the number of classes.
+        depth: number of poolings; an encoder brings its own.
+        width: factor on every channel count, the encoder's too.
+        padding: "same", for any size; or "valid", the paper's, for sizes of 2^depth n - 4: the
+            output lacks 6·2^depth - 4 pixels at each side.
+        batch_norm: normalise behind every 3x3 convolution, except in an encoder with ImageNet's
+            weights, which has none.
+        dropout: rate at the end of the last two levels of the contracting path.
+        up: "transpose", or "bilinear" up-sampling before a 2x2 convolution.
+        encoder: name of a classifier whose features replace the contracting path.
+        encoder_depth: its `depth`, if not the default.
+        encoder_weights: "imagenet", or a trained classifier of the zoo: a preset, run folder or
+            file. Like everything else, they are trained further.
+        name: name of the model.
+
+    Returns:
+        A `keras.Model` from images (B, H, W, C) in [0, 1] to float32 logits (B, H, W, K); with
+        padding "valid" of fewer pixels.
+
+    Raises:
+        ValueError: if a fixed size does not fit padding "valid", or options contradict each other.
+    """
+    if up not in ("transpose", "bilinear"):
+        raise ValueError(f'up is "transpose" or "bilinear", not {up!r}')
+    if encoder is None and (encoder_depth or encoder_weights):
+        raise ValueError("encoder_depth and encoder_weights are an encoder's: name the encoder")
+    if encoder and padding != "same":
+        raise ValueError(f'the encoder {encoder} is padded: padding is "same", not {padding!r}')
+    if padding == "valid":
+        check_sizes(input_shape[:2], depth)
+    image = keras.Input(input_shape, name="image")
+    style = dict(padding=padding, batch_norm=batch_norm)
+    if encoder:
+        maps = encode(image, encoder, encoder_depth, encoder_weights, width, batch_norm, dropout)
+    else:
+        maps = contract(image, depth, width, dropout, style)
+    x = maps[max(maps)]
+    for level in range(max(maps).bit_length() - 1, 0, -1):
+        channels = int(64 * width * 2 ** (level - 1))
+        x = enlarge(x, channels, up, f"up{level}_up")
+        twin = maps.get(2 ** (level - 1))
+        if twin is not None:
+            x = join(twin, x, padding, f"up{level}")
+        x = convs(x, channels, f"up{level}", **style)
+    x = crop(x, image, 0, "crop") if 1 not in maps else x
+    logits = layers.Conv2D(
+        num_classes, 1, kernel_initializer="he_normal", dtype="float32", name="logits"
+    )(x)
+    return keras.Model(image, logits, name=name)
+
+
+def contract(x, depth, width, dropout, style):
+    """Apply the contracting path: images to a dictionary of each level's map by its stride."""
+    maps = {}
+    for level in range(1, depth + 2):
+        if level > 1:
+            x = layers.MaxPooling2D(2, padding=style["padding"], name=f"down{level}_pool")(x)
+        x = convs(x, int(64 * width * 2 ** (level - 1)), f"down{level}", **style)
+        if level >= depth:
+            x = layers.Dropout(dropout, name=f"down{level}_dropout")(x)
+        maps[2 ** (level - 1)] = x
+    return maps
+
+
+def encode(image, encoder, depth, weights, width, batch_norm, dropout):
+    """Apply a classifier's features instead, with weights if wished."""
+    options = {"depth": depth, "batch_norm": batch_norm and weights != encoders.IMAGENET}
+    options = {key: value for key, value in options.items() if value}
+    x = encoders.prepared(image, encoder, weights)
+    maps = encoders.features(encoder)(x, width=width, **options)
+    if weights:
+        encoders.load_weights(keras.Model(image, list(maps.values())), encoder, weights, depth)
+    for stride in sorted(maps)[-2:]:
+        maps[stride] = layers.Dropout(dropout, name=f"encoder{stride}_dropout")(maps[stride])
+    return maps
+
+
+def convs(x, channels, name, *, padding, batch_norm):
+    """Apply a 3x3 convolution, batch normalisation if wished, and ReLU, twice."""
+    for i in (1, 2):
+        x = layers.Conv2D(
+            channels,
+            3,
+            padding=padding,
+            use_bias=not batch_norm,
+            activation=None if batch_norm else "relu",
+            kernel_initializer="he_normal",
+            name=f"{name}_conv{i}",
+        )(x)
+        if batch_norm:
+            x = layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_norm{i}")(x)
+            x = layers.ReLU(name=f"{name}_relu{i}")(x)
+    return x
+
+
+def enlarge(x, channels, up, name):
+    """Double height and width: (B, H, W, C) to (B, 2H, 2W, channels)."""
+    start = dict(kernel_initializer="he_normal", name=name)
+    if up == "transpose":
+        return layers.Conv2DTranspose(channels, 2, strides=2, **start)(x)
+    x = BilinearUpSampling(name=f"{name}_sample")(x)
+    return layers.Conv2D(channels, 2, padding="same", **start)(x)
+
+
+def join(twin, x, padding, name):
+    """Set a map beside its twin, the larger one cropped to the smaller one."""
+    if padding == "valid":
+        twin = crop(twin, x, None, f"{name}_crop")
+    else:
+        x = crop(x, twin, 0, f"{name}_crop")
+    return layers.Concatenate(name=f"{name}_join")([twin, x])
+
+
+def crop(x, like, offset, name):
+    """Crop a map to the height and width of another, unless they are known to be equal."""
+    if x.shape[1:3] == like.shape[1:3] and None not in x.shape[1:3]:
+        return x
+    return CropLike(offset, name=name)([x, like])
+
+
+def check_sizes(sizes, depth):
+    """Raise ValueError if a known size does not halve without a rest all the way down.
+
+    Two convolutions take 4 off and pooling halves, so a level of n' pixels comes from 2n' + 4, and
+    `depth` levels up from b it is 2^depth (b + 4) - 4. Going up, 12·2^depth - 8 are lost in all.
+    """
+    step = 2**depth
+    least = step * (12 - 3 // step) - 4  # one that leaves a pixel
+    if None in sizes:
+        raise ValueError(
+            'padding "valid" takes images of a fixed height and width, of which a margin is not '
+            f"labelled; in train.py: --set margin={6 * step - 4}"
+        )
+    for size in sizes:
+        if size < least or (size + 4) % step:
+            below = max(least, (size + 4) // step * step - 4)
+            near = f"{below} or {below + step}" if size > least else least
+            raise ValueError(
+                f"unet without padding, of depth {depth}, takes a height and width that is a "
+                f"multiple of {step} plus {-4 % step} and at least {least}, not {size}: "
+                f'choose {near}, or padding "same"'
+            )

@@ -1,0 +1,1 @@
+"""What models are made of and Keras lacks: blocks, layers, recurrence, losses, metrics."""

@@ -1,0 +1,1 @@
+"""The system around the zoo: terminal, files on disk, memory."""

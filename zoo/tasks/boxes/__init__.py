@@ -1,0 +1,1 @@
+"""What the tasks on boxes share: coding, losses, non-maximum suppression, average precision."""

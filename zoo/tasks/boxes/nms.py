@@ -1,0 +1,162 @@
+"""Suppression: of boxes that show one object the best stays, and no more than asked for leave.
+
+Greedy non-maximum suppression within each class, or its soft form, Bodla et al., ICCV 2017,
+https://arxiv.org/abs/1704.04503. All shapes are fixed, so it compiles, and exports with a model.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+from zoo.nn.layers import register
+from zoo.tasks.boxes.coding import iou as overlaps
+from zoo.tasks.boxes.coding import scored
+
+NONE = -1.0  # the score of what is no candidate, below that of any box
+
+
+def suppress(boxes, scores, *, iou=0.5, score=0.01, limit=100, candidates=1000, sigma=0.0):
+    """Keep the best of the boxes of a class that overlap.
+
+    One anchor may be found as several classes, as in Darknet and in COCO's evaluation. Of equal
+    scores the lower anchor comes first, then the lower class; PyTorch does not promise it.
+
+    Args:
+        boxes: (B, A, 4) x1, y1, x2, y2, any unit.
+        scores: (B, A, C), of each class, 0 to 1.
+        iou: a box goes if it overlaps a better one of its class that stays by more than this.
+        score: boxes of no higher score are left out; 0 or more.
+        limit: rows an image.
+        candidates: pairs of anchor and class an image that are looked at, the best.
+        sigma: above 0, no box goes: each that stays lowers the scores of worse ones of its class
+            by exp(-IoU² / sigma), Bodla's Sec. 3, where it is 0.5; `iou` has no effect then.
+
+    Returns:
+        (B, limit, 6) float32: x1, y1, x2, y2, score, class, best first; rows that nothing fills
+        are 0, their class -1.
+
+    Raises:
+        ValueError: if `score` or `sigma` is negative, or `limit` or `candidates` below 1.
+    """
+    if min(score, sigma) < 0 or min(limit, candidates) < 1:
+        given = f"score={score}, sigma={sigma}, limit={limit}, candidates={candidates}"
+        raise ValueError(f"{given}: give scores and sigmas from 0, limits and candidates from 1")
+    corners, chances, labels = strongest(boxes, scores, score, candidates)
+    if sigma:
+        chances = softened(corners, chances, labels, sigma, score, limit)
+    else:
+        chances = ops.where(greedy(corners, chances, labels, iou, score), chances, NONE)
+    chances, index = ops.top_k(chances, min(limit, chances.shape[1]))
+    labels = ops.cast(pick(labels, index), "float32")[..., None]
+    rows = ops.concatenate([pick(corners, index), chances[..., None], labels], axis=-1)
+    empty = ops.convert_to_tensor([0.0, 0.0, 0.0, 0.0, 0.0, -1.0])
+    rows = ops.where(chances[..., None] > score, rows, empty)
+    missing = ops.zeros_like(rows[:, :1]) + empty
+    return ops.concatenate([rows] + [missing] * (limit - rows.shape[1]), axis=1)
+
+
+@register
+class Boxes(keras.layers.Layer):
+    """Turns a detector's raw outputs (B, A, 5 + C) into rows (B, limit, 6) of boxes.
+
+    Args:
+        grid: what `zoo.tasks.boxes.coding.grid` returns.
+        settings: those of `suppress`, which says what the rows are.
+    """
+
+    def __init__(self, grid, settings, **kwargs):
+        super().__init__(**kwargs)
+        self.grid, self.settings = grid, settings
+
+    def call(self, inputs):
+        """Return the rows, float32."""
+        return suppress(*scored(inputs, self.grid), **self.settings)
+
+    def get_config(self):
+        """Return the arguments."""
+        own = {"grid": dict(self.grid), "settings": dict(self.settings)}
+        return {**super().get_config(), **own}
+
+
+def found(rows):
+    """Return a list of the rows (m, 6) of each image, a NumPy array, without those unfilled.
+
+    Args:
+        rows: (B, limit, 6) as `suppress` returns them.
+    """
+    return [image[image[:, 5] >= 0] for image in np.asarray(ops.convert_to_numpy(rows))]
+
+
+def strongest(boxes, scores, score, candidates):
+    """Return corners (B, K, 4), scores and classes (B, K) of the best pairs of anchor and class.
+
+    No pair of the best K is of an anchor outside those K whose best class is best: each of these
+    has a pair that comes before. So the many pairs of the other anchors are never sorted.
+    """
+    boxes, scores = ops.cast(boxes, "float32"), ops.cast(scores, "float32")
+    scores = ops.where(scores > score, scores, NONE)  # (B, A, C)
+    count, classes = scores.shape[1:]
+    anchors = ops.top_k(ops.max(scores, axis=-1), min(candidates, count))[1]
+    anchors = ops.sort(ops.cast(anchors, "int32"), axis=-1)  # so that ties go by index
+    pairs = ops.reshape(pick(scores, anchors), (-1, anchors.shape[1] * classes))
+    chances, index = ops.top_k(pairs, min(candidates, pairs.shape[1]))
+    index = ops.cast(index, "int32")
+    return pick(boxes, pick(anchors, index // classes)), chances, index % classes
+
+
+def pick(x, index):
+    """Return the entries (B, K, ...) of x (B, A, ...) at indices (B, K)."""
+    index = ops.cast(index, "int32")
+    start = ops.arange(ops.shape(x)[0], dtype="int32")[:, None] * x.shape[1]
+    return ops.take(ops.reshape(x, (-1, *x.shape[2:])), index + start, axis=0)
+
+
+def greedy(corners, chances, labels, iou, score):
+    """Return which boxes stay, (B, K) bool; they are sorted, best first.
+
+    A box stays if no better one that stays overlaps it. All boxes are judged at once by who stayed
+    in the round before, until a round changes nothing. This ends where going through the boxes one
+    by one does: the verdict on a box depends on those before it alone, so the first is right from
+    the start, and once the first n are right, n + 1 are right after the next round, whatever was
+    thought of the others. For the same reason no other set of boxes outlasts a round unchanged.
+    Rounds are as many as the longest chain of boxes that decide on one another: few in practice,
+    never more than K.
+    """
+    place = ops.arange(corners.shape[1])
+    better = place < place[:, None]  # (K, K), by row
+    same = labels[:, :, None] == labels[:, None]
+    rivals = (overlaps(corners[:, :, None], corners[:, None]) > iou) & same & better  # (B, K, K)
+    rivals, sound = ops.cast(rivals, "float32"), ops.cast(chances > score, "float32")
+
+    def judge(stays, _):
+        beaten = ops.matmul(rivals, stays[..., None])[..., 0] > 0
+        judged = ops.where(beaten, 0.0, sound)
+        return judged, ops.any(judged != stays)
+
+    start = (sound, ops.any(sound > 0))
+    stays, _ = ops.while_loop(lambda _, changed: changed, judge, start, corners.shape[1])
+    return stays > 0
+
+
+def softened(corners, chances, labels, sigma, score, limit):
+    """Return the scores (B, K) that boxes leave with, `NONE` for those that never had their turn.
+
+    The best that waits leaves, and those of its class that wait on lose score. Classes do not
+    touch each other, so one queue serves all; scores only fall, so the first to leave are the best.
+    """
+    place = ops.arange(corners.shape[1], dtype="int32")
+
+    def left(chances, waits):
+        return ops.any(waits & (chances > score))
+
+    def turn(chances, waits):
+        best = ops.top_k(ops.where(waits, chances, NONE), 1)[1]  # ops.argmax cannot be exported
+        best = ops.cast(best, "int32")  # (B, 1)
+        waits = waits & (place != best)
+        touched = waits & (labels == pick(labels, best))
+        shared = overlaps(corners, pick(corners, best))  # (B, K)
+        return ops.where(touched, chances * ops.exp(-ops.square(shared) / sigma), chances), waits
+
+    start = (chances, ops.ones_like(chances, dtype="bool"))
+    chances, waits = ops.while_loop(left, turn, start, limit)
+    return ops.where(waits, NONE, chances)

@@ -1,0 +1,101 @@
+"""Image classification: what does this image show?"""
+
+import numpy as np
+
+from zoo.tasks import images, plots, report
+from zoo.tasks.task import Data, Results, Task, Training, Usage
+
+
+def arguments(info, options):
+    """Return what the data decides of the builder's arguments."""
+    size, channels = options["image_size"], images.channels(info, options)
+    return dict(input_shape=(size, size, channels), num_classes=len(info["classes"]))
+
+
+def prepare(piece, info, options):
+    """Return the middle square of the image, (S, S, C) float32 from 0 to 1, and the label."""
+    image, size = piece["image"], options["image_size"]
+    side = min(image.shape[:2])
+    top, left = ((length - side) // 2 for length in image.shape[:2])
+    square = images.resize(image[top : top + side, left : left + side], size, size)
+    limits = images.bits(image) or info["range"]
+    x = images.scale(square, limits, info["channels"])
+    return x, np.int32(piece["label"]) if "label" in piece else None
+
+
+def plot(x, y, outputs, info):
+    """Draw the confusion matrix and a page of images, wrong ones first."""
+    predicted = np.argmax(outputs, axis=-1)
+    panels = []
+    for i in report.examples(y, predicted, 16):
+        panels.append((plots.rgb(x[i]), *report.verdict(info["classes"], y[i], predicted[i])))
+    matrix = report.confusion(y, predicted, len(info["classes"]))
+    return {
+        "confusion_matrix": plots.confusion_matrix(matrix, info["classes"]),
+        "examples": plots.images(panels),
+    }
+
+
+def preview(x, y, info):
+    """Draw images as training sees them."""
+    shown = zip(x[:12], y[:12], strict=True)
+    return plots.images([(plots.rgb(image), info["classes"][k], plots.INK) for image, k in shown])
+
+
+def present(example, pieces, outputs, info):
+    """Return the table's row of one file, and its picture."""
+    found = report.decode(np.stack([*outputs]), info)[0]
+
+    def picture(path):
+        image = example["image"]
+        limits = images.bits(image) or info["range"]
+        title = f"{found['class']}  {found['probability']:.0%}"
+        panel = (plots.rgb(images.scale(image, limits, image.shape[-1])), title, plots.INK)
+        plots.images([panel], size=5).savefig(path, dpi=120, bbox_inches="tight")
+
+    return found, {".png": picture}
+
+
+TASK = Task(
+    name="image_classification",
+    dataset="cifar10",
+    options=dict(
+        image_size=224,  # pixels a side of the square that images are brought to
+        channels=0,  # 1 gray, 3 colour, or the number of bands; 0 as the data
+        loss="cross_entropy",
+        flip="horizontal",  # "none", "horizontal", "vertical" or "horizontal_and_vertical"
+        rotation=10.0,  # degrees, turned by up to so many either way
+        zoom=0.1,  # share of the size by which images grow or shrink at most
+        shift=0.05,  # share of the size by which images are moved at most
+        shear=0.0,  # degrees, sheared by up to so many
+        perspective=0.0,  # share of a corner's way to the middle
+        elastic=0.0,  # pixels by which images are bent (standard deviation)
+        brightness=0.1,  # share of the range of values by which it changes at most
+        contrast=0.1,  # share by which it changes at most
+        color_jitter=0.0,  # share by which saturation and hue change at most; colour images only
+        channel_shift=0.0,  # share of the range by which each channel is moved at most
+        blur=0.0,  # share of the images that are blurred
+        noise=0.0,  # deviation of Gaussian noise, share of the range of values
+        erasing=0.0,  # share of the images in which a rectangle is erased
+    ),
+    data=Data(
+        prepared=("image_size", "channels"),
+        sizes=("image_size",),
+        fields=("image", "label"),
+        measure=images.measure,
+        prepare=prepare,
+    ),
+    training=Training(
+        defaults=dict(epochs=20, updates=800, batch_size=32, learning_rate=0.001, jit=False),
+        arguments=arguments,
+        augment=images.augment,
+        preview=preview,
+    ),
+    results=Results(
+        plot=plot,
+    ),
+    usage=Usage(
+        views=images.views,
+        present=present,
+    ),
+)

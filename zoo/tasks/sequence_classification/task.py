@@ -1,0 +1,172 @@
+"""Sequence classification: what is this series of measurements?"""
+
+import numpy as np
+
+from zoo.nn.layers import PADDING
+from zoo.tasks import plots, report, series
+from zoo.tasks.sequence_classification import figures
+from zoo.tasks.task import Data, Results, Task, Training, Usage
+
+STEPS = 32  # that a network reads at least; gradients hardly reach through hundreds of them
+NORMALIZE = ("dataset", "series", "none")
+
+
+def arguments(info, options):
+    """Return what the data decides of the builder's arguments."""
+    shape = info["length"], len(info["mean"])
+    found = dict(input_shape=shape, output_shape=(len(info["classes"]),))
+    if info["ragged"]:
+        found["masked"] = True
+    if (size := info["length"] // STEPS) > 1:
+        found["patch"] = size
+    return found
+
+
+def notes(arrays, info, options):
+    """Say that series are read several steps at once, if they are so long."""
+    if (size := info["length"] // STEPS) < 2:
+        return []
+    return [f"Series of {info['length']} steps are read {size} at once, unless --set patch=1"]
+
+
+def measure(examples, options):
+    """Return the length of the series, whether they differ in it, and their scale."""
+    values = [series.filled(one["series"], options["fill"]) for one in examples]
+    lengths = [len(one) for one in values]
+    mean, deviation = series.scales(np.concatenate(values))
+    length = options["length"] or max(lengths)
+    return {
+        "length": length,
+        "ragged": min(lengths) < length,
+        "mean": mean,
+        "deviation": deviation,
+    }
+
+
+def prepare(piece, info, options):
+    """Return the series (T, F) float32, normalised and padded at its end, and the label."""
+    values = series.filled(piece["series"], options["fill"])
+    if values.shape[1] != len(info["mean"]):
+        raise ValueError(f"it has {values.shape[1]} values a step, not {len(info['mean'])}")
+    if options["normalize"] not in NORMALIZE:
+        names = ", ".join(NORMALIZE)
+        raise ValueError(f"normalize is {options['normalize']!r}: give one of {names}")
+    if options["normalize"] == "dataset":
+        values = (values - info["mean"]) / info["deviation"]
+    elif options["normalize"] == "series":
+        mean, deviation = series.scales(values)
+        values = (values - mean) / deviation
+    values = values[: info["length"]]
+    rest = info["length"] - len(values)
+    if rest and not info["ragged"]:
+        raise ValueError(f"it has {len(values)} steps, and the model takes {info['length']}")
+    x = np.pad(values, ((0, rest), (0, 0)), constant_values=PADDING).astype(np.float32)
+    return x, np.int32(piece["label"]) if "label" in piece else None
+
+
+def augment(options):
+    """Make the augmentation that the options ask for, the same draws for the same entropy.
+
+    Args:
+        options: jitter (deviation of noise on each value), scale (of one factor for each series,
+            1 +- scale), roll (share of the length by which a series may be turned, as an outline
+            that begins anywhere), warp (share by which its middle may be moved in time).
+
+    Returns:
+        A function (x, y, entropy) to (x, y), which leaves padding as it is; or None.
+    """
+    if not any(options[key] for key in ("jitter", "scale", "roll", "warp")):
+        return None
+
+    def apply(x, y, entropy):
+        rng, out = np.random.default_rng(entropy), x.copy()
+        for one in out:
+            steps = int((one[:, 0] != PADDING).sum())
+            values = one[:steps]
+            if options["warp"]:
+                values = warped(values, rng.uniform(-options["warp"], options["warp"]))
+            if options["roll"]:
+                reach = options["roll"] * steps / 2
+                values = np.roll(values, round(rng.uniform(-reach, reach)), axis=0)
+            values = values * (1 + rng.uniform(-options["scale"], options["scale"]))
+            one[:steps] = values + rng.normal(0, options["jitter"], values.shape)
+        return out, y
+
+    return apply
+
+
+def warped(values, share):
+    """Return values (T, F) of a time that passes slower before its middle, or after it."""
+    steps = np.linspace(0, 1, len(values))
+    source = np.interp(steps, [0, 0.5 + share / 2, 1], [0, 0.5, 1]) * (len(values) - 1)
+    low = np.floor(source).astype(int)
+    high, part = np.minimum(low + 1, len(values) - 1), (source - low)[:, None]
+    return values[low] * (1 - part) + values[high] * part
+
+
+def plot(x, y, outputs, info):
+    """Draw the confusion matrix and a page of series, wrong ones first."""
+    predicted = np.argmax(outputs, axis=-1)
+    panels = []
+    for i in report.examples(y, predicted, 12):
+        panels.append((x[i], *report.verdict(info["classes"], y[i], predicted[i])))
+    matrix = report.confusion(y, predicted, len(info["classes"]))
+    return {
+        "confusion_matrix": plots.confusion_matrix(matrix, info["classes"]),
+        "examples": figures.series(panels),
+    }
+
+
+def preview(x, y, info):
+    """Draw series as training sees them."""
+    shown = zip(x[:12], y[:12], strict=True)
+    return figures.series([(one, info["classes"][k], plots.INK) for one, k in shown])
+
+
+def present(example, pieces, outputs, info):
+    """Return the table's row of one series, and its picture."""
+    found = report.decode(np.stack([*outputs]), info)[0]
+
+    def picture(path):
+        title = f"{found['class']}  {found['probability']:.0%}"
+        values = np.asarray(example["series"], np.float32)
+        drawn = figures.series([(values, title, plots.INK)], size=5.0)
+        drawn.savefig(path, dpi=120, bbox_inches="tight")
+
+    return found, {".png": picture}
+
+
+TASK = Task(
+    name="sequence_classification",
+    dataset="gunpoint",
+    options=dict(
+        length=0,  # steps, at which longer series are cut; 0: the longest of the training
+        normalize="dataset",  # each value a step: over the "dataset", over the "series", or "none"
+        fill="forward",  # gaps: "forward", "interpolate", "zero" or "none", if there must be none
+        loss="cross_entropy",
+        jitter=0.03,  # deviation of noise on each value
+        scale=0.1,  # each series is grown or shrunk by this share at most
+        roll=0.0,  # share of the length by which a series is turned at most, as an outline
+        warp=0.0,  # share by which its middle is moved in time at most
+    ),
+    data=Data(
+        prepared=("length", "normalize", "fill"),
+        fields=("series", "label"),
+        measure=measure,
+        prepare=prepare,
+        measures_all=True,
+    ),
+    training=Training(
+        defaults=dict(epochs=100, updates=1500, batch_size=16, learning_rate=0.003, jit=True),
+        arguments=arguments,
+        augment=augment,
+        notes=notes,
+        preview=preview,
+    ),
+    results=Results(
+        plot=plot,
+    ),
+    usage=Usage(
+        present=present,
+    ),
+)

@@ -1,0 +1,1 @@
+"""Training: run folders, schedules, transfer learning, distillation."""

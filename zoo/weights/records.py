@@ -1,0 +1,299 @@
+"""What is written down beside weights, in a model's file and in run.json, checked where it is read.
+
+A record is JSON that anybody may have changed, or that a full disk has cut short. Whoever reads it
+through here gets values of the types that the rest of the zoo relies on, or one sentence that
+names the file and the entry. Entries that are not listed are of later versions and pass.
+"""
+
+import json
+import math
+import numbers
+import pathlib
+
+from zoo import index
+
+RUN = "run.json"
+MOST_POINTS, MOST_PIXELS = 10**7, 2**16  # of an input whose size the model leaves open
+SIZES = {  # option of a task: the axis of the input that it sets, and the most that makes sense
+    "points": (0, MOST_POINTS),
+    "window": (0, MOST_POINTS),
+    "image_size": (0, MOST_PIXELS),
+    "tile_height": (0, MOST_PIXELS),
+    "tile_width": (1, MOST_PIXELS),
+}
+LIMITS = {  # of options that memory depends on: the least and the most that makes sense
+    "resolution": (1 / 64, 16),
+    "horizon": (1, MOST_POINTS),
+    "length": (0, MOST_POINTS),
+    "margin": (0, MOST_PIXELS),
+    "overlap": (0, MOST_PIXELS),
+    "max_boxes": (1, MOST_PIXELS),
+    "num_objects": (0, MOST_PIXELS),
+    "block": (0, MOST_POINTS),
+    "channels": (0, MOST_PIXELS),
+}
+
+
+def trouble(what, why, remedy):
+    """Return the error that names a file, says why it cannot be used, and what to do."""
+    return ValueError(f"{what}: {why}. {remedy}.")
+
+
+def read_run(folder, needed=()):
+    """Return what run.json in a run folder says, checked.
+
+    Args:
+        folder: of the run.
+        needed: names of entries that must be there.
+
+    Returns:
+        A dictionary.
+
+    Raises:
+        ValueError: if the file is missing, cut short, no JSON object, lacks an entry that is
+            needed, or holds one of a wrong type; one sentence that names the file.
+    """
+    path = pathlib.Path(folder, RUN)
+    record = read_json(path)
+    if reason := objection(record):
+        raise trouble(path, reason, "Restore it from a copy, or train again")
+    require(path, record, needed)
+    return record
+
+
+def require(path, record, names):
+    """Raise a `ValueError` if a record, of the file `path`, lacks one of these entries."""
+    if missing := [name for name in names if name not in record]:
+        raise trouble(path, f"it lacks {', '.join(missing)}", "Give the folder of a training run")
+
+
+def read_json(path):
+    """Return the JSON object in a file.
+
+    Raises:
+        ValueError: if it cannot be read, is cut short, or holds something else.
+    """
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise trouble(
+            path, f"it cannot be read ({error.strerror})", "Check the spelling"
+        ) from error
+    return parse(path, text)
+
+
+def parse(path, text):
+    """Return the JSON object that a text holds, which comes from the file `path`."""
+    try:
+        value = json.loads(text)
+    except (ValueError, TypeError, RecursionError) as error:
+        reason = str(error).splitlines()[0]
+        raise trouble(path, f"its description is no JSON ({reason})", "Save it again") from error
+    if not isinstance(value, dict):
+        raise trouble(path, "its description is no JSON object", "Save it again")
+    return value
+
+
+def objection(record):
+    """Say which entry of a record cannot be what the zoo wrote, or return None.
+
+    Args:
+        record: a dictionary, of a model's file, a run or a preset's card.
+    """
+    for name, (kind, holds) in ENTRIES.items():
+        if name in record and not holds(record[name]):
+            return f"its record is damaged: {name} is {shown(record[name])}, not {kind}"
+    info = record.get("info", {})
+    for name, (kind, holds) in CONSTANTS.items():
+        if name in info and not holds(info[name]):
+            return f"its record is damaged: {name} is {shown(info[name])}, not {kind}"
+    return objection_to_task(record) or disagreement(info) or misfit(record)
+
+
+def objection_to_task(record):
+    """Say which entry of a record its task cannot use, or return None."""
+    task = record.get("task")
+    if task is None:
+        return None
+    if task not in index.tasks():
+        return f"it is for the task {shown(task)}, which this version of the zoo does not have"
+    options = index.tasks()[task]["options"]
+    for name, value in record.get("task_options", {}).items():
+        if name in options and not alike(value, options[name]):
+            what = f"not of the type of {options[name]!r}"
+            return f"its record is damaged: the option {name} is {shown(value)}, {what}"
+    for name in NEEDED.get(task, NEEDED.get(task.partition("_")[0], ())):
+        if "info" in record and name not in record["info"]:
+            return f"its record is damaged: it lacks {name}"
+    return None
+
+
+def disagreement(info):
+    """Say which constants of the data do not go together, or return None."""
+    for one, other in (("columns", "mean"), ("mean", "deviation")):
+        if one in info and other in info and len(info[one]) != len(info[other]):
+            counts = f"{len(info[one])} {one} and {len(info[other])} values of {other}"
+            return f"its record is damaged: it has {counts}"
+    if info.get("targets", 0) > len(info.get("columns", ())):
+        return f"its record is damaged: it has {info['targets']} targets in fewer columns"
+    return None
+
+
+def misfit(record, shape=None):
+    """Say which option of a record's task asks for an input that the model does not take, or None.
+
+    Asked before an example is made to that size: it may not fit into memory.
+
+    Args:
+        record: a dictionary.
+        shape: of the model's input, (..., C) without the batch's axis, None where any size is
+            taken; without it no more is checked than that no size is beyond all sense.
+    """
+    options, sizes = record.get("task_options", {}), tuple(shape or ())[:-1]
+    for name, (least, most) in LIMITS.items():
+        value = options.get(name)
+        if is_number(value) and not least <= value <= most:
+            return f"its record is damaged: the option {name} is {shown(value)}"
+    for name, (axis, most) in SIZES.items():
+        value = options.get(name)
+        if not isinstance(value, int):
+            continue
+        if not 1 <= value <= most:
+            return f"its record is damaged: the option {name} is {shown(value)}"
+        own = sizes[axis] if axis < len(sizes) else None
+        if own and (value > own if name.startswith("tile") else value != own):
+            return f"its record is damaged: the option {name} is {value}, and the model takes {own}"
+    return None
+
+
+def shown(value):
+    """Return a value as a message shows it: on one line, and not all of it."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def alike(value, default):
+    """Tell whether an option's value is of the type of its default, as JSON keeps it."""
+    if default is None or value is None:
+        return value is None or isinstance(value, str | int | float | list | dict)
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(value, bool) and isinstance(default, bool)
+    if isinstance(default, float):
+        return is_number(value)
+    if isinstance(default, tuple | list):
+        return isinstance(value, list | tuple)
+    return isinstance(value, type(default))
+
+
+def is_number(value):
+    """Tell whether a value is a finite number."""
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return real and math.isfinite(value)
+
+
+def is_count(value):
+    """Tell whether a value is a positive integer."""
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def is_text(value):
+    """Tell whether a value is a text or missing."""
+    return value is None or isinstance(value, str)
+
+
+def is_names(value):
+    """Tell whether a value is a list of texts."""
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def is_numbers(value):
+    """Tell whether a value is a list of finite numbers."""
+    return isinstance(value, list) and all(map(is_number, value))
+
+
+def is_mapping(value):
+    """Tell whether a value is a dictionary whose keys are texts."""
+    return isinstance(value, dict) and all(isinstance(key, str) for key in value)
+
+
+def is_scores(value):
+    """Tell whether a value holds the scores of splits."""
+    return is_mapping(value) and all(map(is_mapping, value.values()))
+
+
+def is_settings(value):
+    """Tell whether a value holds the settings of a command."""
+    return is_mapping(value) and isinstance(value.get("command", ""), str | None)
+
+
+def is_grid(value):
+    """Tell whether a value is the grid of a detector, as `boxes.coding.grid` returns it."""
+    if not isinstance(value, dict) or value.get("form") not in ("yolo", "yolov3"):
+        return False
+    levels, strides, size = (value.get(name) for name in ("anchors", "strides", "size"))
+    sizes = isinstance(strides, list) and isinstance(size, list) and len(size) == 2
+    if not sizes or not all(map(is_count, [*strides, *size])) or max(size) > MOST_PIXELS:
+        return False
+    return isinstance(levels, list) and len(levels) == len(strides) and all(map(is_anchors, levels))
+
+
+def is_anchors(value):
+    """Tell whether a value is a list of widths and heights."""
+    return isinstance(value, list) and all(
+        is_numbers(pair) and len(pair) == 2 and min(pair) > 0 for pair in value
+    )
+
+
+def is_suppression(value):
+    """Tell whether a value holds the settings of non-maximum suppression."""
+    return isinstance(value, dict) and all(is_number(value.get(key)) for key in ("iou", "sigma"))
+
+
+def is_members(value):
+    """Tell whether a value is the manifest of an ensemble's members."""
+    return isinstance(value, list) and all(
+        is_mapping(item) and isinstance(item.get("name"), str) for item in value
+    )
+
+
+TEXT, MAPPING = ("a text", is_text), ("a dictionary", is_mapping)
+NUMBER, NAMES = ("a number", is_number), ("a list of names", is_names)
+ENTRIES = {  # of any record: what it must be, and whether it is
+    **dict.fromkeys("model task status sha256 machine backend command".split(), TEXT),
+    **dict.fromkeys("arguments options task_options info data".split(), MAPPING),
+    **dict.fromkeys("versions teacher bootstrap found".split(), MAPPING),
+    **dict.fromkeys("seed seconds epochs best_epoch".split(), NUMBER),
+    **dict.fromkeys("notes snapshots".split(), NAMES),
+    "settings": ("a dictionary with a command", is_settings),
+    "scores": ("a dictionary of scores", is_scores),
+    "members": ("a list of members", is_members),
+}
+CONSTANTS = {  # of the data, in `info`
+    "classes": NAMES,
+    "columns": NAMES,
+    "notes": NAMES,
+    "found": MAPPING,
+    "targets": ("a positive integer", is_count),
+    "channels": ("a positive integer", lambda value: is_count(value) and value <= MOST_PIXELS),
+    "length": ("a positive integer", lambda value: is_count(value) and value <= MOST_POINTS),
+    "ragged": ("true or false", lambda value: isinstance(value, bool)),
+    "radius": ("a positive number", lambda value: is_number(value) and value > 0),
+    "mean": ("a list of numbers", is_numbers),
+    "deviation": (
+        "a list of positive numbers",
+        lambda value: is_numbers(value) and all(number > 0 for number in value),
+    ),
+    "range": (
+        "two numbers, the smaller one first",
+        lambda value: is_numbers(value) and len(value) == 2 and value[0] <= value[1],
+    ),
+    "grid": ("the grid of a detector", is_grid),
+    "suppression": ("settings of non-maximum suppression", is_suppression),
+}
+NEEDED = {  # constants that a task cannot do without; of the task, or of the first word of its name
+    "forecasting": ("columns", "targets", "mean", "deviation"),
+    "image": ("classes", "channels", "range"),
+    "image_detection": ("classes", "channels", "range", "grid", "suppression"),
+    "pointcloud": ("classes", "radius"),
+    "sequence": ("classes", "length", "ragged", "mean", "deviation"),
+}
