@@ -16,7 +16,7 @@ LIBRARIES = libGL.so.1=libgl1 libEGL.so.1=libegl1 libX11.so.6=libx11-6 libidn2.s
 	libudev.so.1=libudev1 libusb-1.0.so.0=libusb-1.0-0
 endif
 
-.PHONY: help install train test test-changed lint format table clean
+.PHONY: help install train test test-changed lint format table docs clean
 .DEFAULT_GOAL = help
 
 help:  ## list what can be made
@@ -41,11 +41,14 @@ format: .venv/.test  ## bring the code into that style
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
-table: .venv/.base  ## write the generated parts of README.md again
-	$(RUN) -m benchmarks.tables
+table: .venv/.base  ## write README.md, docs/ and the table of results again
+	$(RUN) -m benchmarks.pages
+
+docs: .venv/.docs  ## build docs/ as a site with search, in site/
+	$(RUN) -m mkdocs build --strict
 
 clean:  ## remove .venv and the caches; runs/ stays
-	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv build site *.egg-info .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # The set-up, each step remembered by an empty file.
@@ -58,6 +61,11 @@ clean:  ## remove .venv and the caches; runs/ stays
 .venv/.test: .venv/.made setup.cfg pyproject.toml
 	@echo "Installing the Python packages and those of the tests into .venv: 4 GB, some minutes ..."
 	$(INSTALL) ".[test]"
+	@touch .venv/.base $@
+
+.venv/.docs: .venv/.made setup.cfg pyproject.toml
+	@echo "Installing what builds the site into .venv ..."
+	$(INSTALL) ".[docs]"
 	@touch .venv/.base $@
 
 .venv/.made:

@@ -1,10 +1,10 @@
-"""The picture of nuclei in README.md: images, their true masks, and what the preset finds.
+"""The picture of nuclei: images, their true masks, and the predictions of the preset.
 
 python -m benchmarks.nuclei
 """
 
 import zoo
-from benchmarks.tables import RESULTS
+from benchmarks.records import ROOT
 from datasets import builders
 from zoo import index, tasks
 from zoo.inference import predictors
@@ -24,11 +24,11 @@ def main():
         x, y = task.data.prepare(piece, info, options)
         [found] = task.usage.decode(predictors.predict(model, x[None], 1), info)
         panels.append((plots.rgb(x), "image", plots.INK))
-        for mask, title in [(y, "truth"), (found["labels"], PRESET)]:
+        for mask, title in [(y, "ground truth"), (found["labels"], "prediction")]:
             colours = plots.palette(len(info["classes"]))
             panels.append((plots.overlay(x, mask, colours, [False, True]), title, plots.INK))
     figure = plots.images(panels, columns=6, size=2.2)
-    figure.savefig(RESULTS / "nuclei.png", dpi=90, bbox_inches="tight")
+    figure.savefig(ROOT / "docs" / "images" / "nuclei.png", dpi=90, bbox_inches="tight")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The picture in README.md: a simulated scan, its true labels beside those of the preset.
+"""The picture of a simulated scan: its true labels beside those of the preset.
 
 python -m benchmarks.scene
 """
@@ -6,7 +6,7 @@ python -m benchmarks.scene
 import numpy as np
 
 import zoo
-from benchmarks.tables import RESULTS
+from benchmarks.records import ROOT
 from datasets import builders
 from zoo import index, tasks
 from zoo.inference import predictors
@@ -33,13 +33,13 @@ def main():
     panels = [
         (example["points"][near], colours[which[near]], title, plots.INK)
         for which, title in [
-            (example["labels"], "truth"),
-            (labels, f"{PRESET}: {right:.0%} of the points right"),
+            (example["labels"], "ground truth"),
+            (labels, f"{PRESET}: {right:.0%} of the points correct"),
         ]
     ]
     legend = list(zip(info["classes"], colours, strict=True))
     figure = plots.clouds(panels, legend, columns=2, size=6.0)
-    figure.savefig(RESULTS / "scene.png", dpi=90, bbox_inches="tight")
+    figure.savefig(ROOT / "docs" / "images" / "scene.png", dpi=90, bbox_inches="tight")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 
 What differs from the last commit that this branch shares with COMMIT counts, committed or not. Of
 the promises of all models those of the models that import a changed file are run. Of files that
-are not Python nothing is known but that the tests of the house read them.
+are not Python nothing is known but that the tests of the house and of the pages read them.
 """
 
 import ast
@@ -14,7 +14,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).parents[1]
 PARTS = ("zoo", "ensembles", "datasets", "tests", "benchmarks")
-HOUSE = "tests/test_house.py"
+HOUSE = ("tests/test_house.py", "tests/test_pages.py")  # which read all files, the texts too
 PROMISES = "tests/models/test_promises.py"
 LOADER = "zoo/tasks/task.py"  # imports the records of the tasks by their names
 
@@ -97,7 +97,7 @@ def selection(targets, arrows, models):
         A list: test files, and "--rows=NAMES" where of the promises some models' are enough.
     """
     tests = [place for place in arrows if pathlib.PurePath(place).name.startswith("test_")]
-    chosen = {HOUSE, *(place for place in tests if reaches(place, targets, arrows))}
+    chosen = {*HOUSE, *(place for place in tests if reaches(place, targets, arrows))}
     rows = sorted(name for name, file in models.items() if reaches(file, targets, arrows))
     if PROMISES in chosen or not rows:
         return sorted(chosen)

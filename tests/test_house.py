@@ -143,10 +143,3 @@ def test_model_files_are_one_idea_long():
     for path in FILES:
         if path.parts[-4:-2] == ("zoo", "models"):
             assert len(path.read_text(encoding="utf-8").splitlines()) <= 250, path
-
-
-def test_readme_tables_are_fresh():
-    from benchmarks import tables
-
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert tables.refreshed(text) == text, "run `make table`"

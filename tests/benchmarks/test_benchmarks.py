@@ -239,7 +239,7 @@ def test_record_of_yolo_becomes_a_table(tmp_path, monkeypatch, capsys):
         "| width 1.0, training | 3.00 | 2.00 | 1.50 |",
         "| width 1.0, inference | 6.00 | 12.00 | 0.50 |",
     ]
-    assert "3 images of 64² a step" in lines[-1]
+    assert "batches of 3 images of 64²" in lines[-1]
 
 
 def test_table_of_yolo_is_empty_without_a_record(tmp_path, monkeypatch):
@@ -260,13 +260,15 @@ def test_record_of_bilstm_becomes_a_table(tmp_path, monkeypatch, capsys):
     ]
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
     lines = tables.bilstm().splitlines()
-    assert lines[0].startswith("| series per second | 32 a step: training | 32 a step: inference |")
+    assert lines[0].startswith(
+        "| series per second | batch size 32: training | batch size 32: inference |"
+    )
     assert lines[2:5] == [
         "| ours | 3,000 | 60.00 | 3,000 | 60.00 |",
         "| torch | 2,000 | 80.00 | 2,000 | 80.00 |",
         "| best of ours / best of torch | 1.50 | 0.75 | 1.50 | 0.75 |",
     ]
-    assert "50 steps" in lines[-1]
+    assert "50 time steps" in lines[-1]
     monkeypatch.setattr(tables, "RESULTS", tmp_path / "none")
     assert tables.bilstm() == ""
 
@@ -333,6 +335,6 @@ def test_ensembles_of_several_sets_become_one_table(tmp_path, monkeypatch):
         (folder / "run.json").write_text(json.dumps({**run, "data": {"name": "toy"}}))
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
     text = tables.ensembles()
-    assert "| toy, 2 sets of members | test dice | log-loss | calibration error |" in text
+    assert "| toy, 2 sets of members | test Dice | log-loss | calibration error |" in text
     assert "| bce | 0.8900 ± 0.0141 | 0.1000 | 0.0200 |" in text
     assert "| **stack, conv** | 0.9100 ± 0.0141 | 0.0500 | 0.0100 |" in text

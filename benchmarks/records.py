@@ -1,0 +1,95 @@
+"""All results in one table, `benchmarks/results.json`, gathered from the records of single runs.
+
+python -m benchmarks.records    # or: make table, which writes the pages of it, too
+
+A record is the run.json of a training or an ensemble, or the benchmark_*.json of a measurement of
+speed, below `benchmarks/results`. README.md and docs/ are made of this table alone.
+"""
+
+import json
+import pathlib
+
+ROOT = pathlib.Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+TABLE = ROOT / "benchmarks" / "results.json"
+
+RUN = ("model", "task", "seed", "options", "epochs", "best_epoch", "seconds", "machine", "backend")
+ROW = ("name", "kind", "parameters", "nll", "ece", "interval", "milliseconds")
+
+
+def main():
+    """Write the table again."""
+    TABLE.write_text(dumps(gather(RESULTS)), encoding="utf-8")
+
+
+def gather(folder):
+    """Return the table of the records in a folder.
+
+    Returns:
+        A dictionary: "runs" and "ensembles", lists of records by name, and "speed", the records of
+        benchmarks by name.
+    """
+    table = {"runs": [], "ensembles": [], "speed": {}}
+    for path in sorted(folder.glob("*/run.json")):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        kind = "ensembles" if "rows" in record else "runs"
+        table[kind].append({"record": path.parent.name, **shortened(record)})
+    for path in sorted(folder.glob("benchmark_*.json")):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        record.pop("versions", None)
+        if "inference" not in record:  # the rounds of speeds: their medians are in the record
+            record.pop("rounds", None)
+            for setting in record.get("settings", ()):
+                setting.pop("rounds", None)
+        table["speed"][path.stem.removeprefix("benchmark_")] = record
+    return table
+
+
+def shortened(record):
+    """Return what the pages need of a run.json: no series of numbers, no scores of single classes.
+
+    "current" is whether the code wrote it that uses every example in every epoch; of an ensemble,
+    that fits a meta-learner to all of the validation split. The first is seen from its settings,
+    which have hints since then, the second from the intervals of its rows.
+    """
+    data = record.get("data", {})
+    short = {key: record[key] for key in RUN if key in record}
+    short["data"] = {key: data[key] for key in ("name", "licence", "sizes") if data.get(key)}
+    short["command"] = record.get("settings", {}).get("command", "")
+    short["keras"] = record.get("versions", {}).get("keras", "")
+    if "rows" in record:
+        short["fitted"] = record.get("fitted")
+        short["meta"] = record.get("found", {}).get("meta")
+        short["current"] = all(row.get("interval") for row in record["rows"])
+        short["members"] = [
+            {key: member[key] for key in ("name", "sha256", "command") if key in member}
+            for member in record["members"]
+        ]
+        short["rows"] = [
+            {**{key: row[key] for key in ROW if key in row}, "scores": plain(row["scores"])}
+            for row in record["rows"]
+        ]
+    else:
+        short["current"] = "hints" in record.get("settings", {})
+        short["scores"] = {split: plain(found) for split, found in record["scores"].items()}
+    return short
+
+
+def plain(scores):
+    """Return the scores that are one number."""
+    return {key: value for key, value in scores.items() if isinstance(value, int | float)}
+
+
+def dumps(table):
+    """Return the table as JSON with a line for each record, so that a change shows which."""
+    parts = []
+    for kind in ("runs", "ensembles"):
+        lines = ",\n".join("  " + json.dumps(record) for record in table[kind])
+        parts.append(f' "{kind}": [\n{lines}\n ]')
+    lines = ",\n".join(f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in table["speed"].items())
+    parts.append(f' "speed": {{\n{lines}\n }}')
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+if __name__ == "__main__":
+    main()
