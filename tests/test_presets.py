@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo import index, presets, saving
+from zoo import index, presets, saving, verification
 
 RUN = {
     "status": "finished",
@@ -70,7 +70,8 @@ def test_presets_of_the_zoo_are_whole():
 
 def test_a_run_becomes_a_preset_that_loads(shelf, run):
     folder = presets.publish(run, "pointnet_toy")
-    assert sorted(file.name for file in folder.iterdir()) == ["card.json", "model.keras"]
+    files = sorted(file.name for file in folder.iterdir())
+    assert files == ["card.json", "example.npz", "model.keras"]
     assert presets.names() == ["pointnet_toy"]
     np.testing.assert_array_equal(outputs(zoo.load("pointnet_toy")), outputs(zoo.load(run)))
     card = json.loads((folder / "card.json").read_text())
@@ -78,6 +79,9 @@ def test_a_run_becomes_a_preset_that_loads(shelf, run):
     for key in ("model", "options", "data", "scores", "command", "seconds", "machine", "versions"):
         assert card[key] == RUN[key]
     assert [*shelf.iterdir()] == [folder]
+    checks = verification.verify("pointnet_toy")
+    assert [check.passed for check in checks] == [True, True, True, None]
+    assert card["example"]["input"] == "random numbers"
 
 
 def test_a_preset_whose_bytes_changed_is_refused_unopened(shelf, run, monkeypatch):
@@ -100,7 +104,9 @@ def test_a_large_preset_comes_from_its_address_and_is_verified(shelf, run, monke
         presets.publish(run, "pointnet_far")
     address = (run / "model.keras").as_uri()
     folder = presets.publish(run, "pointnet_far", url=address)
-    assert [file.name for file in folder.iterdir()] == ["card.json"]
+    assert sorted(file.name for file in folder.iterdir()) == ["card.json", "example.npz"]
+    checks = verification.verify("pointnet_far")
+    assert [check.passed for check in checks] == [True, True, True, None]
     np.testing.assert_array_equal(outputs(zoo.load("pointnet_far")), outputs(zoo.load(run)))
     card = json.loads((folder / "card.json").read_text())
     (folder / "card.json").write_text(json.dumps({**card, "sha256": "0" * 64}))

@@ -6,6 +6,7 @@ python -m zoo predict runs/pointnet-lidar_objects-1 my_scans/
 python -m zoo export runs/pointnet-lidar_objects-1 --format onnx --out pointnet.onnx
 python -m zoo export runs/yolov3-bccd-1 --format onnx --out yolov3.onnx --boxes
 python -m zoo card runs/pointnet-lidar_objects-1 --name pointnet_lidar_objects
+python -m zoo verify pointnet_lidar_objects
 
 Nothing heavy is imported before the command line has been understood.
 """
@@ -100,6 +101,13 @@ def parse(arguments):
     add("--licence", default="", help="of the data")
     add("--url", default="", help="where the file can be fetched, if it is not to be copied")
     add("--replace", action="store_true", help="write over the preset of that name")
+    add = command("verify", run_verify, "check that presets are what their cards say")
+    text = "presets or run folders; all presets if none is named"
+    add("names", metavar="PRESET_OR_RUN", nargs="*", help=text)
+    add("--scores", action="store_true", help="score the test split again, too: seconds to minutes")
+    add = command("example", run_example, "store an input and its output, for verify")
+    add("names", metavar="PRESET_OR_RUN", nargs="+", help="what has none yet")
+    add("--replace", action="store_true", help="write over the example that is stored")
     return parser.parse_args(arguments)
 
 
@@ -315,9 +323,49 @@ def run_export(args):
 
 def run_card(args):
     """Make a preset."""
+    from datasets import recorded
+
     settings = dict(source=args.source, licence=args.licence, url=args.url, replace=args.replace)
-    folder = presets.publish(args.folder, args.name, **settings)
+    folder = presets.publish(args.folder, args.name, prepare=recorded.prepare, **settings)
     print(f"{folder}: made. Load it with zoo.load({args.name!r})")
+    return 0
+
+
+def run_verify(args):
+    """Check presets and runs, a line each check; return 1 if one of them fails."""
+    from zoo import verification
+
+    names = args.names or sorted([*index.presets(), *index.damaged_presets()])
+    for name in names:
+        verification.record_file(name)  # a misspelt one is named before the others are verified
+    terminal.import_keras()
+    from datasets import recorded
+
+    failed = []
+    for name in names:
+        print(name)
+        checks = verification.verify(name, recorded.prepare, args.scores)
+        for check in checks:
+            result = {True: "ok", False: "FAILED", None: "-"}[check.passed]
+            print(f"  {check.name:9}  {result:6}  {check.text}", flush=True)
+        if any(check.passed is False for check in checks):
+            failed.append(name)
+    print(f"{len(failed)} of {len(names)} failed" if failed else f"{len(names)} verified")
+    return 1 if failed else 0
+
+
+def run_example(args):
+    """Store an example beside presets and runs."""
+    from zoo import verification
+
+    for name in args.names:
+        verification.place(name)  # likewise
+    terminal.import_keras()
+    from datasets import recorded
+
+    for name in args.names:
+        path, entry = verification.store(name, recorded.prepare, args.replace)
+        print(f"{path}: {path.stat().st_size:,} bytes, {entry['input']}")
     return 0
 
 
