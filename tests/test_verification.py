@@ -199,7 +199,7 @@ def test_the_stored_input_is_small_and_its_output_its_own():
 
 def test_several_inputs_and_many_outputs_are_stored(tmp_path):
     points, kind = keras.Input((None, 3), name="points"), keras.Input((4,), name="kind")
-    wide = keras.layers.Dense(200)(points)
+    wide = keras.layers.Dense(500)(points)
     outputs = {"wide": wide, "kind": keras.layers.Dense(2)(kind)}
     model = keras.Model({"points": points, "kind": kind}, outputs)
     (tmp_path / "example.npz").write_bytes(stored_example.make(model, {})[0])

@@ -1,4 +1,4 @@
-"""Use the zoo: list and show models, predict with trained ones, export them, publish presets.
+"""Use the zoo: list and show models, predict, export them, publish and verify presets.
 
 python -m zoo list
 python -m zoo show pointnet

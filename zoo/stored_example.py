@@ -27,7 +27,7 @@ def make(model, record, prepare=None):
     Args:
         model: a `keras.Model`.
         record: what is known of it; "task" decides the range of random numbers.
-        prepare: function that prepares the data of the record, see above.
+        prepare: function that prepares the data of the record, see `zoo.verification`.
 
     Returns:
         (content, entry): the bytes of the file, and what a card says of it: "input", where it
