@@ -29,7 +29,15 @@ ROOMS = {
     "zoo.models": {"zoo.nn", "zoo.registry"},
     "zoo.tasks": {"zoo.index", "zoo.nn", "zoo.registry"},
     "zoo.weights": {"zoo.index", "zoo.nn", "zoo.registry", "zoo.system"},
-    "zoo.inference": {"zoo.describe", "zoo.nn", "zoo.system", "zoo.tasks", "zoo.weights"},
+    "zoo.inference": {
+        "zoo.describe",
+        "zoo.index",
+        "zoo.nn",
+        "zoo.registry",
+        "zoo.system",
+        "zoo.tasks",
+        "zoo.weights",
+    },
     "zoo.training": {"zoo.inference", "zoo.nn", "zoo.system", "zoo.weights"},
 }
 # A file that imports more than its room may, because that is its subject.

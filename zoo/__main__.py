@@ -1,4 +1,4 @@
-"""Use the zoo: list and show models, predict with trained ones, export them, publish presets.
+"""Use the zoo: list and show models, predict, export them, publish and verify presets.
 
 python -m zoo list
 python -m zoo show pointnet
@@ -6,6 +6,7 @@ python -m zoo predict runs/pointnet-lidar_objects-1 my_scans/
 python -m zoo export runs/pointnet-lidar_objects-1 --format onnx --out pointnet.onnx
 python -m zoo export runs/yolov3-bccd-1 --format onnx --out yolov3.onnx --boxes
 python -m zoo card runs/pointnet-lidar_objects-1 --name pointnet_lidar_objects
+python -m zoo verify pointnet_lidar_objects
 
 Nothing heavy is imported before the command line has been understood.
 """
@@ -20,7 +21,7 @@ import sys
 
 from datasets.source import HINTS, BadInput, flag
 from zoo import describe, index
-from zoo.inference import formats
+from zoo.inference.predictors import formats
 from zoo.registry import unknown
 from zoo.system import disk, terminal
 from zoo.weights import presets, records
@@ -79,7 +80,7 @@ def parse(arguments):
     text = "of a detector: of two boxes that overlap by more, the lower score is dropped"
     add("--iou", type=chance, metavar="SHARE", help=text)
     add("--batch-size", type=count(1), default=16, metavar="B", help="pieces a step (16)")
-    for hint in ("columns", "up", "units"):  # of clouds, see `zoo.inference.files`
+    for hint in ("columns", "up", "units"):  # of clouds, see `zoo.inference.predictors.files`
         add(flag(hint), metavar=HINTS[hint][0], help=HINTS[hint][1])
     add("--pictures", type=count(0), default=100, metavar="N", help="draw at most so many (100)")
     add = command("export", run_export, "write a trained model for other programs")
@@ -103,6 +104,13 @@ def parse(arguments):
     add("--licence", default="", help="of the data")
     add("--url", default="", help="where the file can be fetched, if it is not to be copied")
     add("--replace", action="store_true", help="write over the preset of that name")
+    add = command("verify", run_verify, "check that presets are what their cards say")
+    text = "presets or run folders; all presets if none is named"
+    add("names", metavar="PRESET_OR_RUN", nargs="*", help=text)
+    add("--scores", action="store_true", help="score the test split again, too: seconds to minutes")
+    add = command("example", run_example, "store an input and its output, for verify")
+    add("names", metavar="PRESET_OR_RUN", nargs="+", help="what has none yet")
+    add("--replace", action="store_true", help="write over the example that is stored")
     return parser.parse_args(arguments)
 
 
@@ -164,7 +172,7 @@ def run_predict(args):
         bad.append(message)
         complain(message)
 
-    from zoo.inference import files
+    from zoo.inference.predictors import files
 
     for name in args.files:
         try:
@@ -192,7 +200,7 @@ def predict(args, path, given, folder, note):
         folder: an empty one.
         note: called with the message about a file that is left out.
     """
-    from zoo.inference import files
+    from zoo.inference.predictors import files
     from zoo.weights import inspection
 
     record = inspection.record(path)
@@ -207,7 +215,7 @@ def predict(args, path, given, folder, note):
     if not names and not videos:
         return 0
     terminal.import_keras()
-    from zoo.inference import prediction
+    from zoo.inference.predictors import prediction
 
     asked = dict(tta=args.tta, steps=args.steps, confidence=args.confidence, iou=args.iou)
     prediction.check(path, record, **asked)
@@ -229,7 +237,7 @@ def predict(args, path, given, folder, note):
 
 def watch(videos, folder, note, settings):
     """Predict videos, with a count of frames on a terminal; return how many could be."""
-    from zoo.inference import prediction, video
+    from zoo.inference.predictors import prediction, video
 
     taken, done = set(), 0
     for path in videos:
@@ -289,7 +297,7 @@ def run_export(args):
     path = presets.locate(args.model)
     formats.check(args.out, args.format)
     terminal.import_keras()
-    from zoo.inference import detector, export, preprocessing
+    from zoo.inference.predictors import detector, export, preprocessing
     from zoo.weights import saving
 
     model, record = saving.load(path), saving.record(path)
@@ -320,9 +328,54 @@ def run_export(args):
 
 def run_card(args):
     """Make a preset."""
+    from datasets import recorded
+
+    def example(model, record):
+        from zoo.inference import stored_example
+
+        return stored_example.make(model, record, recorded.prepare)
+
     settings = dict(source=args.source, licence=args.licence, url=args.url, replace=args.replace)
-    folder = presets.publish(args.folder, args.name, **settings)
+    folder = presets.publish(args.folder, args.name, example=example, **settings)
     print(f"{folder}: made. Load it with zoo.load({args.name!r})")
+    return 0
+
+
+def run_verify(args):
+    """Check presets and runs, a line each check; return 1 if one of them fails."""
+    from zoo.inference import verification
+
+    names = args.names or sorted([*index.presets(), *index.damaged_presets()])
+    for name in names:
+        verification.record_file(name)  # a misspelt one is named before the others are verified
+    terminal.import_keras()
+    from datasets import recorded
+
+    failed = []
+    for name in names:
+        print(name)
+        checks = verification.verify(name, recorded.prepare, args.scores)
+        for check in checks:
+            result = {True: "ok", False: "FAILED", None: "-"}[check.passed]
+            print(f"  {check.name:9}  {result:6}  {check.text}", flush=True)
+        if any(check.passed is False for check in checks):
+            failed.append(name)
+    print(f"{len(failed)} of {len(names)} failed" if failed else f"{len(names)} verified")
+    return 1 if failed else 0
+
+
+def run_example(args):
+    """Store an example beside presets and runs."""
+    from zoo.inference import verification
+
+    for name in args.names:
+        verification.place(name)  # likewise
+    terminal.import_keras()
+    from datasets import recorded
+
+    for name in args.names:
+        path, entry = verification.store(name, recorded.prepare, args.replace)
+        print(f"{path}: {path.stat().st_size:,} bytes, {entry['input']}")
     return 0
 
 

@@ -6,6 +6,7 @@ import pytest
 
 import zoo
 from zoo import index
+from zoo.inference import stored_example, verification
 from zoo.weights import presets, saving
 
 RUN = {
@@ -63,6 +64,11 @@ def test_the_module_is_found_before_the_folder_of_the_same_name():
     assert found.origin == presets.__file__
 
 
+def publish(run, name, **settings):
+    """Make a preset with an example of random numbers."""
+    return presets.publish(run, name, example=stored_example.make, **settings)
+
+
 def test_presets_of_the_zoo_are_whole():
     for name, card in index.presets().items():
         assert presets.locate(name).stat().st_size == card["bytes"] <= presets.LARGEST
@@ -70,8 +76,9 @@ def test_presets_of_the_zoo_are_whole():
 
 
 def test_a_run_becomes_a_preset_that_loads(shelf, run):
-    folder = presets.publish(run, "pointnet_toy")
-    assert sorted(file.name for file in folder.iterdir()) == ["card.json", "model.keras"]
+    folder = publish(run, "pointnet_toy")
+    files = sorted(file.name for file in folder.iterdir())
+    assert files == ["card.json", "example.npz", "model.keras"]
     assert presets.names() == ["pointnet_toy"]
     np.testing.assert_array_equal(outputs(zoo.load("pointnet_toy")), outputs(zoo.load(run)))
     card = json.loads((folder / "card.json").read_text())
@@ -79,10 +86,13 @@ def test_a_run_becomes_a_preset_that_loads(shelf, run):
     for key in ("model", "options", "data", "scores", "command", "seconds", "machine", "versions"):
         assert card[key] == RUN[key]
     assert [*shelf.iterdir()] == [folder]
+    checks = verification.verify("pointnet_toy")
+    assert [check.passed for check in checks] == [True, True, True, None]
+    assert card["example"]["input"] == "random numbers"
 
 
 def test_a_preset_whose_bytes_changed_is_refused_unopened(shelf, run, monkeypatch):
-    file = presets.publish(run, "pointnet_toy") / "model.keras"
+    file = publish(run, "pointnet_toy") / "model.keras"
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
@@ -98,10 +108,12 @@ def test_a_large_preset_comes_from_its_address_and_is_verified(shelf, run, monke
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setattr(presets, "LARGEST", 1000)
     with pytest.raises(ValueError, match=r"has 0\.\d MB, .* --url"):
-        presets.publish(run, "pointnet_far")
+        publish(run, "pointnet_far")
     address = (run / "model.keras").as_uri()
-    folder = presets.publish(run, "pointnet_far", url=address)
-    assert [file.name for file in folder.iterdir()] == ["card.json"]
+    folder = publish(run, "pointnet_far", url=address)
+    assert sorted(file.name for file in folder.iterdir()) == ["card.json", "example.npz"]
+    checks = verification.verify("pointnet_far")
+    assert [check.passed for check in checks] == [True, True, True, None]
     np.testing.assert_array_equal(outputs(zoo.load("pointnet_far")), outputs(zoo.load(run)))
     card = json.loads((folder / "card.json").read_text())
     (folder / "card.json").write_text(json.dumps({**card, "sha256": "0" * 64}))
@@ -111,10 +123,10 @@ def test_a_large_preset_comes_from_its_address_and_is_verified(shelf, run, monke
 
 
 def test_a_preset_is_replaced_only_on_demand(shelf, run):
-    presets.publish(run, "pointnet_toy")
+    publish(run, "pointnet_toy")
     with pytest.raises(ValueError, match="exists already.*--replace"):
-        presets.publish(run, "pointnet_toy")
-    presets.publish(run, "pointnet_toy", replace=True, licence="CC BY 4.0", source="a street")
+        publish(run, "pointnet_toy")
+    publish(run, "pointnet_toy", replace=True, licence="CC BY 4.0", source="a street")
     data = index.presets()["pointnet_toy"]["data"]
     assert (data["licence"], data["source"]) == ("CC BY 4.0", "a street")
 
@@ -122,18 +134,18 @@ def test_a_preset_is_replaced_only_on_demand(shelf, run):
 def test_no_preset_of_a_run_that_is_not_to_be_trusted(shelf, run):
     for name in ("Pointnet", "point-net", "../pointnet", "pointnet"):
         with pytest.raises(ValueError, match="called"):
-            presets.publish(run, name)
+            publish(run, name)
     note(run, sha256="0" * 64)
     with pytest.raises(ValueError, match="not the file that was scored"):
-        presets.publish(run, "pointnet_toy")
+        publish(run, "pointnet_toy")
     note(run, sha256=saving.sha256(run / "model.keras"), data={"name": "mine"})
     with pytest.raises(ValueError, match="licence .* not known"):
-        presets.publish(run, "pointnet_toy")
+        publish(run, "pointnet_toy")
     note(run, status="interrupted")
     with pytest.raises(ValueError, match="the run is interrupted"):
-        presets.publish(run, "pointnet_toy")
+        publish(run, "pointnet_toy")
     with pytest.raises(ValueError, match="no run.json"):
-        presets.publish(shelf, "pointnet_toy")
+        publish(shelf, "pointnet_toy")
     assert not [*shelf.iterdir()]
 
 
@@ -147,7 +159,7 @@ def test_a_source_can_be_a_folder_or_a_file(run, tmp_path):
 def test_an_unknown_source_is_told_with_the_nearest_preset(shelf, run):
     with pytest.raises(ValueError, match="pointnet_tow: there is no such preset, file or folder"):
         presets.locate("pointnet_tow")
-    presets.publish(run, "pointnet_toy")
+    publish(run, "pointnet_toy")
     with pytest.raises(
         ValueError, match="unknown preset 'pointnet_tow': did you mean pointnet_toy"
     ):

@@ -17,7 +17,7 @@ from zoo.registry import unknown
 from zoo.weights import inspection, records
 from zoo.weights.inspection import sha256
 
-MODEL, CARD = "model.keras", "card.json"
+MODEL, CARD, EXAMPLE = "model.keras", "card.json", "example.npz"
 FACTS = "model arguments options task task_options info data sha256".split()  # of a finished run
 LARGEST = 8_000_000  # bytes of a file that may lie in the repository
 
@@ -112,7 +112,7 @@ def fetched(name, card):
         raise ValueError(f"{card['url']}: preset {name} cannot be fetched ({why})") from error
 
 
-def publish(run, name, *, source="", licence="", url="", replace=False):
+def publish(run, name, *, source="", licence="", url="", replace=False, example):
     """Make a preset of a finished run.
 
     Args:
@@ -122,6 +122,8 @@ def publish(run, name, *, source="", licence="", url="", replace=False):
         licence: of the data; what the run knows if empty.
         url: where the model's file can be fetched; if empty, it is packed beside the card.
         replace: write over a preset of that name.
+        example: function (model, record) to an input with its output, a file's bytes, and what the
+            card says of it, as `zoo.inference.stored_example.make`.
 
     Returns:
         The preset's folder.
@@ -157,7 +159,11 @@ def publish(run, name, *, source="", licence="", url="", replace=False):
     )
     if not data.get("licence"):
         raise ValueError(f"{run}: the licence of its data is not known. Say it with --licence")
-    write(folder, card(facts, data, content, url), None if url else content)
+    from zoo.weights import saving
+
+    stored, entry = example(saving.load(run / MODEL), {**inspection.record(run / MODEL), **facts})
+    entries = {**card(facts, data, content, url), "example": entry}
+    write(folder, entries, None if url else content, stored)
     index.presets.cache_clear()
     return folder
 
@@ -186,15 +192,19 @@ def card(facts, data, content, url):
     }
 
 
-def write(folder, card, model):
+def text(card):
+    """Return a card as the text of its file."""
+    return json.dumps(card, indent=1, ensure_ascii=False) + "\n"
+
+
+def write(folder, card, model, example):
     """Write a preset's folder whole, or leave the one that was there."""
     folder.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".", dir=folder.parent) as half:
         new, old = pathlib.Path(half, "new"), pathlib.Path(half, "old")
         new.mkdir()
-        (new / CARD).write_text(
-            json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+        (new / CARD).write_text(text(card), encoding="utf-8")
+        (new / EXAMPLE).write_bytes(example)
         if model:
             (new / MODEL).write_bytes(model)
         if folder.exists():

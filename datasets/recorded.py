@@ -1,0 +1,77 @@
+"""The data of a trained model, prepared again as its record says, if they are at hand."""
+
+import dataclasses
+import os
+import pathlib
+
+from datasets import builders, open_source, prepared
+from datasets.source import BadInput
+
+
+def prepare(record, task, key):
+    """Prepare the data that a model was trained on, with its splits and its constants.
+
+    Nothing is downloaded: own files where they lay, embedded data sets, those that
+    tensorflow-datasets has prepared already, and folders of $ZOO_DATA are at hand.
+
+    Args:
+        record: of the model: "data", "task_options", "info" and, if known, "settings".
+        task: a record with the fields of the zoo's tasks.
+        key: text that changes when the task's functions do.
+
+    Returns:
+        A `datasets.prepared.Prepared`.
+
+    Raises:
+        BadInput: if the data are not at hand, or not those of the record.
+    """
+    data, settings = record.get("data", {}), record.get("settings", {})
+    source = located(settings.get("data") or data.get("source"), data.get("name"))
+    hints = settings.get("hints") if pathlib.Path(source).exists() else None
+    opened = open_source(source, task.name, hints)
+    if opened.fingerprint != data.get("fingerprint"):
+        why = f"its fingerprint is {opened.fingerprint}, not {data.get('fingerprint')}"
+        raise BadInput(source, why, "Give the data that the model was trained on")
+    how = {name: settings.get(name) or None for name in ("fold", "validate")}
+    how |= dict(options=record["task_options"], skip_bad=bool(settings.get("skip_bad")))
+    result = prepared.prepare(source, task, key, source=opened, **how)
+    own = {name: record["info"].get(name) for name in result.info}
+    if own == result.info:
+        return result
+    if own.pop("classes") != result.info["classes"]:
+        why = f"its classes are {', '.join(result.info['classes'])}"
+        raise BadInput(source, why, "Give the data that the model was trained on")
+    fixed = dataclasses.replace(
+        task, data=dataclasses.replace(task.data, measure=lambda examples, options: own)
+    )
+    return prepared.prepare(source, fixed, f"{key} {own}", source=opened, **how)
+
+
+def located(source, name):
+    """Return the path or the name of data that need no download.
+
+    Args:
+        source: what they were called when the model was trained, or None.
+        name: of the data set, or None.
+
+    Raises:
+        BadInput: if they are not at hand.
+    """
+    for candidate in filter(None, (source, name)):
+        if prepared.expand(candidate).exists():
+            return str(prepared.expand(candidate))
+        if candidate in builders.ours() or downloaded(candidate):
+            return candidate
+    folder = os.environ.get("ZOO_DATA")
+    if folder and name and pathlib.Path(folder, name).exists():
+        return str(pathlib.Path(folder, name))
+    remedy = "Put them back, or into a folder of that name below $ZOO_DATA"
+    raise BadInput(name or source or "The data", "they are not at hand", remedy)
+
+
+def downloaded(name):
+    """Tell whether tensorflow-datasets has prepared a data set on this machine."""
+    default = pathlib.Path.home() / "tensorflow_datasets"
+    folder = pathlib.Path(os.environ.get("TFDS_DATA_DIR") or default)
+    bare = name.split(":")[0]
+    return builders.known(name) and (folder / bare).is_dir()
