@@ -21,7 +21,7 @@ import sys
 
 from datasets.source import HINTS, BadInput, flag
 from zoo import describe, index
-from zoo.inference.predictors import formats
+from zoo.inference import formats
 from zoo.registry import unknown
 from zoo.system import disk, terminal
 from zoo.weights import presets, records
@@ -80,7 +80,7 @@ def parse(arguments):
     text = "of a detector: of two boxes that overlap by more, the lower score is dropped"
     add("--iou", type=chance, metavar="SHARE", help=text)
     add("--batch-size", type=count(1), default=16, metavar="B", help="pieces a step (16)")
-    for hint in ("columns", "up", "units"):  # of clouds, see `zoo.inference.predictors.files`
+    for hint in ("columns", "up", "units"):  # of clouds, see `zoo.inference.files`
         add(flag(hint), metavar=HINTS[hint][0], help=HINTS[hint][1])
     add("--pictures", type=count(0), default=100, metavar="N", help="draw at most so many (100)")
     add = command("export", run_export, "write a trained model for other programs")
@@ -172,7 +172,7 @@ def run_predict(args):
         bad.append(message)
         complain(message)
 
-    from zoo.inference.predictors import files
+    from zoo.inference import files
 
     for name in args.files:
         try:
@@ -200,7 +200,7 @@ def predict(args, path, given, folder, note):
         folder: an empty one.
         note: called with the message about a file that is left out.
     """
-    from zoo.inference.predictors import files
+    from zoo.inference import files
     from zoo.weights import inspection
 
     record = inspection.record(path)
@@ -215,7 +215,7 @@ def predict(args, path, given, folder, note):
     if not names and not videos:
         return 0
     terminal.import_keras()
-    from zoo.inference.predictors import prediction
+    from zoo.inference import prediction
 
     asked = dict(tta=args.tta, steps=args.steps, confidence=args.confidence, iou=args.iou)
     prediction.check(path, record, **asked)
@@ -237,7 +237,7 @@ def predict(args, path, given, folder, note):
 
 def watch(videos, folder, note, settings):
     """Predict videos, with a count of frames on a terminal; return how many could be."""
-    from zoo.inference.predictors import prediction, video
+    from zoo.inference import prediction, video
 
     taken, done = set(), 0
     for path in videos:
@@ -297,7 +297,7 @@ def run_export(args):
     path = presets.locate(args.model)
     formats.check(args.out, args.format)
     terminal.import_keras()
-    from zoo.inference.predictors import detector, export, preprocessing
+    from zoo.inference import detector, export, preprocessing
     from zoo.weights import saving
 
     model, record = saving.load(path), saving.record(path)

@@ -1,4 +1,3 @@
-import importlib.machinery
 import json
 
 import numpy as np
@@ -55,13 +54,6 @@ def note(folder, **changes):
 
 def outputs(model):
     return model(np.random.default_rng(0).normal(size=(2, 64, 3)).astype("float32"))
-
-
-def test_the_module_is_found_before_the_folder_of_the_same_name():
-    assert presets.__file__.endswith("presets.py")
-    assert (index.HERE / "presets").is_dir()
-    found = importlib.machinery.PathFinder.find_spec("zoo.weights.presets", [str(index.HERE)])
-    assert found.origin == presets.__file__
 
 
 def publish(run, name, **settings):
