@@ -46,7 +46,8 @@ def trained(tmp_path_factory):
         keras.utils.set_random_seed(0)
         model = zoo.registry.get(name).builder(**batch.arguments, **options)
         info = {**batch.info, **batch.task.training.built(model, batch.options)}
-        model.compile(keras.optimizers.Adam(0.003), batch.task.training.loss(info, batch.options))
+        loss = batch.task.training.loss(info, batch.options)
+        model.compile(keras.optimizers.Adam(0.003), loss, jit_compile=False)
         model.fit(batch.x, batch.y, batch_size=8, epochs=40, verbose=0)
         record = {
             "model": name,

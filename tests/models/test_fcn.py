@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from conftest import trainable, without_weights
 
 import zoo
 from zoo.inference import export
@@ -19,16 +20,13 @@ def convolution(size, channels, filters):
     return size * size * channels * filters + filters
 
 
-def trainable(model):
-    """Count trainable parameters."""
-    return sum(int(np.prod(weight.shape)) for weight in model.trainable_variables)
-
-
 @pytest.mark.parametrize(("stride", "width"), [(32, 0.25), (16, 0.25), (8, 1)])
 def test_count_by_hand(stride, width):
-    model = zoo.create("fcn", (500, 500, 3), 21, stride=stride, width=width)
-    count, shape = trainable(model), model.output.shape
-    keras.backend.clear_session()
+    def build():
+        model = zoo.create("fcn", (500, 500, 3), 21, stride=stride, width=width)
+        return trainable(model), model.output.shape
+
+    count, shape = without_weights(build)
     c = [int(width * n) for n in [64, 64, 128, 128, 256, 256, 256, *[512] * 6]]
     by_hand = sum(convolution(3, a, b) for a, b in zip([3, *c[:-1]], c, strict=True))
     hidden = int(width * 4096)
@@ -58,12 +56,13 @@ def test_any_size_is_kept(stride, border):
 
 
 def test_sizes_of_the_authors_network():
-    model = zoo.create("fcn", (500, 500, 3), 21, **NARROW)
+    model = without_weights(lambda: zoo.create("fcn", (500, 500, 3), 21, **NARROW))
     sizes = {name: model.get_layer(name).output.shape[1] for name in ["border", "pool5", "fc6"]}
     assert sizes == {"border": 698, "pool5": 22, "fc6": 16}
     offsets = [model.get_layer(name).offset for name in ["crop16", "crop8", "logits"]]
     assert offsets == [5, 9, 31]
-    ends = [zoo.create("fcn", (500, 500, 3), 21, stride=s, **NARROW) for s in (32, 16)]
+    build = lambda stride: zoo.create("fcn", (500, 500, 3), 21, stride=stride, **NARROW)  # noqa: E731
+    ends = [without_weights(lambda s=s: build(s)) for s in (32, 16)]
     assert [end.get_layer("logits").offset for end in ends] == [19, 27]
 
 

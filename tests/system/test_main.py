@@ -2,14 +2,13 @@ import csv
 import json
 import os
 import pathlib
-import resource
-import subprocess
 import sys
 
 import keras
 import numpy as np
 import onnxruntime
 import pytest
+from conftest import quickest
 from PIL import Image
 
 import zoo
@@ -47,22 +46,11 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def command(*arguments):
-    """Run a command in a process of its own; return it and the seconds of CPU that it took.
-
-    Seconds of the clock would depend on what else the machine does.
-    """
-    start = resource.getrusage(resource.RUSAGE_CHILDREN)
+def command(*arguments, limit=0.5):
+    """Run a command in a process of its own; return it and the seconds of CPU that it took."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("TF_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "zoo", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=environment,
-    )
-    end = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return done, end.ru_utime + end.ru_stime - start.ru_utime - start.ru_stime
+    words = [sys.executable, "-m", "zoo", *map(str, arguments)]
+    return quickest(words, limit, cwd=ROOT, env=environment)
 
 
 @pytest.mark.parametrize(
@@ -291,6 +279,8 @@ def test_card_needs_a_finished_run(capsys, here):
 
 
 def test_errors_are_one_line_also_when_everything_is_loaded(runs, here):
-    done, _ = command("predict", runs["pointcloud_classification"], here / "broken.xyz")
+    done, _ = command(
+        "predict", runs["pointcloud_classification"], here / "broken.xyz", limit=np.inf
+    )
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and "broken.xyz" in done.stderr
