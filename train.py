@@ -53,7 +53,7 @@ def saved(error):
     folder = pathlib.Path(os.fsdecode(error.filename or "")).parent
     if (folder / "run.json").exists() and (folder / "model.keras").exists():
         print(f"Best model so far: {folder / 'model.keras'}")
-        print(f"Go on when that is mended: python train.py --resume {folder}")
+        print(f"Resume once that is fixed: python train.py --resume {folder}")
 
 
 def parse(arguments):
@@ -63,9 +63,9 @@ def parse(arguments):
     add("--model", metavar="NAME", help="what to train; --list shows the names")
     add("--data", metavar="SOURCE", help="name of a data set, or path of your own files")
     add("--task", metavar="NAME", help="where a model has several and the data do not tell")
-    text = "passes over the training data; by default more of a small data set"
+    text = "passes over the training data; by default more for a small data set"
     add("--epochs", type=positive(int), metavar="N", help=text)
-    text = "examples a step; by default less of a small data set"
+    text = "batch size; by default smaller for a small data set"
     add("--batch-size", type=positive(int), metavar="B", help=text)
     add("--learning-rate", type=positive(float), metavar="R", help="of Adam, decaying by a cosine")
     add("--fold", type=fold, metavar="K/N", help="test on the K-th of N parts of the data")
@@ -146,7 +146,9 @@ def task_of(parser, row, name, data, hints):
 
             task = readers.suited(expand(data), row.tasks, hints)
             others = " or ".join(other for other in row.tasks if other != task)
-            print(f"{data}: taken for {task}, as its files suit it; else say --task {others}")
+            print(
+                f"{data}: the task is {task}, judging by the files; otherwise give --task {others}"
+            )
             return task
         for task in row.tasks:
             if index.tasks()[task]["dataset"] == data:
@@ -303,7 +305,7 @@ def train(settings, interrupt):
     splits, record = prepare(settings, task, source)
     settings = record["settings"]
     model = build(settings, task, record)
-    learner = taught(model, settings, task, record)
+    learner = student_of(model, settings, task, record)
     interrupt.check()
     if settings["resume"]:
         run = runs.Run.opened(settings["resume"], record, began)
@@ -363,10 +365,10 @@ def train(settings, interrupt):
     ):
         print(warning)
     report = evaluate(run, recorder, splits, task, size)
-    return told(run, report)
+    return report_run(run, report)
 
 
-def told(run, report):
+def report_run(run, report):
     """Print what a finished run achieved and what to do with it; return the exit status."""
     numbers = {k: v for k, v in run.record["scores"]["test"].items() if isinstance(v, float)}
     best, epochs = run.record["best_epoch"], run.record["epochs"]
@@ -392,7 +394,7 @@ def rate(settings, steps):
 
 
 def opened(settings, task):
-    """Return the source of a person's own files, so that it is refused early; None of others."""
+    """Return the source of the user's own files, so that it is refused early; None of others."""
     path = expand(settings["data"])
     if not path.exists():
         return None
@@ -420,19 +422,19 @@ def prepare(settings, task, source=None):
         skip_bad=settings["skip_bad"],
         fold=settings.get("fold"),
         validate=settings.get("validate"),
-        fingerprint=begun(settings).get("data", {}).get("fingerprint"),
+        fingerprint=previous_run(settings).get("data", {}).get("fingerprint"),
         hints=settings.get("hints"),
     )
     for message in data.about["skipped"]:
         print(f"skipped {message}")
     if "layout" in data.about:
         print(f"{settings['data']}: read as {data.about['layout']}")
-    told = [*data.about["notes"], *data.info.get("notes", ())]
-    told += task.training.notes(data.splits["train"], data.info, data.options)
-    told += schedule.balance(schedule.labels(data.splits["train"]), data.info["classes"])
-    told += unscored(data, task)
-    told += data.about.get("duplicates", [])
-    for message in told:
+    messages = [*data.about["notes"], *data.info.get("notes", ())]
+    messages += task.training.notes(data.splits["train"], data.info, data.options)
+    messages += schedule.balance(schedule.labels(data.splits["train"]), data.info["classes"])
+    messages += unscored(data, task)
+    messages += data.about.get("duplicates", [])
+    for message in messages:
         print(message)
     record = {
         "model": settings["model"],
@@ -440,7 +442,7 @@ def prepare(settings, task, source=None):
         "task_options": data.options,
         "info": data.info,
         "data": data.about,
-        **({"notes": told} if told else {}),
+        **({"notes": messages} if messages else {}),
         "examples": provenance.encode(data.examples),
         "seed": settings["seed"],
         "settings": settings,
@@ -476,8 +478,8 @@ def unscored(data, task):
     return sentences
 
 
-def begun(settings):
-    """Return what run.json says of the run that is gone on with; {} for a new one."""
+def previous_run(settings):
+    """Return what run.json says of the run that is resumed; {} for a new one."""
     if not settings["resume"]:
         return {}
     return json.loads(pathlib.Path(settings["resume"], "run.json").read_text(encoding="utf-8"))
@@ -516,9 +518,9 @@ def build(settings, task, record):
     if init:
         if not kept:
             raise BadInput(init, f"none of its weights fits {settings['model']}")
-        print(f"From {init}: {len(kept)} weights kept, {len(fresh)} start afresh")
+        print(f"From {init}: {len(kept)} weights transferred, {len(fresh)} newly initialized")
         for place in fresh:
-            print(f"  afresh: {place}")
+            print(f"  newly initialized: {place}")
         grids = (of.get("info", {}).get("grid") for of in (other, record))
         messages = [*transfer.notes(init, *grids, fresh), *provenance.inherit(record, init, other)]
         for message in messages:
@@ -526,7 +528,7 @@ def build(settings, task, record):
     return model
 
 
-def taught(model, settings, task, record):
+def student_of(model, settings, task, record):
     """Return what is fitted: the model, or what teaches it by a teacher; complete the record."""
     source = settings.get("teacher")
     if not source:
@@ -539,7 +541,7 @@ def taught(model, settings, task, record):
     except ValueError as error:
         what, _, why = str(error).partition(": ")
         raise BadInput(what, why.rstrip(".")) from error
-    earlier = begun(settings).get("teacher", record["teacher"])
+    earlier = previous_run(settings).get("teacher", record["teacher"])
     if earlier["sha256"] != record["teacher"]["sha256"]:
         raise BadInput(source, f"it changed since {settings['resume']} began", "Start a new run")
     print(f"Teacher: {record['teacher']['name']}, {teacher.count_params():,} parameters")

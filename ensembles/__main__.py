@@ -223,7 +223,7 @@ def run_combine(args):
     else:
         logits = work.apply(head, "test")
     extra = [row for row in results.baselines(work) if row["name"] != args.command]
-    return told(run, results.finish(work, args, run, model, logits, weights, extra))
+    return report_run(run, results.finish(work, args, run, model, logits, weights, extra))
 
 
 def warn(work):
@@ -232,7 +232,7 @@ def warn(work):
         print(f"ensembles: warning: {text}", file=sys.stderr)
 
 
-def told(run, text):
+def report_run(run, text):
     """Print the table of a finished command and where everything is; return the exit status."""
     print(f"\n{text}\n\nRun folder: {run.folder}  (report.html shows it with pictures)")
     print(f"Use it: python -m zoo predict {run.folder} FILE...")
@@ -270,7 +270,7 @@ def run_soup(args):
     run = results.started(work, args, facts, args.recipe == "greedy", first)
     logits = work.predict(model, "test")
     extra = results.baselines(work)
-    return told(run, results.finish(work, args, run, model, logits, extra=extra))
+    return report_run(run, results.finish(work, args, run, model, logits, extra=extra))
 
 
 def run_fuse(args):
@@ -324,7 +324,7 @@ def run_distill(args):
     folder = trainings.train(words, args.out, first.data.about["fingerprint"])
     work = gather(args, [*args.members, folder])
     work.permit(False, args.allow_leakage)
-    print(f"\n{results.taught(work, args, folder)}\n\nStudent: {folder}")
+    print(f"\n{results.distilled(work, args, folder)}\n\nStudent: {folder}")
     return 0
 
 
@@ -362,7 +362,7 @@ def run_folds(args):
     model = combine.join(work.members, work.common, head)
     extra = results.baselines(work)
     text = results.finish(work, args, run, model, work.apply(head, "test"), extra=extra)
-    return told(run, text)
+    return report_run(run, text)
 
 
 def refuse_detectors(names):

@@ -1,4 +1,4 @@
-"""What a command works on: members and data brought together, and what the members say of them."""
+"""What a command works on: members, data, and the members' predictions."""
 
 import copy
 import json
@@ -104,7 +104,7 @@ class Assembly:
         return np.concatenate(found)
 
     def row(self, name, kind, logits, split="test", **facts):
-        """Score logits: return a row of the report, and the chances' calibration, if any."""
+        """Score logits: return a row of the report, and the calibration, if any."""
         y = self.labels(split)
         scores, _ = self.common.task.results.evaluate(y, logits, self.common.info)
         first = intervals.first_score(self.common.task)

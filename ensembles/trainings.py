@@ -1,4 +1,4 @@
-"""Trainings that a command needs: taken as they are if finished, gone on with, or begun."""
+"""Trainings that a command needs: reused if finished, resumed, or started."""
 
 import pathlib
 import shlex

@@ -41,9 +41,9 @@ def load(source):
     """Load a trained model without running any code from its file.
 
     The network takes inputs as training prepares them: images from 0 to 1, points centred and
-    divided by the radius of the training data, series in deviations from the mean of the training
-    data; and it returns logits, or forecasts in such deviations. On pictures from 0 to 255 or
-    points in metres it answers at chance. `predict` takes these.
+    divided by the radius of the training data, series standardized by the training data;
+    and it returns logits, or standardized forecasts. On pictures from 0 to 255 or
+    points in metres its outputs mean nothing. `predict` takes these.
 
     Args:
         source: the name of a preset, a run folder, or the path of a `.keras` or `.h5` file.
@@ -69,7 +69,7 @@ def predict(source, inputs, *, batch_size=16, tta=False, steps=None, confidence=
             training images. Clouds are (n, 3), metres. Series are (T,) or (T, F) in their own
             units; those to be forecast have the columns of the training in their order. An array
             with one axis more, in front, is a batch.
-        batch_size: pieces a step.
+        batch_size: of the predictions.
         tta: average over the flips or turns that training used; 2 to 8 times slower.
         steps: of a forecast; default: as many as the model forecasts at once.
         confidence: of a detector, the score from which boxes are returned (0.25).

@@ -76,10 +76,10 @@ def parse(arguments):
     text = "of a forecast; more than the model says at once are forecast from forecasts"
     add("--steps", type=count(1), metavar="N", help=text)
     text = "of a detector: boxes of lower scores are left out (0.25)"
-    add("--confidence", type=chance, metavar="SCORE", help=text)
+    add("--confidence", type=share, metavar="SCORE", help=text)
     text = "of a detector: of two boxes that overlap by more, the lower score is dropped"
-    add("--iou", type=chance, metavar="SHARE", help=text)
-    add("--batch-size", type=count(1), default=16, metavar="B", help="pieces a step (16)")
+    add("--iou", type=share, metavar="SHARE", help=text)
+    add("--batch-size", type=count(1), default=16, metavar="B", help="batch size (16)")
     for hint in ("columns", "up", "units"):  # of clouds, see `zoo.inference.files`
         add(flag(hint), metavar=HINTS[hint][0], help=HINTS[hint][1])
     add("--pictures", type=count(0), default=100, metavar="N", help="draw at most so many (100)")
@@ -91,7 +91,7 @@ def parse(arguments):
         "let a detector end in boxes of scores above this (0.25), not in raw outputs: 100 rows an "
         "image of x1, y1, x2, y2 in pixels of its input, score, class (-1: none)"
     )
-    add("--boxes", nargs="?", const=0.25, type=chance, metavar="SCORE", help=text)
+    add("--boxes", nargs="?", const=0.25, type=share, metavar="SCORE", help=text)
     text = (
         "take what a user has (images from 0 to 255, metres, series in their own units) and return "
         "probabilities, boxes, or forecasts in these units"
@@ -126,7 +126,7 @@ def count(least):
     return convert
 
 
-def chance(text):
+def share(text):
     """Convert to a number from 0 to 1."""
     if not 0 <= float(text) <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not from 0 to 1")

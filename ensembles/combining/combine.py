@@ -75,7 +75,7 @@ def apply(head, outputs, data=None, batch_size=16):
         head: a model that `head` made.
         outputs: list of arrays (n, ..., K).
         data: the examples themselves, if the head takes the input.
-        batch_size: examples a step.
+        batch_size: batch size.
     """
     take, found = taker(outputs, None, data if passes(head) else None), []
     for start in range(0, len(outputs[0]), batch_size):

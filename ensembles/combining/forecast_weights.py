@@ -14,7 +14,7 @@ def products(outputs, y, block=256):
 
     Args:
         outputs: list of M arrays (n, ...), what members say.
-        y: what came, (n, ...).
+        y: observed values (n, ...).
         block: examples that are worked on at a time.
     """
     total, count = np.zeros((len(outputs), len(outputs))), 0

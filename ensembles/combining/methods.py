@@ -1,4 +1,4 @@
-"""The methods of combining: each makes a head from an `Assembly`, and says what it found.
+"""The methods of combining: each makes a head from an `Assembly`, and returns its results.
 
 A method is a function (assembly, args) to (head, facts, weights): a model from the members' logits
 to the ensemble's, a dictionary for the record, and each member's weight or None. METHODS names
@@ -76,7 +76,7 @@ def of_classes(assembly, method):
 
 
 def stack(assembly, args):
-    """Train a meta-learner on what the members say of the validation split."""
+    """Train a meta-learner on the members' predictions for the validation split."""
     return stacked(assembly.outputs("validation"), assembly.labels("validation"), assembly, args)
 
 

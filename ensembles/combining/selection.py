@@ -1,4 +1,4 @@
-"""Choosing members, and searching weights, by what they say of examples they were not trained on.
+"""Selecting members, and searching weights, on examples that they were not trained on.
 
 Both take the members' logits, a list of M arrays (n, ..., K), and labels (n, ...), -1 for void, and
 return weights (M,) that are not below 0 and sum to 1, of the mean of probabilities.

@@ -1,4 +1,4 @@
-"""Stacking: a meta-learner that is trained on what the members say.
+"""Stacking: a meta-learner that is trained on the members' predictions.
 
 Wolpert 1992, Neural Networks 5. Members are frozen, so the meta-learner is fitted to their kept
 outputs and costs what it costs alone; then it is joined to them.
@@ -84,7 +84,7 @@ FORECASTS = {"linear": by_step, "dense": across_steps}  # of values
 
 
 def together(tensors, passed):
-    """Concatenate what the members say, and the input, of which labels get mean and maximum."""
+    """Concatenate the members' outputs and the input, of which labels get mean and maximum."""
     if passed is not None and len(passed.shape) > len(tensors[0].shape):
         axes = tuple(range(1, len(passed.shape) - 1))
         tensors = [*tensors, ops.mean(passed, axis=axes), ops.max(passed, axis=axes)]
@@ -175,7 +175,7 @@ def fit(
         parts: (rows to fit, rows held out), see `ensembles.combining.holdout.split`.
         common: what the members share; its task brings loss and metrics.
         epochs: passes over the examples at most.
-        batch_size: examples a step.
+        batch_size: batch size.
         learning_rate: of Adam; at the 0.001 of the course a convolution has not arrived after 20
             epochs of a few dozen images.
         seed: of the order.

@@ -1,4 +1,4 @@
-"""Temperature scaling: how sure a model is, made to fit how often it is right.
+"""Temperature scaling: confidence made to match accuracy.
 
 Guo et al., ICML 2017, https://arxiv.org/abs/1706.04599, Sec. 4.2.
 """
@@ -48,7 +48,7 @@ def reliability_diagram(diagrams):
     """Draw the accuracy of predictions over their confidence, a panel for each model.
 
     Args:
-        diagrams: {title: what `chances.calibration` returns}.
+        diagrams: {title: what `probabilities.calibration` returns}.
 
     Returns:
         A Matplotlib figure.

@@ -41,7 +41,7 @@ def negative_log_likelihood(p, y):
 
 
 def calibration(p, y, bins=15):
-    """Compare how sure predictions are with how often they are right.
+    """Compare the confidence of predictions with their accuracy.
 
     Guo et al. 2017, https://arxiv.org/abs/1706.04599, Eq. 3.
 

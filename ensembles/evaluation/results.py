@@ -205,7 +205,7 @@ def compared(assembly, args, run, logits):
     return text
 
 
-def taught(assembly, args, folder):
+def distilled(assembly, args, folder):
     """Report a teacher and its student, into the student's run folder; return the table."""
     rows = assembly.member_rows()
     for row, kind in zip(rows, ("ensemble", "student"), strict=True):

@@ -1,4 +1,4 @@
-"""What an ensemble does not know: entropy of its mean, and how far its members disagree.
+"""Predictive uncertainty: the entropy of the mean, and how far members disagree.
 
 Lakshminarayanan, Pritzel & Blundell 2017, https://arxiv.org/abs/1612.01474; divided as by Depeweg
 et al. 2018, https://arxiv.org/abs/1710.07283, Sec. 3: the entropy of the mean is the mean entropy

@@ -1,4 +1,4 @@
-"""What the members say of the data: computed once, one member in memory at a time, and kept.
+"""Cached predictions: computed once, one member in memory at a time.
 
 Outputs lie in memory-mapped files under a name made of the member's file, the data and how both
 are brought together, so that every later command finds them. A file appears when it is whole.
@@ -85,7 +85,7 @@ def outputs(
         folder: of the cache; None keeps everything in memory.
         key: text that tells these data, prepared this way, from all others.
         dtype: "float32" or "float16" of what is kept.
-        batch_size: examples a step.
+        batch_size: batch size.
         wrap: function from a member's model to what predicts in its place; see
             `zoo.inference.predictors`.
 

@@ -127,7 +127,7 @@ def test_the_result_predicts_exports_starts_a_training_and_is_a_member(at, tmp_p
     words = f"--model unet --epochs 1 {SMALL}".split()
     data = ["--data", str(picture.parent.parent), "--init", str(folder)]
     assert train([*words, *data, *out]) == 0
-    assert " 0 start afresh" in capsys.readouterr().out
+    assert " 0 newly initialized" in capsys.readouterr().out
 
 
 def test_one_input_a_member_is_predicted_too(at, tmp_path, capsys):

@@ -130,7 +130,7 @@ def test_damaged_files_are_refused_or_read_soundly(name, tmp_path):
     if name == "kitti.bin":  # its neighbour would give the damage away
         (tmp_path / "kitti.label").unlink()
     ended = subprocess.run(
-        [sys.executable, "-m", "tests.test_readers_fuzz", str(tmp_path / name)],
+        [sys.executable, "-m", "tests.readers.test_readers_fuzz", str(tmp_path / name)],
         cwd=ROOT, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     last = "\n".join((ended.stdout + ended.stderr).splitlines()[-15:])

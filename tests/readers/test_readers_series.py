@@ -736,7 +736,7 @@ def fuzz(path):
 def test_damaged_files_are_refused_or_read_soundly(name, tmp_path):
     WRITERS[name](tmp_path / name)
     ended = subprocess.run(
-        [sys.executable, "-m", "tests.test_readers_series", str(tmp_path / name)],
+        [sys.executable, "-m", "tests.readers.test_readers_series", str(tmp_path / name)],
         cwd=ROOT, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     last = "\n".join((ended.stdout + ended.stderr).splitlines()[-15:])

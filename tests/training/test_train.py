@@ -341,7 +341,7 @@ def test_transfer_keeps_what_fits_and_rebuilds_the_head(finished, data):
     out = data.parent / "transfer"
     status, printed, errors = run(*words, "--epochs", 1, "--no-jit", "--init", folder, "--out", out)
     assert status == 0, errors
-    kept, fresh = re.search(r"(\d+) weights kept, (\d+) start afresh", printed).groups()
+    kept, fresh = re.search(r"(\d+) weights transferred, (\d+) newly initialized", printed).groups()
     assert (int(kept), int(fresh)) == (len(weights(folder)) - 2, 2)
     assert "logits/kernel" in printed and "logits/bias" in printed
     assert read(out / "pointnet-three-1")["options"]["width"] == 0.125

@@ -82,11 +82,11 @@ def example(model, batch):
     for image in raw:
         rows = 3 * rng.choice(count // 3, threes, replace=False)[:, None] + np.arange(3)
         labels = rng.choice([0, (numbers - 5) // 2, numbers - 6], (threes, 1))
-        # Both chances are the square root, and no round number that the least score might be.
-        chances = np.sqrt(rng.permutation(np.linspace(0.0137, 0.9871, rows.size)))
+        # Both confidences are the square root, and no round number that the least score might be.
+        confidences = np.sqrt(rng.permutation(np.linspace(0.0137, 0.9871, rows.size)))
         if layer.grid["form"] == "yolov3":
-            chances = np.log(chances / (1 - chances))
-        image[rows, coding.OBJECT] = image[rows, 5 + labels] = chances.reshape(rows.shape)
+            confidences = np.log(confidences / (1 - confidences))
+        image[rows, coding.OBJECT] = image[rows, 5 + labels] = confidences.reshape(rows.shape)
     return raw
 
 

@@ -141,9 +141,9 @@ def scaled(outputs, factors):
 
 
 def portable(model, path="the model"):
-    """Return the model if all programs can compute it, else a twin of the same outputs.
+    """Return the model if all programs can compute it, else a copy of the same outputs.
 
-    The twin computes in float32, has Keras' own recurrent layers, never by cuDNN, and none of the
+    The copy computes in float32, has Keras' own recurrent layers, never by cuDNN, and none of the
     layers that do nothing at inference.
 
     Raises:
@@ -165,15 +165,15 @@ def portable(model, path="the model"):
     recurrent = [layer for layer in model._flatten_layers() if hasattr(layer, "use_cudnn")]
     if plain == text and not recurrent and not changed:
         return model
-    twin = keras.saving.deserialize_keras_object(config)
-    twin.set_weights(model.get_weights())
-    pairs = zip(*map(recurrence.recurrent_layers, (model, twin)), strict=True)
+    copy = keras.saving.deserialize_keras_object(config)
+    copy.set_weights(model.get_weights())
+    pairs = zip(*map(recurrence.recurrent_layers, (model, copy)), strict=True)
     for layer, copy in pairs:
         copy.supports_masking = layer.supports_masking
-    for layer in twin._flatten_layers():
+    for layer in copy._flatten_layers():
         if hasattr(layer, "use_cudnn"):  # it is no part of a layer's configuration
             layer.use_cudnn = False
-    return twin
+    return copy
 
 
 def idle_left_out(config, kind):

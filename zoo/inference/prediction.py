@@ -89,7 +89,7 @@ def predict(names, read, complain, *, model, record, batch_size, remark=print):
         complain: called with the message about a file that is left out.
         model: a `keras.Model`, or one in several views, `zoo.inference.predictors.Averaged`.
         record: what was saved with the model: its task, the task's options, and info.
-        batch_size: pieces a step; fewer if they are large.
+        batch_size: smaller if the inputs are large.
         remark: called with what was decided about a file that is predicted all the same.
 
     Yields:

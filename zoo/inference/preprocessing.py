@@ -118,12 +118,12 @@ def upper(ordered, share):
 
 @register
 class InUnits(keras.layers.Layer):
-    """Forecasts (B, H, K) in deviations, to the units of the series.
+    """Forecasts (B, H, K) standardized, to the units of the series.
 
     Args:
         mean: of each target, K numbers.
         deviation: likewise.
-        errors: of each step and target, (H, K), in deviations, added before; or None.
+        errors: of each step and target, (H, K), standardized, added before; or None.
     """
 
     def __init__(self, mean, deviation, errors=None, **kwargs):
@@ -233,9 +233,9 @@ def outputs(logits, task, info):
         return {
             "probabilities": keras.layers.Softmax(dtype="float32", name="probabilities")(logits)
         }
-    chance = keras.layers.Activation("sigmoid", dtype="float32")(logits)
+    probability = keras.layers.Activation("sigmoid", dtype="float32")(logits)
     both = keras.layers.Concatenate(dtype="float32", name="probabilities")
-    return {"probabilities": both([1 - chance, chance])}
+    return {"probabilities": both([1 - probability, probability])}
 
 
 def facts(record, inside=False, score=None):
@@ -305,9 +305,7 @@ def said(task, info, inside, score):
             return "boxes: x1, y1, x2, y2 in pixels of the input, score, class (-1: none)"
         return "raw outputs: box, objectness and classes of each anchor"
     if task.values:
-        return (
-            f"forecast: {'in the units of the series' if inside else 'in deviations from the mean'}"
-        )
+        return f"forecast: {'in the units of the series' if inside else 'standardized'}"
     if inside:
         return "probabilities of the classes"
     return "logits" + " (one: class 1 against class 0)" * (len(info["classes"]) == 2)

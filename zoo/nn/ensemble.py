@@ -109,13 +109,13 @@ class Mixture(keras.layers.Layer):
         if self.of == "logits" or len(used) == 1 and self.of == "probabilities":
             return sum(w * z for w, z in used)
         one = inputs[0].shape[-1] == 1
-        mean = self._sum([ops.log(w) + self._log_chances(z) for w, z in used])
+        mean = self._sum([ops.log(w) + self._log_probabilities(z) for w, z in used])
         if self.of == "votes":
             votes = sum(w * self._votes(z) for w, z in used)
             mean = ops.log((1 - self.TIE) * votes + self.TIE * ops.exp(mean))
         return mean[..., 1:] - mean[..., :1] if one else mean
 
-    def _log_chances(self, logits):
+    def _log_probabilities(self, logits):
         return ops.log_softmax(TwoClasses.of(logits), axis=-1)
 
     def _votes(self, logits):

@@ -240,7 +240,7 @@ class Scored(keras.callbacks.Callback):
         task: the task record.
         info: what the task's functions need to know.
         arrays: the validation split, `datasets.splits.Arrays`.
-        size: examples a step.
+        size: batch size.
     """
 
     def __init__(self, task, info, arrays, size):

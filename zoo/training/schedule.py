@@ -1,6 +1,6 @@
 """The schedule of a training: batch size and epochs that follow the number of examples.
 
-Also what is told before it begins, so that nobody waits unknowingly, or trains too little.
+Also what is printed before it starts, so that the user knows how long it takes.
 """
 
 import math

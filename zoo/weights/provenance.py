@@ -80,7 +80,7 @@ def merged(fitted, sources, examples, about, cut):
 
     Args:
         fitted: (m, 2), what itself was fitted to.
-        sources: [(name, record)] of the models that it was made of or taught by.
+        sources: [(name, record)] of the models that it was made of or distilled from.
         examples: as for `seen`, like the next two.
         about: see there.
         cut: see there.
@@ -101,7 +101,7 @@ def merged(fitted, sources, examples, about, cut):
 
 
 def inherit(record, name, other):
-    """Add to a training's record what a model has seen that it begins with or is taught by.
+    """Add to a training's record what a model has seen that it starts from or is distilled from.
 
     Args:
         record: of the training, with "examples", "data" and "settings"; it is changed.

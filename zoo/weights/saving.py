@@ -131,8 +131,8 @@ def sentence(error):
     """Return the line of Keras' message that says what is wrong, without colours."""
     lines = terminal.plain(str(error).rpartition("Exception encountered: ")[2]).splitlines()
     lines = [line.strip() for line in lines if line.strip()]
-    told = [line for line in lines if not line.startswith("Exception encountered when calling")]
-    return (told or lines or [type(error).__name__])[0][:300]
+    reasons = [line for line in lines if not line.startswith("Exception encountered when calling")]
+    return (reasons or lines or [type(error).__name__])[0][:300]
 
 
 def made(config):

@@ -43,7 +43,7 @@ def read_table(path: pathlib.Path, columns: str | None = None) -> RawCloud:
         Coordinates (n, 3) float64, and labels (n,) or None.
 
     Raises:
-        BadInput: it is no table of numbers, or which columns are x, y and z cannot be known.
+        BadInput: it is not numeric, or which columns are x, y and z cannot be known.
     """
     lines = [line for line in text_of(path).splitlines() if line.strip()]
     heads, body = parted(lines)
@@ -241,5 +241,5 @@ def numbers(path: pathlib.Path, lines: Sequence[str], separator: str | None = No
     except (ValueError, UserWarning) as error:
         why = str(error).split(";")[0].rstrip(".")
         raise BadInput(
-            path, f"it is no table of numbers: {why}", "Repair the line or copy the file again"
+            path, f"it is not numeric: {why}", "Repair the line or copy the file again"
         ) from error

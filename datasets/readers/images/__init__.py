@@ -277,7 +277,7 @@ def loaded(path, picture, truncated):
         gray = (np.asarray(picture.convert("RGB")) == FILLED).all(axis=(1, 2))
         missing = gray[::-1].argmin() if not gray.all() else len(gray)
         if missing > MISSING * len(gray):
-            why = f"it is no sound image (truncated: {missing} of {len(gray)} rows are missing)"
+            why = f"it is a corrupt image (truncated: {missing} of {len(gray)} rows are missing)"
             raise BadInput(path, why, REMEDY) from None
         notes = ("the JPEG is slightly truncated, and its last rows are gray",)
     if "A" in picture.getbands() and picture.getchannel("A").getextrema()[0] < OPAQUE:
@@ -367,7 +367,7 @@ def sound(path):
         raise BadInput(path, f"it is no sound {', '.join(FORMATS)} image", REMEDY) from error
     except Exception as error:  # damaged files make Pillow raise a dozen kinds
         reason = str(error).rstrip(".") or type(error).__name__
-        raise BadInput(path, f"it is no sound image ({reason})", REMEDY) from error
+        raise BadInput(path, f"it is a corrupt image ({reason})", REMEDY) from error
 
 
 def find_images(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:

@@ -118,5 +118,5 @@ def check_pieces(path, page, size):
     places = list(zip(page.dataoffsets, page.databytecounts, strict=False))
     sound = [0 < start and 0 < length and start + length <= size for start, length in places]
     if len(sound) < count or not all(sound):
-        why = f"it is no sound image: {sum(sound)} of its {count} strips or tiles are there"
+        why = f"it is a corrupt image: {sum(sound)} of its {count} strips or tiles are there"
         raise BadInput(path, why, "Copy it again")

@@ -3,7 +3,7 @@
 Redmon & Farhadi, 2018, https://arxiv.org/abs/1804.02767. Sec. 2.3, Table 1; layers and anchors from
 the authors' yolov3.cfg and yolov3-tiny.cfg, whose .weights files `zoo.weights.darknet_weights`
 reads.
-Departures: objectness starts at a chance of 0.01, as in Lin et al. 2017,
+Departures: objectness starts at a probability of 0.01, as in Lin et al. 2017,
 https://arxiv.org/abs/1708.02002, Sec. 4.1, since nearly all rows are empty. The finer map of the
 tiny form has the three smallest anchors, as in today's yolov3-tiny.cfg; its published weights were
 trained with the second to the fourth: pass `anchors` of which the fourth is there twice.
@@ -20,7 +20,7 @@ from zoo.nn.blocks import leaky_conv
 from zoo.nn.layers import Grid
 from zoo.registry import register
 
-PRIOR = 0.01  # chance of an object in a row before training
+PRIOR = 0.01  # probability of an object in a row before training
 
 
 @register(

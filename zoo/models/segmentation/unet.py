@@ -1,4 +1,4 @@
-"""U-Net: what is there is learnt going down, where it is going up, each level shown its twin.
+"""U-Net: a path down to coarse maps and a path up, with skip connections between equal levels.
 
 Ronneberger, Fischer & Brox, MICCAI 2015, https://arxiv.org/abs/1505.04597. Fig. 1; first weights
 as in Sec. 3; dropout ends the last two levels of the contracting path, as in the authors' program.
@@ -81,9 +81,9 @@ def UNet(
     for level in range(max(maps).bit_length() - 1, 0, -1):
         channels = int(64 * width * 2 ** (level - 1))
         x = enlarge(x, channels, up, f"up{level}_up")
-        twin = maps.get(2 ** (level - 1))
-        if twin is not None:
-            x = join(twin, x, padding, f"up{level}")
+        skip = maps.get(2 ** (level - 1))
+        if skip is not None:
+            x = join(skip, x, padding, f"up{level}")
         x = convs(x, channels, f"up{level}", **style)
     x = crop(x, image, 0, "crop") if 1 not in maps else x
     logits = layers.Conv2D(
@@ -145,13 +145,13 @@ def enlarge(x, channels, up, name):
     return layers.Conv2D(channels, 2, padding="same", **start)(x)
 
 
-def join(twin, x, padding, name):
-    """Set a map beside its twin, the larger one cropped to the smaller one."""
+def join(skip, x, padding, name):
+    """Concatenate a map with its skip connection, the larger one cropped to the smaller one."""
     if padding == "valid":
-        twin = crop(twin, x, None, f"{name}_crop")
+        skip = crop(skip, x, None, f"{name}_crop")
     else:
-        x = crop(x, twin, 0, f"{name}_crop")
-    return layers.Concatenate(name=f"{name}_join")([twin, x])
+        x = crop(x, skip, 0, f"{name}_crop")
+    return layers.Concatenate(name=f"{name}_join")([skip, x])
 
 
 def crop(x, like, offset, name):

@@ -52,15 +52,15 @@ def places(grid):
 
 
 def decode(raw, grid):
-    """Turn raw outputs into boxes and chances.
+    """Turn raw outputs into boxes and probabilities.
 
     Args:
         raw: (B, A, 5 + C).
         grid: what `grid` returns.
 
     Returns:
-        Boxes (B, A, 4) x1, y1, x2, y2 in pixels of the input, not clipped to it; chances of an
-        object (B, A); chances of each class if there is one (B, A, C). Tensors.
+        Boxes (B, A, 4) x1, y1, x2, y2 in pixels of the input, not clipped to it; probabilities
+        of an object (B, A); probabilities of each class if there is one (B, A, C). Tensors.
     """
     place, objects, classes = parts(raw)
     if grid["form"] == "yolov3":
@@ -100,8 +100,8 @@ def scored(raw, grid):
     """Turn raw outputs (B, A, 5 + C) into boxes, clipped to the input, and scores of each class.
 
     Returns:
-        Boxes (B, A, 4) x1, y1, x2, y2 in pixels of the input; scores (B, A, C), the chance of an
-        object times that of the class. Tensors, as `zoo.tasks.boxes.nms.suppress` takes them.
+        Boxes (B, A, 4) x1, y1, x2, y2 in pixels of the input; scores (B, A, C), the probability
+        of an object times that of the class. Tensors, as `zoo.tasks.boxes.nms.suppress` takes them.
     """
     found, objects, classes = decode(raw, grid)
     height, width = grid["size"]

@@ -1,4 +1,4 @@
-"""Detections: found in a detector's raw outputs, judged beside the truth, and drawn.
+"""Detections: decoded from raw outputs, scored against the ground truth, and drawn.
 
 They are rows (m, 6) of an image, as `zoo.tasks.boxes.nms` makes them: corners, score, class.
 """
@@ -14,8 +14,8 @@ from zoo.tasks.boxes import average_precision, coding, nms
 from zoo.tasks.boxes.losses import AREA, CORNERS, CROWD, IGNORED, LABEL
 from zoo.tasks.boxes.preparation import real, unframed
 
-SHOWN = 0.25  # chance from which a box is drawn and told
-SCORED = 0.005  # chance from which a box counts for precision and recall, as in Darknet's program
+SHOWN = 0.25  # score from which a box is drawn and listed
+SCORED = 0.005  # score from which a box counts for precision and recall, as in Darknet's program
 BATCH = 16  # images whose detections are found at once
 
 

@@ -41,16 +41,16 @@ def suppress(boxes, scores, *, iou=0.5, score=0.01, limit=100, candidates=1000, 
     if min(score, sigma) < 0 or min(limit, candidates) < 1:
         given = f"score={score}, sigma={sigma}, limit={limit}, candidates={candidates}"
         raise ValueError(f"{given}: give scores and sigmas from 0, limits and candidates from 1")
-    corners, chances, labels = strongest(boxes, scores, score, candidates)
+    corners, confidences, labels = strongest(boxes, scores, score, candidates)
     if sigma:
-        chances = softened(corners, chances, labels, sigma, score, limit)
+        confidences = softened(corners, confidences, labels, sigma, score, limit)
     else:
-        chances = ops.where(greedy(corners, chances, labels, iou, score), chances, NONE)
-    chances, index = ops.top_k(chances, min(limit, chances.shape[1]))
+        confidences = ops.where(greedy(corners, confidences, labels, iou, score), confidences, NONE)
+    confidences, index = ops.top_k(confidences, min(limit, confidences.shape[1]))
     labels = ops.cast(pick(labels, index), "float32")[..., None]
-    rows = ops.concatenate([pick(corners, index), chances[..., None], labels], axis=-1)
+    rows = ops.concatenate([pick(corners, index), confidences[..., None], labels], axis=-1)
     empty = ops.convert_to_tensor([0.0, 0.0, 0.0, 0.0, 0.0, -1.0])
-    rows = ops.where(chances[..., None] > score, rows, empty)
+    rows = ops.where(confidences[..., None] > score, rows, empty)
     missing = ops.zeros_like(rows[:, :1]) + empty
     return ops.concatenate([rows] + [missing] * (limit - rows.shape[1]), axis=1)
 
@@ -99,9 +99,9 @@ def strongest(boxes, scores, score, candidates):
     anchors = ops.top_k(ops.max(scores, axis=-1), min(candidates, count))[1]
     anchors = ops.sort(ops.cast(anchors, "int32"), axis=-1)  # so that ties go by index
     pairs = ops.reshape(pick(scores, anchors), (-1, anchors.shape[1] * classes))
-    chances, index = ops.top_k(pairs, min(candidates, pairs.shape[1]))
+    confidences, index = ops.top_k(pairs, min(candidates, pairs.shape[1]))
     index = ops.cast(index, "int32")
-    return pick(boxes, pick(anchors, index // classes)), chances, index % classes
+    return pick(boxes, pick(anchors, index // classes)), confidences, index % classes
 
 
 def pick(x, index):
@@ -111,7 +111,7 @@ def pick(x, index):
     return ops.take(ops.reshape(x, (-1, *x.shape[2:])), index + start, axis=0)
 
 
-def greedy(corners, chances, labels, iou, score):
+def greedy(corners, confidences, labels, iou, score):
     """Return which boxes stay, (B, K) bool; they are sorted, best first.
 
     A box stays if no better one that stays overlaps it. All boxes are judged at once by who stayed
@@ -126,7 +126,7 @@ def greedy(corners, chances, labels, iou, score):
     better = place < place[:, None]  # (K, K), by row
     same = labels[:, :, None] == labels[:, None]
     rivals = (overlaps(corners[:, :, None], corners[:, None]) > iou) & same & better  # (B, K, K)
-    rivals, sound = ops.cast(rivals, "float32"), ops.cast(chances > score, "float32")
+    rivals, sound = ops.cast(rivals, "float32"), ops.cast(confidences > score, "float32")
 
     def judge(stays, _):
         beaten = ops.matmul(rivals, stays[..., None])[..., 0] > 0
@@ -138,7 +138,7 @@ def greedy(corners, chances, labels, iou, score):
     return stays > 0
 
 
-def softened(corners, chances, labels, sigma, score, limit):
+def softened(corners, confidences, labels, sigma, score, limit):
     """Return the scores (B, K) that boxes leave with, `NONE` for those that never had their turn.
 
     The best that waits leaves, and those of its class that wait on lose score. Classes do not
@@ -146,17 +146,19 @@ def softened(corners, chances, labels, sigma, score, limit):
     """
     place = ops.arange(corners.shape[1], dtype="int32")
 
-    def left(chances, waits):
-        return ops.any(waits & (chances > score))
+    def left(confidences, waits):
+        return ops.any(waits & (confidences > score))
 
-    def turn(chances, waits):
-        best = ops.top_k(ops.where(waits, chances, NONE), 1)[1]  # ops.argmax cannot be exported
+    def turn(confidences, waits):
+        best = ops.top_k(ops.where(waits, confidences, NONE), 1)[1]  # ops.argmax cannot be exported
         best = ops.cast(best, "int32")  # (B, 1)
         waits = waits & (place != best)
         touched = waits & (labels == pick(labels, best))
         shared = overlaps(corners, pick(corners, best))  # (B, K)
-        return ops.where(touched, chances * ops.exp(-ops.square(shared) / sigma), chances), waits
+        return ops.where(
+            touched, confidences * ops.exp(-ops.square(shared) / sigma), confidences
+        ), waits
 
-    start = (chances, ops.ones_like(chances, dtype="bool"))
-    chances, waits = ops.while_loop(left, turn, start, limit)
-    return ops.where(waits, NONE, chances)
+    start = (confidences, ops.ones_like(confidences, dtype="bool"))
+    confidences, waits = ops.while_loop(left, turn, start, limit)
+    return ops.where(waits, NONE, confidences)

@@ -101,7 +101,7 @@ def objects(y):
 
 
 def decode(outputs, info):
-    """Turn raw outputs into boxes: corners in pixels of the model's input, chances, classes."""
+    """Turn raw outputs into boxes: corners in pixels of the model's input, scores, classes."""
     return [
         {"boxes": rows[:, :4], "probability": rows[:, 4], "labels": rows[:, 5].astype(int)}
         for rows in detected(outputs, info, info.get("confidence", SHOWN))
@@ -121,7 +121,7 @@ def present(example, pieces, outputs, info):
 
     def picture(path):
         x = images.scale(image, images.bits(image) or info["range"], image.shape[-1])
-        words = [f"{names[k]} {chance:.0%}" for k, chance in zip(labels, rows[:, 4], strict=True)]
+        words = [f"{names[k]} {score:.0%}" for k, score in zip(labels, rows[:, 4], strict=True)]
         order = np.argsort(rows[:, 4], kind="stable")
         shown = drawn(x, rows[order, :4], labels[order], info, [words[i] for i in order])
         plots.save_image(path, shown)

@@ -95,20 +95,20 @@ def logged(info):
 def decode(outputs, info):
     """Turn logits (B, H, W, K) into the label and the probability of each pixel."""
     found = []
-    for chances, chosen in zip(probabilities(outputs), labels(outputs), strict=True):
-        if chances.shape[-1] == 1:
-            chances = np.concatenate([1 - chances, chances], axis=-1)
-        found.append({"labels": chosen, "probability": np.max(chances, axis=-1)})
+    for shares, chosen in zip(probabilities(outputs), labels(outputs), strict=True):
+        if shares.shape[-1] == 1:
+            shares = np.concatenate([1 - shares, shares], axis=-1)
+        found.append({"labels": chosen, "probability": np.max(shares, axis=-1)})
     return found
 
 
 def present(example, pieces, outputs, info):
     """Return the table's row of one image (each class' share and parts), its mask and overlay."""
     image = example["image"]
-    chances = tiles.blend(pieces, map(probabilities, outputs), pieces[0]["shape"])
-    if chances.shape[:2] != image.shape[:2]:
-        chances = images.resize(chances, *image.shape[:2])
-    found = chances[..., 0] > 0.5 if chances.shape[-1] == 1 else np.argmax(chances, axis=-1)
+    shares = tiles.blend(pieces, map(probabilities, outputs), pieces[0]["shape"])
+    if shares.shape[:2] != image.shape[:2]:
+        shares = images.resize(shares, *image.shape[:2])
+    found = shares[..., 0] > 0.5 if shares.shape[-1] == 1 else np.argmax(shares, axis=-1)
     found = found.astype(np.uint8)
     colours, shown = painted(info["classes"])
 
@@ -121,9 +121,9 @@ def present(example, pieces, outputs, info):
         plots.save_image(path, plots.overlay(x, found, colours, shown))
 
     row = {"height": image.shape[0], "width": image.shape[1]}
-    if chances.shape[-1] == 1:
-        chances = np.concatenate([1 - chances, chances], axis=-1)
-    arrays = {"mask": found, "probabilities": chances.astype(np.float32)}
+    if shares.shape[-1] == 1:
+        shares = np.concatenate([1 - shares, shares], axis=-1)
+    arrays = {"mask": found, "probabilities": shares.astype(np.float32)}
     for k, name in enumerate(info["classes"]):
         row |= {f"{name} {key}": value for key, value in region(found == k).items()}
     return {**row, "arrays": arrays}, {"_mask.png": mask, "_overlay.png": overlay}

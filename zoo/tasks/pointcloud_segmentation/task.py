@@ -129,10 +129,10 @@ def present(example, pieces, outputs, info):
     A survey whose classes have codes becomes a .las or .laz file as it was, instead of a .ply.
     """
     points = np.asarray(example["points"])
-    chances = np.zeros((len(points), len(info["classes"])), np.float32)
+    probabilities = np.zeros((len(points), len(info["classes"])), np.float32)
     for piece, logits in zip(pieces, outputs, strict=True):
-        chances[piece["index"]] = report.softmax(logits[: len(piece["index"])])
-    labels = np.argmax(chances, axis=-1).astype(np.int32)
+        probabilities[piece["index"]] = report.softmax(logits[: len(piece["index"])])
+    labels = np.argmax(probabilities, axis=-1).astype(np.int32)
     shares = np.bincount(labels, minlength=len(info["classes"])) / len(labels)
     colours = plots.palette(len(info["classes"]))
 
@@ -143,7 +143,7 @@ def present(example, pieces, outputs, info):
         plots.clouds([panel], legend, size=9).savefig(path, dpi=120, bbox_inches="tight")
 
     row = {"points": len(points), **dict(zip(info["classes"], shares.tolist(), strict=True))}
-    row["arrays"] = {"labels": labels, "probabilities": chances}
+    row["arrays"] = {"labels": labels, "probabilities": probabilities}
 
     def scan(path):
         offset = example.get("offset", np.zeros(3))
