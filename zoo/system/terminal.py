@@ -127,8 +127,8 @@ class Interrupt:
 def import_keras():
     """Import Keras without the lines that TensorFlow's C++ prints before it can be told not to.
 
-    From then on freed memory is reused, `zoo.system.allocator`, and the garbage collector passes over
-    what imports made: half a second each time that Keras asks for it.
+    From then on freed memory is reused, `zoo.system.allocator`, and garbage collections pass over
+    what imports made, which costs half a second each time that Keras asks for one.
     """
     allocator.keep_freed_memory()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
