@@ -64,7 +64,7 @@ def finish(assembly, args, run, model, logits, weights=None, extra=(), figures=N
     if (task := assembly.common.task).values:
         y, outputs = assembly.labels("validation"), assembly.predict(model, "validation")
         info, results = run.record["info"], task.results
-        errors = results.errors(results.summary(y, outputs, info), info)
+        errors = results.errors(results.summary([(y, outputs)], info), info)
         run.record["info"] = {**info, "found": errors}
     saving.save(model, path, run.record)
     facts = dict(parameters=model.count_params(), **assembly.timed(model))
