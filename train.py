@@ -500,9 +500,11 @@ def build(settings, task, record):
         same = other.get("model") == settings["model"]
         record["options"] = {**(other["options"] if same else {}), **settings["options"]}
         arguments = task.training.arguments(record["info"], record["task_options"])
-        own = record["options"]  # what the data suggest gives way to what was asked for
+        own = record["options"]  # what the data decide gives way to what was asked for
         record["arguments"] = {name: arguments[name] for name in arguments if name not in own}
         build = registry.get(settings["model"]).builder
+        earlier = other if same else previous_run(settings)
+        record["arguments"] |= suggested(build, task, record, earlier.get("arguments"))
         foreign = record["arguments"].keys() - inspect.signature(build).parameters.keys()
         if foreign:
             raise ValueError(f"it takes no {', '.join(foreign)}: leave that option away")
@@ -526,6 +528,27 @@ def build(settings, task, record):
         for message in messages:
             print(message)
     return model
+
+
+def suggested(build, task, record, earlier):
+    """Return values of a builder's options that the task suggests and nobody set; print them.
+
+    Args:
+        build: the builder.
+        task: the task record.
+        record: of the run.
+        earlier: the arguments of the model that this one starts from, whose values are kept; or
+            None.
+    """
+    values = task.training.suggestions(record["info"], record["task_options"])
+    if earlier is not None:
+        values = {name: earlier[name] for name in values if name in earlier}
+    free = inspect.signature(build).parameters.keys() - record["options"].keys()
+    values = {name: value for name, value in values.items() if name in free}
+    if values:
+        words = " ".join(f"--set {name}={value}" for name, value in values.items())
+        print(f"For such data: {words}, unless set otherwise")
+    return values
 
 
 def student_of(model, settings, task, record):

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from conftest import CLASSES, toy
 
+import train as train_module
 import zoo
 from train import main as train
-from zoo import tasks
+from zoo import registry, tasks
 from zoo.__main__ import main as zoo_command
 from zoo.nn.layers import PADDING, Patches
 
@@ -117,7 +118,9 @@ def workshop(tmp_path_factory):
         write_ts(folder / f"Toy_{part}.ts", [example("ab"[i % 2]) for i in range(count)])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZOO_CACHE", str(folder / "cache"))
-        words = "--model gru --set units=12 --set steps=mean --epochs 5 --learning-rate 0.02"
+        words = (
+            "--model gru --set units=12 --set bidirectional=false --epochs 5 --learning-rate 0.02"
+        )
         for seed in range(2):
             where = ["--data", str(folder), "--out", str(folder / "runs"), "--seed", str(seed)]
             assert train([*words.split(), *where]) == 0
@@ -127,7 +130,7 @@ def workshop(tmp_path_factory):
 def test_labelled_series_are_classified_by_one_command(workshop):
     run = json.loads(next(workshop.glob("runs/gru-*-1/run.json")).read_text())
     assert run["task"] == "sequence_classification", "the data tell which of the model's tasks"
-    assert run["arguments"]["masked"] is True
+    assert run["arguments"]["masked"] is True and run["arguments"]["steps"] == "mean"
     assert run["scores"]["test"]["accuracy"] >= 0.9
     assert run["data"]["sizes"]["test"] == 20
 
@@ -168,11 +171,25 @@ def test_the_data_tell_the_task_and_a_wrong_one_is_refused(capsys):
 @pytest.mark.parametrize(("length", "patch"), [(24, None), (63, None), (150, 4), (1460, 45)])
 def test_long_series_are_read_several_steps_at_once(length, patch):
     info = {"length": length, "mean": [0.0], "classes": CLASSES, "ragged": False}
-    assert TASK.training.arguments(info, TASK.options).get("patch") == patch
-    sentences = TASK.training.notes(None, info, TASK.options)
-    assert len(sentences) == (patch is not None)
-    assert not patch or f"{length} steps are read {patch} at once" in sentences[0]
+    assert TASK.training.suggestions(info, TASK.options).get("patch") == patch
     assert TASK.data.measures_all, "the longest series decides"
+
+
+def test_suggestions_are_for_options_that_a_builder_has_and_nobody_set(capsys):
+    info = {"length": 150, "mean": [0.0], "classes": CLASSES, "ragged": False}
+    record = {"info": info, "task_options": TASK.options, "options": {"units": 8}}
+
+    def suggested(name, earlier=None):
+        return train_module.suggested(registry.get(name).builder, TASK, record, earlier)
+
+    assert suggested("gru") == {"bidirectional": True, "steps": "mean", "patch": 4}
+    assert "--set steps=mean --set patch=4, unless set otherwise" in capsys.readouterr().out
+    assert suggested("bilstm") == {"steps": "mean", "patch": 4}
+    # What a model has that is trained further stays, and what it lacks too.
+    assert suggested("gru", {"patch": 5, "input_shape": [150, 1]}) == {"patch": 5}
+    assert suggested("gru", {}) == {}
+    record["options"] = dict.fromkeys(("units", "bidirectional", "steps", "patch"))
+    assert suggested("gru") == {}
 
 
 def test_patches_hold_all_steps_in_order_and_hide_padding_alone():

@@ -89,6 +89,8 @@ class Training:
 
     Attributes:
         arguments: (info, options) to what the data decides of a builder's arguments.
+        suggestions: (info, options) to values of the builder's options that suit such data, taken
+            where the builder has such an option and the user has not set it.
         defaults: of `--epochs`, `--batch-size`, `--learning-rate` and `--jit`, and the least number
             of "updates" that a small data set is trained, see `zoo.training.schedule`.
         losses: what the option `loss` may be, and with it `--loss`.
@@ -107,6 +109,7 @@ class Training:
 
     arguments: Callable
     defaults: Mapping
+    suggestions: Callable = lambda info, options: {}
     losses: tuple = ("cross_entropy",)
     loss: Callable = cross_entropy
     metrics: Callable = accuracies

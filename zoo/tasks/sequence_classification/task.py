@@ -14,19 +14,18 @@ NORMALIZE = ("dataset", "series", "none")
 def arguments(info, options):
     """Return what the data decides of the builder's arguments."""
     shape = info["length"], len(info["mean"])
-    found = dict(input_shape=shape, output_shape=(len(info["classes"]),))
-    if info["ragged"]:
-        found["masked"] = True
-    if (size := info["length"] // STEPS) > 1:
-        found["patch"] = size
-    return found
+    masked = {"masked": True} if info["ragged"] else {}
+    return dict(input_shape=shape, output_shape=(len(info["classes"]),), **masked)
 
 
-def notes(arrays, info, options):
-    """Say that series are read several steps at once, if they are so long."""
-    if (size := info["length"] // STEPS) < 2:
-        return []
-    return [f"Series of {info['length']} steps are read {size} at once, unless --set patch=1"]
+def suggestions(info, options):
+    """Return options that suit series which are classified as a whole.
+
+    The class may show anywhere in a series, so both directions and the mean of all steps are read;
+    long series several steps at once.
+    """
+    patch = {"patch": size} if (size := info["length"] // STEPS) > 1 else {}
+    return dict(units=64, bidirectional=True, steps="mean", **patch)
 
 
 def measure(examples, options):
@@ -156,7 +155,7 @@ TASK = Task(
         defaults=dict(epochs=100, updates=1500, batch_size=16, learning_rate=0.003, jit=True),
         arguments=arguments,
         augment=augment,
-        notes=notes,
+        suggestions=suggestions,
         preview=preview,
     ),
     results=Results(
