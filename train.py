@@ -581,8 +581,8 @@ def located(source):
 
 def evaluate(run, recorder, splits, task, size):
     """Score the best epoch's model on validation and test, draw, and complete the run."""
+    from zoo import plots
     from zoo.inference import predictors
-    from zoo.tasks import plots
     from zoo.weights import saving
 
     path, info = run.folder / "model.keras", run.record["info"]

@@ -6,9 +6,8 @@ python -m benchmarks.nuclei
 import zoo
 from benchmarks.records import ROOT
 from datasets import builders
-from zoo import index, tasks
+from zoo import index, plots, tasks
 from zoo.inference import predictors
-from zoo.tasks import plots
 
 PRESET, SHOWN = "unet_dsb2018", (5, 12)  # which images of the test split
 

@@ -8,9 +8,8 @@ import numpy as np
 import zoo
 from benchmarks.records import ROOT
 from datasets import builders
-from zoo import index, tasks
+from zoo import index, plots, tasks
 from zoo.inference import predictors
-from zoo.tasks import plots
 
 PRESET = "pointnet_segmentation_lidar_scenes"
 RADIUS = 25.0  # metres around the sensor that are shown

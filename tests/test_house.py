@@ -27,7 +27,8 @@ ROOMS = {
     "zoo.describe": {"zoo.index", "zoo.system"},
     "zoo.nn": {"zoo.registry"},
     "zoo.models": {"zoo.nn", "zoo.registry"},
-    "zoo.tasks": {"zoo.index", "zoo.nn", "zoo.registry"},
+    "zoo.plots": set(),
+    "zoo.tasks": {"zoo.index", "zoo.nn", "zoo.plots", "zoo.registry"},
     "zoo.weights": {"zoo.index", "zoo.nn", "zoo.registry", "zoo.system"},
     "zoo.inference": {
         "zoo.describe",

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from ensembles.evaluation import probabilities
-from zoo.tasks import plots
+from zoo import plots
 
 MOST = 2**20  # labels that a temperature is fitted to; of more, so many are drawn
 

@@ -19,8 +19,7 @@ from html import escape
 import numpy as np
 from matplotlib.figure import Figure
 
-from zoo import describe
-from zoo.tasks import plots
+from zoo import describe, plots
 
 COLOURS = {"member": plots.QUIET, "ensemble": "#1f5fae", "student": "#b3541e"}
 COLOURS |= {"member with TTA": "#4d7a4d"}

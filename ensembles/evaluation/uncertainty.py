@@ -9,8 +9,8 @@ cures).
 import numpy as np
 
 from ensembles.evaluation import probabilities
+from zoo import plots
 from zoo.nn import losses
-from zoo.tasks import plots
 from zoo.tasks.image_segmentation.masks import mostly_counted
 
 SHOWN = 4  # images on a page

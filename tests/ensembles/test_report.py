@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from ensembles.evaluation import report
-from zoo.tasks import plots
+from zoo import plots
 
 NASTY = '<script>alert("a & b")</script> \'$\\frac{$ ünet'
 

@@ -152,7 +152,7 @@ def test_half_made_folders_of_dead_processes_are_removed(tmp_path):
 
 
 def test_damaged_or_removed_outputs_are_computed_again(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(cache.inference, "predict", lambda model, x, size: x)
+    monkeypatch.setattr(cache.predictors, "predict", lambda model, x, size: x)
     monkeypatch.setattr(cache.gc, "collect", lambda: None)  # slow, and nothing is to be let go
     monkeypatch.setattr(cache.keras.backend, "clear_session", lambda: None)
     path, calls = tmp_path / "out" / "a.npy", []
@@ -222,5 +222,5 @@ def test_trainings_start_the_zoos_own_program(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="it failed"):
         trainings.train(["--model", "net"], tmp_path)
     program = pathlib.Path(started[0][1])
-    assert program.is_absolute() and program.parent == pathlib.Path(disk.__file__).parents[1]
+    assert program.is_absolute() and program.parent == pathlib.Path(disk.__file__).parents[2]
     assert program.name == "train.py" and "-m" not in started[0]

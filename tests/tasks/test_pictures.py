@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from conftest import toy
 
-from zoo.tasks import plots, report
+from zoo import plots
+from zoo.tasks import report
 from zoo.tasks.boxes import detections, preparation
 from zoo.tasks.boxes.losses import CROWD, DIFFICULT, IGNORED
 from zoo.tasks.image_segmentation import masks

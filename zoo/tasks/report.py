@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from zoo.tasks import plots
+from zoo import plots
 
 
 def softmax(logits):

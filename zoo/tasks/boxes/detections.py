@@ -9,7 +9,7 @@ import json
 import keras
 import numpy as np
 
-from zoo.tasks import plots
+from zoo import plots
 from zoo.tasks.boxes import average_precision, coding, nms
 from zoo.tasks.boxes.losses import AREA, CORNERS, CROWD, IGNORED, LABEL
 from zoo.tasks.boxes.preparation import real, unframed

@@ -5,7 +5,7 @@ from matplotlib.dates import ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from zoo.tasks.plots import INK, QUIET
+from zoo.plots import INK, QUIET
 
 TRUTH, FORECAST = INK, "#1f77b4"
 PANELS = 9  # targets that are drawn at most

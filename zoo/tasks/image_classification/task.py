@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from zoo.tasks import images, plots, report
+from zoo import plots
+from zoo.tasks import images, report
 from zoo.tasks.task import Data, Results, Task, Training, Usage
 
 

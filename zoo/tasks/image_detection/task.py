@@ -4,7 +4,8 @@ import json
 
 import numpy as np
 
-from zoo.tasks import images, plots
+from zoo import plots
+from zoo.tasks import images
 from zoo.tasks.boxes import coding, losses
 from zoo.tasks.boxes.detections import (
     SHOWN,

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from zoo import plots
 from zoo.nn import losses
-from zoo.tasks import plots, report
+from zoo.tasks import report
 
 BACKGROUND = "background"
 

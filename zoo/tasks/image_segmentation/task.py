@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from zoo import plots
 from zoo.nn import losses, metrics
-from zoo.tasks import images, plots
+from zoo.tasks import images
 from zoo.tasks.image_segmentation import tiles
 from zoo.tasks.image_segmentation.masks import (
     labels,

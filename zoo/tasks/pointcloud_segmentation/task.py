@@ -3,8 +3,9 @@
 import keras
 import numpy as np
 
+from zoo import plots
 from zoo.nn import metrics
-from zoo.tasks import clouds, plots, report
+from zoo.tasks import clouds, report
 from zoo.tasks.task import Data, Results, Task, Training, Usage
 
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from zoo import plots
 from zoo.nn.layers import PADDING
-from zoo.tasks import plots, report, series
+from zoo.tasks import report, series
 from zoo.tasks.sequence_classification import figures
 from zoo.tasks.task import Data, Results, Task, Training, Usage
 
