@@ -378,7 +378,7 @@ def test_images_that_are_broken_or_of_another_size_are_named(form, tmp_path):
     if form != "yolo":  # which knows no size
         refused(only(tmp_path).read, file, "64 x 32 pixels, and a.png has 60 x 32", "size there")
     put(tmp_path / "a.png", b"x")
-    refused(only(tmp_path).read, "a.png", "no sound")
+    refused(only(tmp_path).read, "a.png", "corrupt image")
 
 
 def test_sizes_that_a_file_does_not_know_are_not_compared(tmp_path):

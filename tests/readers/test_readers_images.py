@@ -309,11 +309,11 @@ def huge(width, height):
 
 FAULTS = {
     "empty.png": (b"", "the file is empty"),
-    "text.jpg": (b"not an image at all", "no sound PNG, JPEG, TIFF"),
+    "text.jpg": (b"not an image at all", "corrupt image, or none of PNG, JPEG, TIFF"),
     "folder.png": (None, "cannot be read"),
     "gone.png": (0, "cannot be read"),
     "huge.png": (huge(40_000, 40_000), "40000 x 40000 pixels"),
-    "flat.png": (huge(0, 40), "no sound"),
+    "flat.png": (huge(0, 40), "corrupt image"),
     "ends.png": (huge(900, 900), "truncated"),
 }
 
@@ -334,7 +334,7 @@ def test_damaged_images_are_named(tmp_path):
         path = save(tmp_path / name, array)
         raw = path.read_bytes()
         path.write_bytes(raw[: len(raw) * 2 // 3])
-        refused(lambda path=path: read_image(path), name, "no sound")
+        refused(lambda path=path: read_image(path), name, "corrupt image")
     raw = bytearray(save(tmp_path / "c.tif", GRAY).read_bytes())
     height = raw.index(struct.pack("<HHII", 257, 4, 1, 20))
     raw[height + 8] = 40
@@ -343,7 +343,7 @@ def test_damaged_images_are_named(tmp_path):
     raw = bytearray(save(tmp_path / "b.png", GRAY).read_bytes())
     raw[len(raw) // 2] ^= 4
     (tmp_path / "b.png").write_bytes(raw)
-    refused(lambda: read_image(tmp_path / "b.png"), "b.png", "no sound")
+    refused(lambda: read_image(tmp_path / "b.png"), "b.png", "corrupt image")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -541,11 +541,11 @@ def test_bad_files_are_one_example_that_says_why(tmp_path):
     (tmp_path / "images" / "3.jpg").write_bytes(b"x")
     first, second, third = read(tmp_path, MASKS).splits["train"]
     refused(first.read, "masks/1.png", "25 x 20 pixels", "1.jpg 30 x 20")
-    refused(second.read, "masks/2.png", "no sound")
-    refused(third.read, "images/3.jpg", "no sound")
+    refused(second.read, "masks/2.png", "corrupt image")
+    refused(third.read, "images/3.jpg", "corrupt image")
     for name in NAMES:
         (tmp_path / "masks" / f"{name}.png").write_bytes(b"x")
-    refused(lambda: read(tmp_path, MASKS), "masks/1.png", "no sound")
+    refused(lambda: read(tmp_path, MASKS), "masks/1.png", "corrupt image")
 
 
 def test_faults_of_layouts_are_named(tmp_path):

@@ -7,10 +7,10 @@ import pathlib
 import numpy as np
 import pytest
 from conftest import CLASSES, toy
-from test_fusion import folder
 
 import train
 import zoo
+from tests.ensembles.test_fusion import folder
 from zoo.__main__ import main as zoo_command
 from zoo.tasks.boxes import coding, detections, nms
 from zoo.weights import darknet_weights, saving

@@ -165,15 +165,15 @@ def portable(model, path="the model"):
     recurrent = [layer for layer in model._flatten_layers() if hasattr(layer, "use_cudnn")]
     if plain == text and not recurrent and not changed:
         return model
-    copy = keras.saving.deserialize_keras_object(config)
-    copy.set_weights(model.get_weights())
-    pairs = zip(*map(recurrence.recurrent_layers, (model, copy)), strict=True)
-    for layer, copy in pairs:
-        copy.supports_masking = layer.supports_masking
-    for layer in copy._flatten_layers():
+    stock = keras.saving.deserialize_keras_object(config)
+    stock.set_weights(model.get_weights())
+    pairs = zip(*map(recurrence.recurrent_layers, (model, stock)), strict=True)
+    for layer, other in pairs:
+        other.supports_masking = layer.supports_masking
+    for layer in stock._flatten_layers():
         if hasattr(layer, "use_cudnn"):  # it is no part of a layer's configuration
             layer.use_cudnn = False
-    return copy
+    return stock
 
 
 def idle_left_out(config, kind):

@@ -364,7 +364,9 @@ def sound(path):
     except FileNotFoundError as error:
         raise BadInput(path, "there is no such file") from error
     except UnidentifiedImageError as error:
-        raise BadInput(path, f"it is no sound {', '.join(FORMATS)} image", REMEDY) from error
+        raise BadInput(
+            path, f"it is a corrupt image, or none of {', '.join(FORMATS)}", REMEDY
+        ) from error
     except Exception as error:  # damaged files make Pillow raise a dozen kinds
         reason = str(error).rstrip(".") or type(error).__name__
         raise BadInput(path, f"it is a corrupt image ({reason})", REMEDY) from error
