@@ -16,6 +16,7 @@ RESULTS = records.RESULTS
 # Bagnall et al. 2018, https://arxiv.org/abs/1811.00075 (all values of a step together, "DTW_D").
 # DLinear: Zeng et al. 2023, https://arxiv.org/abs/2205.13504, Table 2.
 PUBLISHED = {
+    "ArrowHead": [("accuracy", "1NN-DTW", 0.703)],
     "BasicMotions": [("accuracy", "1NN-DTW", 0.975)],
     "ETTh1": [("mse", "DLinear", 0.375), ("mae", "DLinear", 0.399)],
     "GunPoint": [("accuracy", "1NN-DTW", 0.907)],
