@@ -96,9 +96,8 @@ def test_darknets_file_starts_a_training(data, tmp_path, capsys):
     darknet_weights.save(model, file)
     assert run(data, tmp_path, "--epochs", "1", "--init", str(file)) == 0
     printed = capsys.readouterr().out
-    kept, fresh = (int(printed.split(f" weights {w}")[0].split()[-1]) for w in ("kept", "kept"))
+    kept = len(model.weights) - 4
     assert f"From {file}: {kept} weights transferred, 4 newly initialized" in printed
-    assert kept == len(model.weights) - 4 == fresh
     wide = zoo.create("yolov3_tiny", input_shape=(64, 64, 3), num_classes=80, width=0.5)
     darknet_weights.save(wide, file)
     assert run(data, tmp_path, "--epochs", "1", "--init", str(file)) == 2
