@@ -58,8 +58,7 @@ def _digest(dtype, shape, place, data, sums):
 def of_steps(values):
     """Return the digests of the stretches of a series (T, ...); 0 where nothing changes.
 
-    They are those of `digest`. Whole stretches of floats are hashed together, in a fifth of the
-    time.
+    They are those of `digest`. Whole stretches of floats are hashed together, which is faster.
     """
     values = np.asarray(values)
     count, size = len(values) // STEPS, math.prod(values.shape[1:])

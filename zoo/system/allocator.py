@@ -11,8 +11,8 @@ def keep_freed_memory():
     """Let this process reuse the memory that it freed, instead of returning it to the system.
 
     A training step frees all activations at its end. By default glibc returns them, and each step
-    then waits for the system to map and clear the same pages. Memory at its peak grows by about a
-    quarter, as holes between arrays stay. Nothing happens where the allocator is another one.
+    then waits for the system to map and clear the same pages. Memory at its peak grows,
+    as holes between arrays stay. Nothing happens where the allocator is another one.
     """
     if platform.libc_ver()[0] != "glibc":
         return

@@ -128,7 +128,7 @@ def import_keras():
     """Import Keras without the lines that TensorFlow's C++ prints before it can be told not to.
 
     From then on freed memory is reused, `zoo.system.allocator`, and garbage collections pass over
-    what imports made, which costs half a second each time that Keras asks for one.
+    what imports made, which Keras would have searched each time that it clears a session.
     """
     allocator.keep_freed_memory()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
