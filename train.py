@@ -588,14 +588,15 @@ def evaluate(run, recorder, splits, task, size):
     path, info = run.folder / "model.keras", run.record["info"]
     model, scores, results = saving.load(path), {}, task.results
     for split in ("validation", "test"):
-        summary = results.summary(predictors.parts(model, splits[split], size), info)
+        sample = predictors.Sample(len(splits[split]))
+        summary = results.summary(predictors.parts(model, splits[split], size, sample), info)
         scores[split], report = results.score(summary, info)
         if split == "validation" and (errors := results.errors(summary, info)):
             info["found"] = errors
             saving.save(model, path, {**saving.record(path), "info": info})
     figures = {"learning_curves": plots.learning_curves(recorder.history)}
     figures |= results.curves(summary, info)
-    figures |= results.plot(*predictors.sample(model, splits["test"], size), info)
+    figures |= results.plot(*sample.arrays(), info)
     draw(run.folder, figures)
     (run.folder / "report.txt").write_text(report, "utf-8", "backslashreplace")
     run.note(status="finished", scores=scores, sha256=saving.sha256(path))

@@ -29,40 +29,52 @@ def predict(model, x, batch_size):
     return keras.tree.map_structure(lambda *parts: np.concatenate(parts)[:count], *batches)
 
 
-def parts(model, arrays, batch_size):
+def parts(model, arrays, batch_size, sample=None):
     """Predict a split of the data part by part, so that a part alone is in memory.
 
     Args:
         model: a `keras.Model`.
         arrays: the split, `datasets.splits.Arrays`.
         batch_size: examples at a time.
+        sample: a `Sample` that keeps some of the examples.
 
     Yields:
         Pairs of y and outputs of at most `batch_size` examples, NumPy arrays.
     """
     for start in range(0, len(arrays), batch_size):
         x, y = arrays.take(slice(start, start + batch_size))
-        yield y, predict(model, x, batch_size)
+        outputs = predict(model, x, batch_size)
+        if sample is not None:
+            sample.add(x, y, outputs)
+        yield y, outputs
 
 
-def sample(model, arrays, batch_size):
-    """Predict as many examples of a split as pictures need and memory allows, always the same.
+class Sample:
+    """As many examples of a split as pictures need and memory allows, always the same.
+
+    All examples where they are few, else such that are drawn at random, in their order.
 
     Args:
-        model: a `keras.Model`.
-        arrays: the split, `datasets.splits.Arrays`.
-        batch_size: examples at a time.
-
-    Returns:
-        x, y and outputs, NumPy arrays (n, ...): of all examples where they are few, else of such
-        that are drawn at random, in their order.
+        count: how many examples the split has.
     """
-    x, _ = arrays.take(slice(0, 1))
-    flat = keras.tree.flatten((x, predict(model, x, batch_size)))
-    count = max(LEAST, SAMPLE // sum(array.size for array in flat))
-    rows = np.random.default_rng(0).permutation(len(arrays))[:count]
-    x, y = arrays.take(np.sort(rows))
-    return x, y, predict(model, x, batch_size)
+
+    def __init__(self, count):
+        self.count, self.seen, self.kept = count, 0, []
+
+    def add(self, x, y, outputs):
+        """Keep those of the next examples that belong to the sample."""
+        size = len(y)
+        if not self.kept:
+            numbers = sum(array.size for array in keras.tree.flatten((x, outputs))) // size
+            order = np.random.default_rng(0).permutation(self.count)
+            self.rows = np.sort(order[: max(LEAST, SAMPLE // numbers)])
+        rows = self.rows[(self.rows >= self.seen) & (self.rows < self.seen + size)] - self.seen
+        self.kept.append(keras.tree.map_structure(lambda array: array[rows], (x, y, outputs)))
+        self.seen += size
+
+    def arrays(self):
+        """Return x, y and outputs, NumPy arrays (n, ...)."""
+        return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *self.kept)
 
 
 def for_each_input(model, x):
