@@ -121,9 +121,26 @@ def _rows(path):
                     source=source,
                     parameters=_keywords(mark)["parameters"],
                     options=options,
-                    explanations=_arguments(ast.get_docstring(node) or "", options),
+                    explanations=_explanations(path, ast.get_docstring(node) or "", options),
                     file=path.relative_to(HERE.parent).as_posix(),
                 )
+
+
+def _explanations(path, docstring, options):
+    """Return the explanations of a builder's options: its own, and those it has "as of `LSTM`"."""
+    own = _arguments(docstring, options)
+    if reference := re.search(r"as of `(\w+)`", docstring):
+        texts = (file.read_text(encoding="utf-8") for file in sorted(path.parent.glob("*.py")))
+        nodes = (
+            node
+            for text in texts
+            if f"def {reference[1]}(" in text
+            for node in ast.parse(text).body
+        )
+        builder = next(node for node in nodes if getattr(node, "name", "") == reference[1])
+        shared = _arguments(ast.get_docstring(builder), options)
+        own = {name: text or shared[name] for name, text in own.items()}
+    return own
 
 
 def _arguments(docstring, options):

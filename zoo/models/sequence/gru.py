@@ -36,29 +36,9 @@ def GRU(
     patch=1,
     name="gru",
 ):
-    """Build a stack of such layers with a linear head.
+    """Build a stack of GRU layers with a linear head.
 
-    Args:
-        input_shape: (T, F), T steps of F values each; T may be None.
-        output_shape: (H, K), H steps ahead of K values, or (K,), logits of K classes.
-        units: of each layer and direction.
-        layers: how many in the stack.
-        dropout: rate between two layers; none follows the last, as in `torch.nn.GRU`.
-        recurrent_dropout: rate of the state's way to the next step, the same units at all steps.
-        bidirectional: each layer has a second network that reads backwards.
-        steps: the answer is from the "last" state (of each direction), the "mean" of all, or there
-            is one for each of "all" steps.
-        masked: series are padded at the end with `zoo.nn.layers.PADDING`, which is never looked at.
-        patch: steps that are read at once, side by side, as one; 1 as in the paper. More make
-            the way through a long series short.
-        name: name of the model.
-
-    Returns:
-        A `keras.Model` from series (B, T, F) to float32 (B, *output_shape); for all steps
-        (B, T, *output_shape).
-
-    Raises:
-        ValueError: if there are no such steps, or no layers.
+    Arguments, result and errors are as of `LSTM`.
     """
 
     def layer(**options):
