@@ -110,6 +110,8 @@ def parse(arguments):
     args["task"] = task_of(parser, row, args["task"], args["data"], args["hints"])
     task = index.tasks()[args["task"]]
     args["data"] = args["data"] or task["dataset"]
+    if not args["data"]:
+        parser.error(f"argument --data: {args['task']} has no data set of its own: give a path")
     if not expand(args["data"]).exists() and not builders.known(args["data"]):
         near = unknown("data set", args["data"], [*builders.names()])
         parser.error(f"argument --data: no file or folder of that name, and {near}")
@@ -398,8 +400,10 @@ def opened(settings, task):
     path = expand(settings["data"])
     if not path.exists():
         return None
-    from datasets import open_source
+    from datasets import open_source, readers
 
+    if task not in readers.LAYOUTS:  # the task's own ones are read with the task
+        return None
     return open_source(path, task, settings.get("hints"))
 
 

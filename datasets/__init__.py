@@ -6,7 +6,7 @@
 import pathlib
 
 
-def open_source(data, kind, hints=None):
+def open_source(data, kind, hints=None, layouts=()):
     """Open a data set.
 
     Args:
@@ -14,6 +14,7 @@ def open_source(data, kind, hints=None):
             person's own files.
         kind: the name of the task that will use it.
         hints: what a reader of a person's own files cannot know, see `datasets.source.HINTS`.
+        layouts: `datasets.readers.Layout`s of a task that the readers do not know.
 
     Returns:
         A `datasets.source.Source`.
@@ -26,7 +27,7 @@ def open_source(data, kind, hints=None):
     from datasets.source import BadInput, flag
 
     if pathlib.Path(data).exists():
-        return readers.read(pathlib.Path(data), kind, hints)
+        return readers.read(pathlib.Path(data), kind, hints, layouts)
     if hints:
         why = f"{data} is a data set by name, and this option is for files of your own"
         raise BadInput(flag(next(iter(hints))), why, "Leave it away")

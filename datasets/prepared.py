@@ -73,7 +73,9 @@ def prepare(
     from datasets import pipeline
 
     path = expand(data)
-    source = source or open_source(path if path.exists() else data, task.name, hints)
+    source = source or open_source(
+        path if path.exists() else data, task.name, hints, task.data.layouts
+    )
     if fingerprint not in (None, source.fingerprint):
         why = f"it changed: its fingerprint was {fingerprint} and is {source.fingerprint} now"
         raise BadInput(data, why, "Start a new run")

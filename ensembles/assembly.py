@@ -149,7 +149,12 @@ class Assembly:
         statistics = [self._statistics.get((row["kind"], row["name"])) for row in rows]
         weights = intervals.draws(len(test), groups, block)
         name = intervals.first_score(task)
-        intervals.add(rows, statistics, name, weights, task.training.best[1] == "min")
+        lower_is_better = task.training.best[1] == "min"
+
+        def score(summary):
+            return task.results.score(summary, self.common.info)[0]
+
+        intervals.add(rows, statistics, name, weights, lower_is_better, score)
 
     def timed(self, model, repeats=5):
         """Measure the time that a model takes for an example.

@@ -17,6 +17,8 @@ MODELS = HERE / "models"  # zoo/models/<kind>/<paper>.py
 RECORD = {  # what a task's record holds unless it states another
     "losses": ("cross_entropy",),
     "best": ("val_accuracy", "max"),
+    "dataset": "",
+    "defaults": dict(epochs=20, updates=800, batch_size=32, learning_rate=0.001, jit=False),
 }
 
 
@@ -41,7 +43,13 @@ class Row:
 def models():
     """Every registered model as a `Row`, by name."""
     rows = [row for path in sorted(MODELS.glob("*/*.py")) for row in _rows(path)]
+    rows = [dataclasses.replace(row, tasks=row.tasks + _borrowing(row.tasks)) for row in rows]
     return {row.name: row for row in sorted(rows, key=lambda row: row.name)}
+
+
+def _borrowing(names):
+    """Return the tasks that take the models of these tasks."""
+    return tuple(name for name, task in tasks().items() if task.get("models") in names)
 
 
 @functools.cache

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from datasets.readers import arrays, clouds, images, series
@@ -164,13 +164,19 @@ LAYOUTS = {
 }
 
 
-def read(path: pathlib.Path, kind: str, hints: Mapping | None = None) -> Source:
+def read(
+    path: pathlib.Path,
+    kind: str,
+    hints: Mapping | None = None,
+    layouts: Sequence[Layout] = (),
+) -> Source:
     """Read a person's own files.
 
     Args:
         path: a file or folder.
         kind: the task that they are for, "pointcloud_classification" for instance.
         hints: what no reader can know, by the names of `datasets.source.HINTS`.
+        layouts: those of a task that is not in LAYOUTS.
 
     Returns:
         The source; "layout" of its info says in words as what it was read.
@@ -180,21 +186,22 @@ def read(path: pathlib.Path, kind: str, hints: Mapping | None = None) -> Source:
             no layout takes a hint.
     """
     path, hints = pathlib.Path(path), dict(hints or {})
-    if kind not in LAYOUTS:
+    layouts = LAYOUTS.get(kind, layouts)
+    if not layouts:
         raise BadInput(path, f"own files cannot be read for {kind}", f"Known: {', '.join(LAYOUTS)}")
     if not path.exists():
         raise BadInput(path, "there is no such file or folder", "Check the spelling")
-    taken = {hint for layout in LAYOUTS[kind] for hint in layout.hints}
+    taken = {hint for layout in layouts for hint in layout.hints}
     for hint in hints.keys() - taken:
         raise BadInput(flag(hint), f"no files for {kind} are read by it", "Leave it away")
-    for layout in LAYOUTS[kind]:
+    for layout in layouts:
         if layout.fits(path, hints):
             source = layout.read(path, **hints)
             words = " ".join(layout.drawing.split("\n")[0].split())
             source = dataclasses.replace(source, info={**source.info, "layout": words})
             return hinted(source, hints) if hints else source
     drawings = "\n".join(
-        f"  {layout.drawing}" for layout in LAYOUTS[kind] if hints.keys() <= set(layout.hints)
+        f"  {layout.drawing}" for layout in layouts if hints.keys() <= set(layout.hints)
     )
     given = "".join(f" with {flag(hint)} {value}" for hint, value in hints.items())
     others = [k for k in LAYOUTS if any(layout.fits(path, hints) for layout in LAYOUTS[k])]

@@ -27,7 +27,7 @@ def split(examples, y, common, seed=0):
     """
     if len(y) < 2:
         raise ValueError(f"{len(y)} examples are too few to fit a meta-learner. Use average")
-    if common.task.values:
+    if common.task.data.series:
         rows = getattr(examples, "rows", None)
         return in_time(np.arange(len(y)) if rows is None else rows, y.shape[1], seed)
     return drawn(y, getattr(examples, "groups", None), seed)

@@ -83,6 +83,18 @@ HEADS = {"linear": linear, "dense": dense, "conv": conv}  # of logits
 FORECASTS = {"linear": by_step, "dense": across_steps}  # of values
 
 
+def of_values(build):
+    """Return a builder on values (B, K) for one on forecasts (B, H, K): each value is a step."""
+
+    def built(values, passed, units, kernel_size):
+        if len(values[0].shape) == 3:
+            return build(values, passed, units, kernel_size)
+        steps = [layers.Reshape((units, 1), name=f"step_{i}")(x) for i, x in enumerate(values, 1)]
+        return layers.Reshape((units,), name="values")(build(steps, passed, 1, kernel_size))
+
+    return built
+
+
 def together(tensors, passed):
     """Concatenate the members' outputs and the input, of which labels get mean and maximum."""
     if passed is not None and len(passed.shape) > len(tensors[0].shape):
@@ -115,8 +127,8 @@ def meta_learner(build, shapes, common, passthrough=False):
         if build not in known:
             raise ValueError(f"unknown meta-learner {build!r}: there are {', '.join(known)}")
         if passthrough and common.task.values:
-            raise ValueError("forecasts are stacked by themselves: leave --passthrough away")
-        build = known[build]
+            raise ValueError("values are stacked by themselves: leave --passthrough away")
+        build = of_values(known[build]) if common.task.values else known[build]
     kernel = 1 if common.task.name.startswith("pointcloud") else 3  # points have no neighbours
     made = combine.head(
         lambda logits, passed: build(logits, passed, common.units, kernel),

@@ -83,9 +83,14 @@ def statistics(task, info, y, logits):
         logits: logits or values (n, ..., K).
 
     Returns:
-        `counts` of labels, the mean errors (n,) of values, or None where examples do not add up.
+        `counts` of labels, the mean errors (n,) of forecasts, the summaries (n, S) of a task whose
+        summaries are arrays; or None where examples do not add up.
     """
     name = first_score(task)
+    if not task.data.series and task.values:
+        rows = (slice(i, i + 1) for i in range(len(y)))
+        summaries = [task.results.summarize(y[row], np.asarray(logits[row]), info) for row in rows]
+        return np.stack(summaries) if isinstance(summaries[0], np.ndarray) else None
     if not task.values:
         return counts(y, logits, len(info["classes"])) if name in SCORES else None
     if name not in ERRORS:
@@ -120,14 +125,17 @@ def draws(count, groups=None, block=1, seed=0):
     return times[:, groups].astype(np.float32)
 
 
-def resampled(statistics, name, weights):
+def resampled(statistics, name, weights, score=None):
     """Return a score for each of some draws, (DRAWS,).
 
     Args:
-        statistics: `counts` of a row's predictions, or the errors (n,) of values.
+        statistics: of a row's predictions, as `statistics` returns them.
         name: of the score: one of SCORES, or of an error.
         weights: what `draws` returns.
+        score: from a summary to a dictionary of scores, where the statistics are summaries.
     """
+    if statistics.ndim == 2:
+        return np.array([score(summary)[name] for summary in weights @ statistics])
     if statistics.ndim == 1:
         return weights @ statistics / weights.sum(axis=1)
     return SCORES[name](*(weights @ part for part in statistics))
@@ -140,7 +148,7 @@ def interval(values):
     return [float(low), float(high)]
 
 
-def add(rows, statistics, name, weights, lower_is_better=False):
+def add(rows, statistics, name, weights, lower_is_better=False, score=None):
     """Add to each row the interval of its score, and to combinations that of their gain.
 
     Args:
@@ -150,9 +158,12 @@ def add(rows, statistics, name, weights, lower_is_better=False):
         name: of the score.
         weights: what `draws` returns.
         lower_is_better: whether the score is an error.
+        score: see `resampled`.
     """
     sign = -1 if lower_is_better else 1
-    scores = [None if part is None else resampled(part, name, weights) for part in statistics]
+    scores = [
+        None if part is None else resampled(part, name, weights, score) for part in statistics
+    ]
     members = [i for i, row in enumerate(rows) if row["kind"] == "member" and scores[i] is not None]
     best = max(members, key=lambda i: sign * rows[i]["scores"][name], default=None)
     for row, values in zip(rows, scores, strict=True):

@@ -9,8 +9,14 @@ from datasets.splits import Arrays
 from ensembles.combining import holdout
 from ensembles.members import cache
 
-Common = types.SimpleNamespace(task=types.SimpleNamespace(values=False))
-Forecasts = types.SimpleNamespace(task=types.SimpleNamespace(values=True))
+
+def common(series):
+    """Return what members of a task with or without series share, as far as it matters here."""
+    data = types.SimpleNamespace(series=series)
+    return types.SimpleNamespace(task=types.SimpleNamespace(data=data))
+
+
+Common, Forecasts = common(False), common(True)
 
 
 def test_rows_in_the_order_of_their_classes():

@@ -82,7 +82,7 @@ class PreparedClouds(Preparation):
 
 @register
 class PreparedSeries(Preparation):
-    """Series (B, T, F) in their own units, to deviations; NaN behind the end of a shorter one."""
+    """Series (B, T, F) in their own units, NaN behind their end, to standardized values."""
 
     def call(self, x):
         """Return the series."""
@@ -222,7 +222,7 @@ def outputs(logits, task, info):
         count = info["targets"]
         scales = dict(mean=info["mean"][:count], deviation=info["deviation"][:count])
         ends = {
-            "forecast": None,
+            values_name(task): None,
             **{k: v for k, v in info.get("found", {}).items() if k != "level"},
         }
         return {
@@ -236,6 +236,11 @@ def outputs(logits, task, info):
     probability = keras.layers.Activation("sigmoid", dtype="float32")(logits)
     both = keras.layers.Concatenate(dtype="float32", name="probabilities")
     return {"probabilities": both([1 - probability, probability])}
+
+
+def values_name(task):
+    """Return what the outputs of a task on values are called."""
+    return "forecast" if task.data.series else "value"
 
 
 def facts(record, inside=False, score=None):
@@ -253,19 +258,24 @@ def facts(record, inside=False, score=None):
     names = "range channels radius length ragged mean deviation columns targets grid suppression"
     known = {name: info[name] for name in names.split() if name in info}
     chosen = "normalize ground resolution margin fill".split()
-    found = {
+    described = {
         "task": task.name,
         "classes": info.get("classes", []),
-        "input": given(task.name, info, options) if inside else prepared(task.name, info, options),
-        "output": said(task, info, inside, score),
+        "input": input_text(task.name, info, options, inside),
+        "output": output_text(task, info, inside, score),
         "preprocessing": "inside" if inside else "not inside",
         "constants": {**known, **{name: options[name] for name in chosen if name in options}},
     }
-    return {"made by": "keras-model-zoo", **found}
+    return {"made by": "keras-model-zoo", **described}
 
 
-def given(name, info, options):
-    """Say what the input is where the preprocessing is inside."""
+def input_text(name, info, options, inside):
+    """Return what the input is, in words: of the preprocessing if `inside`, else the network."""
+    return in_units(name, info, options) if inside else prepared(name, info, options)
+
+
+def in_units(name, info, options):
+    """Return what the input of the preprocessing is."""
     if name.startswith("image"):
         low, high = info["range"]
         text = f"image: {kind(info)} values from {low:g} to {high:g}, channels last"
@@ -280,7 +290,7 @@ def given(name, info, options):
 
 
 def prepared(name, info, options):
-    """Say what the input is where the network stands alone."""
+    """Return what the input of the network alone is."""
     if name.startswith("image"):
         low, high = info["range"]
         limits = f"{low:g} to {high:g}"
@@ -292,20 +302,25 @@ def prepared(name, info, options):
         if options["normalize"] != "dataset":
             unit = "in a ball of radius 1"
         return f"points: x, y, z float32, centred, z = 0 on the ground, {unit}"
-    scale = "deviations from the mean" if options.get("normalize") != "none" else "their own units"
+    scale = (
+        "standard deviations from the mean"
+        if options.get("normalize") != "none"
+        else "their own units"
+    )
     return f"series: float32 values in {scale}" + (
         f", {PADDING:g} behind the end" if info.get("ragged") else ""
     )
 
 
-def said(task, info, inside, score):
-    """Say what the outputs are."""
+def output_text(task, info, inside, score):
+    """Return what the outputs are, in words."""
     if "suppression" in info:
         if score is not None or inside:
             return "boxes: x1, y1, x2, y2 in pixels of the input, score, class (-1: none)"
         return "raw outputs: box, objectness and classes of each anchor"
     if task.values:
-        return f"forecast: {'in the units of the series' if inside else 'standardized'}"
+        units = f"in the units of the {'series' if task.data.series else 'training values'}"
+        return f"{values_name(task)}: {units if inside else 'standardized'}"
     if inside:
         return "probabilities of the classes"
     return "logits" + " (one: class 1 against class 0)" * (len(info["classes"]) == 2)

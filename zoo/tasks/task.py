@@ -18,6 +18,7 @@ from zoo.nn.metrics import MeanClassAccuracy
 from zoo.registry import unknown
 from zoo.tasks import report
 
+DEFAULTS = dict(epochs=20, updates=800, batch_size=32, learning_rate=0.001, jit=False)
 BLOCK = 2**22  # numbers of outputs that are summarized at once, 16 MB
 
 
@@ -65,6 +66,8 @@ class Data:
             series and the examples are windows of it; or None.
         objects: y of a split to how many things in it are learnt or scored, where that may be none,
             as in images without boxes; or None.
+        layouts: `datasets.readers.Layout`s of the user's files, of a task that `datasets.readers`
+            does not know.
     """
 
     fields: tuple
@@ -77,6 +80,7 @@ class Data:
     sizes: tuple = ()
     series: Callable | None = None
     objects: Callable | None = None
+    layouts: tuple = ()
 
     def __post_init__(self):
         if self.cover is None:
@@ -108,7 +112,7 @@ class Training:
     """
 
     arguments: Callable
-    defaults: Mapping
+    defaults: Mapping = dataclasses.field(default_factory=lambda: dict(DEFAULTS))
     suggestions: Callable = lambda info, options: {}
     losses: tuple = ("cross_entropy",)
     loss: Callable = cross_entropy
@@ -192,23 +196,25 @@ class Task:
 
     Attributes:
         name: what it is called; the name of its folder.
-        dataset: what `--data` is unless given.
+        dataset: what `--data` is unless given; "" if it must be given.
         options: what `--set` may change, each with its default.
         data: what examples must be, and how they become arrays.
         training: what is trained and how.
         results: scores and figures.
         usage: how a trained model is used.
         values: whether outputs are values, not logits of classes.
+        models: the task whose models it takes too, "" if none.
     """
 
     name: str
-    dataset: str
     options: Mapping
     data: Data
     training: Training
     usage: Usage
     results: Results = Results()
+    dataset: str = ""
     values: bool = False
+    models: str = ""
 
 
 def get(name):

@@ -134,8 +134,8 @@ def disagreement(info):
         if one in info and other in info and len(info[one]) != len(info[other]):
             counts = f"{len(info[one])} {one} and {len(info[other])} values of {other}"
             return f"its record is damaged: it has {counts}"
-    if info.get("targets", 0) > len(info.get("columns", ())):
-        return f"its record is damaged: it has {info['targets']} targets in fewer columns"
+    if "targets" in info and info["targets"] > len(info.get("mean", ())):
+        return f"its record is damaged: it has {info['targets']} targets and fewer values of mean"
     return None
 
 

@@ -20,7 +20,7 @@ from zoo.registry import register
     parameters=1_409,
     test=dict(units=16),
 )
-def Elman(
+def Elman(  # noqa: D417, the rest is that of LSTM
     input_shape,
     output_shape,
     *,

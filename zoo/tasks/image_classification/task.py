@@ -83,7 +83,6 @@ TASK = Task(
         prepare=prepare,
     ),
     training=Training(
-        defaults=dict(epochs=20, updates=800, batch_size=32, learning_rate=0.001, jit=False),
         arguments=arguments,
         augment=images.augment,
         preview=preview,
