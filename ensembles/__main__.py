@@ -122,7 +122,7 @@ def parse(arguments):
     add("members", metavar="MEMBER", nargs="+", help=MEMBER)
     add("--recipe", choices=("greedy", "uniform"), default="greedy")
     common(add)
-    add = command("fuse", run_fuse, "fuse the boxes of detectors; makes no model")
+    add = command("fuse", run_fuse, "fuse the boxes of detectors")
     add("members", metavar="MEMBER", nargs="+", help=MEMBER)
     methods = dict(choices=("wbf", "nms", "soft_nms"), default="wbf")
     add("--method", **methods, help="weighted boxes fusion, or non-maximum suppression (wbf)")
@@ -274,7 +274,7 @@ def run_soup(args):
 
 
 def run_fuse(args):
-    """Fuse what detectors find in the test split, and write a report; no model is made."""
+    """Combine detectors whose boxes are fused, score the combination and report."""
     terminal.import_keras()
     from datasets import prepared
     from ensembles.combining import fusion
@@ -306,6 +306,7 @@ def run_fuse(args):
         print(f"ensembles: warning: {text}", file=sys.stderr)
     folder, text = fusion.fuse(opened, data, args, cut, warnings)
     print(f"\n{text}\n\nRun folder: {folder}  (report.html shows it with pictures)")
+    print(f"Use it: python -m zoo predict {folder} FILE...")
     return 0
 
 

@@ -23,7 +23,7 @@ import train
 from ensembles.__main__ import main as ensembles
 from zoo.__main__ import main as zoo
 
-for main, command in zip((train.main, train.main, zoo, zoo, ensembles), sys.argv[1:], strict=True):
+for main, command in zip((train.main, train.main, zoo, zoo, ensembles, ensembles), sys.argv[1:], strict=True):
     if status := main(command.split()):
         sys.exit(f"{command}: {status}")
 """
@@ -119,6 +119,7 @@ def test_example_task_trains_predicts_exports_and_averages(copy, tmp_path, brigh
         f"predict {one} {brightness} --out {tmp_path / 'predicted'}",
         f"export {one} --format onnx --with-preprocessing --out {tmp_path / 'model.onnx'}",
         f"average {one} {two} --out {runs}",
+        f"stack {one} {two} --meta dense --epochs 2 --out {runs}",
     )
     scores = json.loads((one / "run.json").read_text())["scores"]["test"]
     assert scores["r2"] > 0.5 and scores["mae"] < 150

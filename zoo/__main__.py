@@ -219,9 +219,8 @@ def predict(args, path, given, folder, note):
 
     asked = dict(tta=args.tta, steps=args.steps, confidence=args.confidence, iou=args.iou)
     prediction.check(path, record, **asked)
-    model, record = prediction.opened(path, record, **asked)
-    settings = dict(model=model, record=record, batch_size=args.batch_size)
-    results = prediction.predict(names, read, note, **settings)
+    predictor = prediction.opened(path, record, batch_size=args.batch_size, **asked)
+    results = prediction.predict(names, read, note, predictor)
     rows = []
     try:
         for row in prediction.write_all(results, folder, args.pictures):
@@ -232,10 +231,10 @@ def predict(args, path, given, folder, note):
         if rows:
             prediction.save_tables(rows, folder)
             print(describe.rows_table(rows))
-    return len(rows) + watch(videos, folder, note, settings)
+    return len(rows) + watch(videos, folder, note, predictor)
 
 
-def watch(videos, folder, note, settings):
+def watch(videos, folder, note, predictor):
     """Predict videos, with a count of frames on a terminal; return how many could be."""
     from zoo.inference import prediction, video
 
@@ -243,7 +242,7 @@ def watch(videos, folder, note, settings):
     for path in videos:
         target, frames = prediction.free(folder, path, ".mp4", taken), 0
         try:
-            for _ in video.predict(path, target, **settings):
+            for _ in video.predict(path, target, predictor):
                 frames += 1
                 if sys.stderr.isatty():
                     print(f"\r{path}: {frames} frames ", end="", file=sys.stderr)
@@ -300,7 +299,9 @@ def run_export(args):
     from zoo.inference import detector, export, preprocessing
     from zoo.weights import saving
 
-    model, record = saving.load(path), saving.record(path)
+    record = saving.record(path)
+    detector.check_single(path, record)
+    model = saving.load(path)
     if args.with_preprocessing:
         model = preprocessing.around(model, path, record, args.boxes)
     elif args.boxes is not None:

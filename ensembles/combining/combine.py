@@ -8,9 +8,9 @@ model = join(members, common, head)           # one keras.Model from the input t
 import keras
 import numpy as np
 
-from ensembles.combining import boxes
 from zoo.inference import predictors
 from zoo.nn.ensemble import Joined, Members, Mixture, digest
+from zoo.tasks.boxes import fusion
 
 PASSED = "passed"  # the name of the ensemble's input in a head that takes it
 
@@ -58,7 +58,7 @@ def mixture(shapes, weights=None, of="probabilities"):
     """
     if weights is not None:
         weights = np.asarray(weights, np.float64)
-        if weights.shape != (len(shapes),) or not boxes.usable(weights):
+        if weights.shape != (len(shapes),) or not fusion.usable(weights):
             raise ValueError(
                 f"weights {weights.tolist()}: give {len(shapes)} numbers, one a member, none below "
                 "0 and one above"

@@ -1,28 +1,30 @@
-"""Detectors combined: each finds its boxes, and those that agree become one.
+"""Detectors combined into one model: boxes of several that overlap become one.
 
-Detectors share no rows that could be averaged, so there is no joined model: their images may be of
-different sizes, their grids of different forms. What is compared and fused are boxes, in shares of
-the square into which each detector fits its images.
+Detectors share no outputs that could be averaged: their images may be of different sizes, their
+grids of different forms. The combined model ends in the boxes of each of its members, and the task
+fuses these when it decodes them, see `zoo.tasks.boxes.fusion`.
 """
 
 import time
 
+import keras
 import numpy as np
+from keras import layers, ops
 
-from ensembles.combining import boxes
 from ensembles.evaluation import report
 from zoo.inference import predictors
-from zoo.tasks.boxes import detections
+from zoo.nn.ensemble import Frozen, Joined, Members, digest
+from zoo.tasks.boxes import detections, fusion, nms
 from zoo.tasks.image_detection import task as image_detection
 from zoo.training import runs
 from zoo.weights import provenance, saving
 
 SCORES = ("map50", "map", "map75", "ar100")
-SIGMA = 0.5  # of soft suppression, as in its paper
+LUMA = np.float32([0.299, 0.587, 0.114])  # of ITU-R BT.601, as in `zoo.tasks.images.scale`
 
 
 def fuse(members, data, args, cut, warnings=()):
-    """Let detectors find boxes in a test split, fuse these, score all, and write a run folder.
+    """Combine detectors, score them and the combination on the test split, write a run folder.
 
     Args:
         members: list of `ensembles.members.opening.Member`, as `check` wants them.
@@ -35,125 +37,207 @@ def fuse(members, data, args, cut, warnings=()):
     Returns:
         (run folder, text of the table).
     """
-    began, found, rows = time.time(), [], []
+    began, rows = time.time(), []
     settings = dict(method=args.method, iou=args.iou, skip=args.skip, weights=args.weights)
     if args.fit:
         settings |= fitted(members, data, settings, args.batch_size)
-    for member, own in zip(members, data, strict=True):
-        split = own.splits["test"]
-        said, y, milliseconds = detected(member, split, args.batch_size)
-        found.append(said)
+    for member, prepared in zip(members, data, strict=True):
+        boxes, y, milliseconds = detected(member, prepared.splits["test"], args.batch_size)
         facts = dict(parameters=member.parameters, milliseconds=milliseconds)
-        rows.append(row(member.name, "member", member, y, said, **facts))
-    fused = [combine(each, **settings) for each in zip(*found, strict=True)]
-    rows.append(row(args.method, "ensemble", member, y, fused))
-    about, info = own.about, member.record["info"]
-    held = own.examples["validation"] if args.fit else provenance.NONE
+        rows.append(row(member.name, "member", member, y, boxes, **facts))
+    place = largest(members)
+    about, split = data[place].about, data[place].splits["test"]
+    model, info = combined(members, settings)
+    held = data[place].examples["validation"] if args.fit else provenance.NONE
     known = [(member.name, member.record) for member in members]
     record = {
         "model": "fuse",
         "found": settings,
         **({"fitted": "validation"} if args.fit else {}),
         "task": image_detection.TASK.name,
-        "info": {"classes": info["classes"]},
+        "task_options": members[place].record["task_options"],
+        "info": info,
         "data": about,
         "settings": {**cut, "command": args.command_line},
         "members": [member.manifest() for member in members],
         **({"warnings": list(warnings)} if warnings else {}),
-        **provenance.merged(held, known, own.examples, about, cut),
+        **provenance.merged(held, known, data[place].examples, about, cut),
         **runs.environment(),
     }
     run = runs.Run.created(args.out, f"fuse-{about['name']}", record, began)
+    saving.save(model, run.folder / "model.keras", record)
+    boxes, y, milliseconds = predicted(model, info, split, args.batch_size)
+    scores, _ = detections.score(list(zip(y, boxes, strict=True)), info)
+    facts = dict(parameters=model.count_params(), milliseconds=milliseconds)
+    scores = {key: scores.get(key) for key in SCORES}
+    rows.append({"name": args.method, "kind": "ensemble", "scores": scores, **facts})
     facts = {
         "data": f"{about['name']} ({about['fingerprint']}), {len(split):,} test images",
         "command": args.command_line,
         **{key: str(value) for key, value in settings.items()},
         **{f"warning {i}": text for i, text in enumerate(warnings, 1)},
     }
-    x, size = split.take()[0], info["grid"]["size"][0]
-    boxes_of_images = [scaled(rows, size) for rows in fused]
-    drawn = detections.curves(list(zip(y, boxes_of_images, strict=True)), info)
-    drawn |= detections.pictures(x, y, boxes_of_images, info)
-    report.write(run.folder, f"fuse: {about['name']}", rows, facts=facts, figures=drawn)
-    run.note(status="finished", rows=rows, scores={"test": rows[-1]["scores"]})
+    figures = detections.curves(list(zip(y, boxes, strict=True)), info)
+    figures |= detections.pictures(split.take()[0], y, boxes, info)
+    report.write(run.folder, f"fuse: {about['name']}", rows, facts=facts, figures=figures)
+    digests = dict(sha256=saving.sha256(run.folder / "model.keras"))
+    run.note(status="finished", rows=rows, scores={"test": scores}, **digests)
     return run.folder, report.table(rows)
 
 
-def fitted(members, data, settings, batch_size):
-    """Find the weights and the IoU of the highest mAP on the validation split.
+def combined(members, settings):
+    """Combine detectors in one model, from images to the boxes of each.
 
-    One after the other each weight is doubled and halved and the IoU moved by 0.05, and whatever
-    is best is kept, until nothing improves: few numbers, so little is fitted to little.
+    The input is that of the largest detector. The others get it resized, and in their own range.
+
+    Args:
+        members: list of `ensembles.members.opening.Member`.
+        settings: of `zoo.tasks.boxes.fusion.fuse`: method, iou, skip, weights.
 
     Returns:
-        {"weights": one a member, "iou": a number}.
+        A `keras.Model` from images (B, S, S, C) to (B, M, 100, 6) rows of M detectors, see
+        `zoo.tasks.boxes.nms.suppress`, in pixels of S; and its `info`.
+
+    Raises:
+        ValueError: if a detector takes more channels than the largest one.
     """
-    split = [own.splits["validation"] for own in data]
-    found = [detected(one, own, batch_size)[:2] for one, own in zip(members, split, strict=True)]
-    said, y = [rows for rows, _ in found], found[-1][1]
+    first = members[largest(members)]
+    info, size = first.record["info"], first.record["info"]["grid"]["size"]
+    entry, outputs = keras.Input((*size, info["channels"]), name="input"), []
+    networks = [Frozen.of(saving.load(member.path), member.layer) for member in members]
+    known = Members({model.name: digest(model) for model in networks}, name="members")
+    x = known(entry)
+    for i, (member, network) in enumerate(zip(members, networks, strict=True), 1):
+        of = member.record["info"]
+        if of["channels"] > info["channels"]:
+            why = f"takes {of['channels']} channels, and {first.name}, the largest, "
+            raise ValueError(f"{member.name} {why}{info['channels']}: train both on as many")
+        rest = {**of["suppression"], "score": detections.SCORED}
+        boxes = nms.Boxes(of["grid"], rest, dtype="float32", name=f"boxes_{i}")
+        rows = boxes(network(adapted(x, info, of, i)))
+        ratio = size[0] / of["grid"]["size"][0]  # inputs of detectors are squares
+        outputs.append(rows * np.float32([ratio, ratio, ratio, ratio, 1, 1]))
+    model = Joined(entry, ops.stack(outputs, axis=1), name="fused")
+    suppression = {"sigma": fusion.SIGMA, **settings}
+    names = ("classes", "channels", "range")
+    grid = {"form": fusion.ROWS, "size": size}
+    return model, {**{name: info[name] for name in names}, "grid": grid, "suppression": suppression}
+
+
+def adapted(x, info, of, number):
+    """Return images (B, S, S, C) as a detector takes them: its size, range and channels.
+
+    Args:
+        x: values from 0 to 1 for the range of `info`.
+        info: of the combined model.
+        of: of the detector.
+        number: of the detector, for names.
+    """
+    if of["grid"]["size"] != info["grid"]["size"]:
+        x = layers.Resizing(*of["grid"]["size"], antialias=True, name=f"resize_{number}")(x)
+    if of["range"] != info["range"]:
+        (low, high), (own_low, own_high) = info["range"], of["range"]
+        scale, offset = (high - low) / (own_high - own_low), (low - own_low) / (own_high - own_low)
+        x = ops.clip(x * scale + offset, 0.0, 1.0)
+    if of["channels"] == 1 < info["channels"]:
+        x = ops.sum(x * LUMA, axis=-1, keepdims=True)
+    return x
+
+
+def largest(members):
+    """Return the index of the member of the largest input."""
+    sizes = [member.record["info"]["grid"]["size"] for member in members]
+    return max(range(len(members)), key=lambda i: sizes[i])
+
+
+def fitted(members, data, settings, batch_size):
+    """Search the weights and the IoU of the highest mAP on the validation split.
+
+    In turn each weight is doubled and halved and the IoU changed by 0.05, and an improvement is
+    kept, until nothing improves: few numbers, so that they hardly overfit.
+
+    Returns:
+        {"weights": one per member, "iou": a number}.
+    """
+    splits = [prepared.splits["validation"] for prepared in data]
+    pairs = zip(members, splits, strict=True)
+    results = [detected(member, split, batch_size) for member, split in pairs]
+    boxes, y = [rows for rows, *_ in results], results[-1][1]
 
     def score(iou, weights):
         tried = {**settings, "iou": iou, "weights": weights}
-        fused = [combine(each, **tried) for each in zip(*said, strict=True)]
+        fused = [fusion.fuse(rows, limit=1.0, **tried) for rows in zip(*boxes, strict=True)]
         return row("", "", members[-1], y, fused)["scores"]["map"]
 
-    kept = settings["iou"], settings["weights"] or [1.0] * len(members)
-    best, before = score(*kept), None
-    while kept != before:
-        before, (iou, weights) = kept, kept
+    best = settings["iou"], settings["weights"] or [1.0] * len(members)
+    highest, before = score(*best), None
+    while best != before:
+        before, (iou, weights) = best, best
         tries = [(round(iou + step, 2), weights) for step in (-0.05, 0.05)]
         for i, weight in enumerate(weights):
             for factor in (0.5, 2.0):
                 tries.append((iou, [*weights[:i], weight * factor, *weights[i + 1 :]]))
-        for one in tries:
-            if 0 < one[0] < 1 and (value := score(*one)) > best + 1e-4:
-                best, kept = value, one
-    return {"iou": kept[0], "weights": kept[1]}
+        for iou, weights in tries:
+            if 0 < iou < 1 and (value := score(iou, weights)) > highest + 1e-4:
+                highest, best = value, (iou, weights)
+    return {"iou": best[0], "weights": best[1]}
 
 
 def check(members, weights):
     """Raise a `ValueError` unless detectors have the same classes in the same order."""
     for member in members:
-        classes = [one.record["info"]["classes"] for one in (members[0], member)]
+        if member.record["info"]["grid"]["form"] == fusion.ROWS:
+            raise ValueError(f"{member.name} combines detectors already: give its members instead")
+        classes = [other.record["info"]["classes"] for other in (members[0], member)]
         if classes[0] != classes[1]:
-            names = " and ".join(", ".join(each) for each in classes)
+            names = " and ".join(", ".join(names) for names in classes)
             raise ValueError(
                 f"{members[0].name} and {member.name} cannot be fused: their classes are {names}. "
                 "Train them on data of the same classes, in the same order"
             )
     if weights and len(weights) != len(members):
-        raise ValueError(f"{len(weights)} weights do not fit {len(members)} members: give one each")
-    if weights and not boxes.usable(weights):
-        raise ValueError(f"weights {weights}: give numbers of which none is below 0 and one above")
+        raise ValueError(f"{len(weights)} weights for {len(members)} members: give one per member")
+    if weights and not fusion.usable(weights):
+        raise ValueError(f"weights {weights}: give numbers, none negative, at least one positive")
 
 
 def detected(member, split, batch_size):
-    """Let a detector find the boxes of a split.
+    """Predict the boxes of a split with a member.
 
     Returns:
-        What it finds, for each image (m, 6), in shares; the truth (n, M, 7) in pixels of its
-        input; and the milliseconds that it takes for an image, the median of the steps.
+        For each image its boxes (m, 6), in shares of the image's side; and what `predicted`
+        returns besides.
+    """
+    info = member.record["info"]
+    boxes, y, milliseconds = predicted(saving.load(member.path), info, split, batch_size)
+    return [scaled(rows, 1 / info["grid"]["size"][0]) for rows in boxes], y, milliseconds
+
+
+def predicted(model, info, split, batch_size):
+    """Predict the boxes of a split.
+
+    Returns:
+        For each image its boxes (m, 6) in pixels of the model's input; the ground truth (n, M, 7);
+        and the milliseconds per image, the median of the batches.
 
     Raises:
-        ValueError: if its outputs are not all finite numbers.
+        ValueError: if outputs of the model are not finite.
     """
-    model, info = saving.load(member.path), member.record["info"]
-    found, truth, times = [], [], []
+    boxes, truth, times = [], [], []
     for start in range(0, len(split), batch_size):
         x, y = split.take(slice(start, start + batch_size))
         began = time.perf_counter()
         outputs = predictors.predict(model, x, batch_size)
         if not np.isfinite(outputs).all():
             raise ValueError(
-                f"{member.name}: it returns NaN or infinite numbers. Leave it out, or train it "
+                f"{model.name}: it returns NaN or infinite numbers. Leave it out, or train it "
                 "again with a lower learning rate"
             )
-        found += detections.detected(outputs, info, detections.SCORED)
+        boxes += detections.detected(outputs, info, detections.SCORED)
         times.append(time.perf_counter() - began)
         truth.append(y)
-    found = [scaled(one, 1 / info["grid"]["size"][0]) for one in found]
     milliseconds = 1000 * float(np.median(times)) / min(batch_size, len(split))
-    return found, np.concatenate(truth), milliseconds
+    return boxes, np.concatenate(truth), milliseconds
 
 
 def scaled(rows, factor):
@@ -161,19 +245,10 @@ def scaled(rows, factor):
     return np.concatenate([rows[:, :4] * np.float32(factor), rows[:, 4:]], axis=1)
 
 
-def combine(found, *, method, iou, skip, weights):
-    """Return the fused rows (k, 6) of what several detectors found in one image, cut to it."""
-    settings = dict(weights=weights, iou=iou, skip=skip, limit=1.0)
-    if method == "wbf":
-        return boxes.weighted_boxes_fusion(found, **settings)
-    return boxes.suppressed(found, sigma=SIGMA if method == "soft_nms" else 0.0, **settings)
-
-
-def row(name, kind, member, y, found, **facts):
-    """Return the report's row of what was found, in shares of the member's square, of boxes y."""
+def row(name, kind, member, y, boxes, **facts):
+    """Return the report's row of boxes in shares of the member's square, of ground truth y."""
     info = member.record["info"]
     size = info["grid"]["size"][0]
-    pairs = list(zip(y, [scaled(rows, size) for rows in found], strict=True))
+    pairs = list(zip(y, [scaled(rows, size) for rows in boxes], strict=True))
     scores, _ = detections.score(pairs, info)
-    plain = {key: scores.get(key) for key in SCORES}
-    return {"name": name, "kind": kind, "scores": plain, **facts}
+    return {"name": name, "kind": kind, "scores": {key: scores.get(key) for key in SCORES}, **facts}

@@ -50,9 +50,7 @@ class Member:
         model = saving.load(self.path)
         model = model if common.task.values else graph.in_logits(model, self.path)
         model = fitted(model, common, self)
-        model = Frozen(model.inputs[0], model.outputs[0], name=self.layer)
-        model.trainable = False
-        return model
+        return Frozen.of(model, self.layer)
 
     def manifest(self):
         """Return what an ensemble keeps of its member."""

@@ -1,4 +1,4 @@
-"""python -m ensembles fuse: the boxes of detectors of any size and form, joined and scored."""
+"""python -m ensembles fuse: the boxes of detectors of any size and form, fused and scored."""
 
 import json
 import pathlib
@@ -13,6 +13,8 @@ from PIL import Image
 import zoo
 from ensembles import __main__ as command
 from ensembles.combining import fusion
+from zoo import __main__ as cli
+from zoo.tasks.boxes import fusion as boxes_fusion
 from zoo.weights import saving
 
 
@@ -77,6 +79,8 @@ def test_two_of_other_forms_and_sizes_are_fused_and_reported(trained, tmp_path, 
     data, files = trained
     assert fuse(*files, "--data", str(data), "--out", str(tmp_path)) == 0
     record, place = result(capsys.readouterr().out)
+    assert record["info"]["grid"] == {"form": "rows", "size": [96, 96]}
+    assert saving.load(place / "model.keras").output_shape == (None, 2, 100, 6)
     rows = {row["name"]: row["scores"]["map50"] for row in record["rows"]}
     assert [*rows] == ["yolov3_tiny", "yolo", "wbf"]
     assert rows["yolov3_tiny"] > 0.2 and rows["yolo"] > 0.02, "they have learnt something"
@@ -86,6 +90,50 @@ def test_two_of_other_forms_and_sizes_are_fused_and_reported(trained, tmp_path, 
     )
     for name in ("report.html", "plots/examples.png", "plots/precision_recall.png"):
         assert (place / name).stat().st_size > 1000
+
+
+def test_the_combined_model_predicts_new_files(trained, tmp_path, capsys):
+    """Its boxes are those of its members, fused; it loads and predicts like any model."""
+    data, (file, _) = trained
+    words = ["--data", str(data), "--out", str(tmp_path), "--weights", "2", "1"]
+    assert fuse(file, file, *words) == 0
+    images = [str(path) for path in sorted((data / "images").glob("*.png"))[:5]]
+    _, place = result(capsys.readouterr().out)
+    fused, alone = zoo.predict(place, images), zoo.predict(file, images, confidence=0.005)
+    for image, *members in zip(fused, alone, alone, strict=True):
+        size = max(image["height"], image["width"])
+        rows = [
+            np.column_stack([member["boxes"], member["scores"], member["labels"]])
+            for member in members
+        ]
+        settings = dict(method="wbf", iou=0.55, skip=0.0, weights=[2, 1], limit=size)
+        expected = boxes_fusion.fuse(rows, **settings)
+        expected = expected[expected[:, 4] > 0.25]
+        assert len(image["boxes"]) == len(expected)
+        np.testing.assert_allclose(image["scores"], expected[:, 4], atol=1e-5)
+        np.testing.assert_allclose(image["boxes"], expected[:, :4], atol=1e-3)
+    scores = np.concatenate([row["scores"] for row in fused])
+    narrow = zoo.predict(place, images, confidence=float(np.median(scores)))
+    assert sum(len(row["boxes"]) for row in narrow) == np.sum(scores > np.median(scores))
+    assert fuse(str(place), file, "--data", str(data)) == 2
+    assert "give its members instead" in capsys.readouterr().err
+    words = ["export", str(place), "--format", "onnx", "--out", str(tmp_path / "fused.onnx")]
+    assert cli.main(words) == 2
+    assert "Export these one by one: yolov3_tiny, yolov3_tiny (2)" in capsys.readouterr().err
+
+
+def test_members_of_other_ranges_and_channels_see_what_they_are_used_to():
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (1, 8, 8, 3)).astype(np.float32)
+    grid = {"size": [8, 8]}
+    info = {"grid": grid, "range": [0.0, 255.0], "channels": 3}
+    of = {"grid": {"size": [4, 4]}, "range": [50.0, 100.0], "channels": 1}
+    entry = keras.Input((8, 8, 3))
+    model = keras.Model(entry, fusion.adapted(entry, info, of, 1))
+    x = keras.ops.convert_to_numpy(model(pixels / 255))
+    resized = keras.ops.image.resize(pixels, (4, 4), antialias=True)
+    scaled = np.clip((keras.ops.convert_to_numpy(resized) - 50) / 50, 0, 1)
+    np.testing.assert_allclose(x[..., 0], scaled @ fusion.LUMA, atol=1e-5)
 
 
 def test_weights_are_fitted_to_validation(trained, tmp_path, capsys):
@@ -150,7 +198,7 @@ def test_what_cannot_be_fused_is_said(trained, tmp_path, capsys):
     for words, said in [
         ([files[0], str(tmp_path / "unet.keras")], "unet: its task is image_segmentation"),
         ([files[0], str(tmp_path / "turned.keras")], "their classes are ball, disc, rod, slab and"),
-        ([*files, "--weights", "1"], "1 weights do not fit 2 members"),
+        ([*files, "--weights", "1"], "1 weights for 2 members"),
         ([str(tmp_path / "turned.keras")], "turned knows the classes slab"),
     ]:
         assert fuse(*words, *out) == 2

@@ -144,7 +144,7 @@ def test_boxes_of_many_images_are_those_of_each_and_compiled_once():
     raw += noise.normal(size=raw.shape).astype(np.float32)
     found = detections.detected(raw, info, 0.1)
     rows = nms.suppress(*coding.scored(raw, info["grid"]), score=0.1, **info["suppression"])
-    for one, other in zip(found, nms.found(rows), strict=True):
+    for one, other in zip(found, nms.detections(rows), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)
     assert len({len(one) for one in found}) > 1
     kept = detections.compiled.cache_info().misses

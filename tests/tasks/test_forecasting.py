@@ -273,14 +273,14 @@ def test_more_columns_than_a_model_knows_are_ignored_and_told(tmp_path):
         names, own = examples[path.name]
         return {"values": own, "columns": np.array(names), "notes": ["a note"]}
 
-    told, complaints = [], []
-    (result,) = prediction.predict(
-        [tmp_path / name for name in examples], read, complaints.append, remark=told.append,
-        model=Twice(), record=record, batch_size=1,
-    )  # fmt: skip
+    remarks, complaints = [], []
+    paths = [tmp_path / name for name in examples]
+    predictor = predictors.Predictor(Twice(), record, batch_size=1)
+    (result,) = prediction.predict(paths, read, complaints.append, predictor, remarks.append)
     assert result[1]["a last"] == pytest.approx(38) and result[1]["b last"] == pytest.approx(39)
     assert "lacks a" in complaints[0] and len(complaints) == 1
-    assert told[0].endswith("a note") and "ignores them" in told[1] and "'extra'" in told[1]
+    assert remarks[0].endswith("a note") and "ignores them" in remarks[1]
+    assert "'extra'" in remarks[1]
     result[2][".png"](tmp_path / "a.png")
 
 

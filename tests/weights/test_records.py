@@ -11,7 +11,7 @@ import pytest
 
 from zoo import describe, index, tasks
 from zoo.__main__ import main
-from zoo.inference import prediction
+from zoo.inference import predictors
 from zoo.training import runs
 from zoo.weights import presets, records, saving
 
@@ -161,9 +161,8 @@ def test_an_option_that_does_not_fit_the_models_input_is_refused_before_memory_i
     class Model:
         name, input_shape = "pointnet", (None, 32, 3)
 
-    results = prediction.predict([], None, None, model=Model(), record=CLOUDS, batch_size=1)
     with pytest.raises(ValueError, match="pointnet: .*points is 64, and the model takes 32"):
-        next(results)
+        predictors.Predictor(Model(), CLOUDS)
 
 
 def write(folder, record):

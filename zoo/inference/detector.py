@@ -8,10 +8,17 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo.tasks.boxes import coding, nms
+from zoo.tasks.boxes import coding, fusion, nms
 from zoo.tasks.image_detection import task as image_detection
 
 DRAWN = 60  # boxes of an example
+
+
+def check_single(path, record):
+    """Raise a `ValueError` if a model combines detectors: its boxes are fused outside of it."""
+    if record.get("info", {}).get("grid", {}).get("form") == fusion.ROWS:
+        names = ", ".join(member["name"] for member in record.get("members", ()))
+        raise ValueError(f"{path}: it combines detectors. Export these one by one: {names}")
 
 
 def with_boxes(model, info, score=image_detection.SHOWN):
@@ -20,8 +27,8 @@ def with_boxes(model, info, score=image_detection.SHOWN):
     Args:
         model: a detector, from images (B, H, W, C) in [0, 1] to raw outputs, see
             `zoo.tasks.boxes.coding`.
-        info: what was saved with it, of which it takes the settings of the suppression; those of
-            the task where there are none.
+        info: what was saved with it, with the settings of non-maximum suppression; those of the
+            task where there are none.
         score: boxes of no higher score are left out; 0 or more.
 
     Returns:

@@ -12,7 +12,7 @@ import numpy as np
 
 from zoo import describe, tasks
 from zoo.inference import files, predictors
-from zoo.weights import presets, records, saving
+from zoo.weights import presets, saving
 
 PICTURES = (".png", "_overlay.png", "_boxes.png")  # files that are for people's eyes alone
 
@@ -22,14 +22,13 @@ def results(source, inputs, *, batch_size=16, **settings):
     record = saving.record(path := presets.locate(source))
     check(path, record, **settings)
     names, read = files.gather(inputs, record)
-    model, record = opened(path, record, **settings)
+    predictor = opened(path, record, batch_size=batch_size, **settings)
 
     def refuse(message):
         raise ValueError(message)
 
     rows = []
-    chosen = dict(model=model, record=record, batch_size=batch_size)
-    for name, row, _ in predict(names, read, refuse, **chosen):
+    for name, row, _ in predict(names, read, refuse, predictor):
         place = {} if isinstance(name, str) else {"file": str(name)}
         arrays = row.pop("arrays", {})
         rows.append({**place, **row, **arrays})
@@ -63,46 +62,25 @@ def check(path, record, *, tta=False, steps=None, confidence=None, iou=None):
             raise ValueError(f"{name} is {value}: give a number from 0 to 1")
 
 
-def opened(path, record, *, tta=False, steps=None, confidence=None, iou=None):
-    """Load a model as it is to predict; return it and its record, changed as was asked.
-
-    Args: those of `check`, which has been called with them.
-    """
-    model, task, info = saving.load(path), tasks.get(record["task"]), dict(record["info"])
-    if confidence is not None:
-        info["confidence"] = confidence
-    if iou is not None:
-        info["suppression"] = {**info["suppression"], "iou": iou}
-    if tta:
-        model = predictors.with_views(model, task, {**task.options, **record["task_options"]})
-    if steps:
-        model = predictors.Recursive(model, steps)
-    return model, {**record, "info": info}
+def opened(path, record, **settings):
+    """Load a model as a `Predictor` with these settings, which `check` has been called with."""
+    return predictors.Predictor(saving.load(path), record, **settings)
 
 
-def predict(names, read, complain, *, model, record, batch_size, remark=print):
+def predict(names, read, complain, predictor, remark=print):
     """Predict files, small ones in shared batches; no more is in memory than a batch needs.
 
     Args:
         names: their paths, or other names that `read` takes.
         read: path to example, a dictionary; a `ValueError` says why it cannot be read.
         complain: called with the message about a file that is left out.
-        model: a `keras.Model`, or one in several views, `zoo.inference.predictors.Averaged`.
-        record: what was saved with the model: its task, the task's options, and info.
-        batch_size: smaller if the inputs are large.
+        predictor: a `zoo.inference.predictors.Predictor`.
         remark: called with what was decided about a file that is predicted all the same.
 
     Yields:
         (path, row, writers) for each file, as `Task.present` makes them.
-
-    Raises:
-        ValueError: if the model does not take what the record says.
     """
-    shape = getattr(model, "input_shape", None)
-    if reason := records.misfit(record, shape[1:] if isinstance(shape, tuple) else None):
-        raise records.trouble(getattr(model, "name", "the model"), reason, "Copy its file again")
-    task, info = tasks.get(record["task"]), record["info"]
-    options = {**task.options, **record["task_options"]}
+    task, info, options = predictor.task, predictor.info, predictor.options
     waiting = collections.deque()
 
     def inputs():
@@ -124,15 +102,15 @@ def predict(names, read, complain, *, model, record, batch_size, remark=print):
             yield first
             yield from (task.data.prepare(piece, info, options)[0] for piece in pieces[1:])
 
-    outputs = predictors.stream(model, inputs(), batch_size)
+    outputs = predictor.stream(inputs())
     for first in outputs:
         path, example, pieces = waiting.popleft()
-        own = itertools.chain([first], itertools.islice(outputs, len(pieces) - 1))
+        of_file = itertools.chain([first], itertools.islice(outputs, len(pieces) - 1))
         try:
-            row, writers = task.usage.present(example, pieces, own, info)
+            row, writers = task.usage.present(example, pieces, of_file, info)
         except ValueError as error:
             complain(f"{path}: {error}")
-            collections.deque(own, maxlen=0)  # the next file's come after them
+            collections.deque(of_file, maxlen=0)  # the next file's come after them
             continue
         yield path, row, writers
 

@@ -1,13 +1,75 @@
-"""Predicting with a model in batches of one shape, so that nothing is compiled twice."""
+"""Predicting with a model in batches of one shape, so that nothing is compiled twice.
+
+A `Predictor` is a trained model as it is used: its network alone, or the mean over several views
+(test-time augmentation), or a forecast that continues from its own values; and how its outputs are
+decoded, such as the non-maximum suppression of a detector.
+"""
 
 import keras
 import numpy as np
 
+from zoo import tasks
 from zoo.nn.ensemble import Mixture
+from zoo.weights import records
 
 SAMPLE = 2**24  # numbers of inputs and outputs that pictures are drawn from, about 64 MB
 LEAST = 16  # examples that they are drawn from, however large
 ELEMENTS = 2**19  # numbers in a batch that `stream` makes, about: two gray images of 512 x 512
+
+
+class Predictor:
+    """A trained model with all that predicting takes.
+
+    Args:
+        model: a `keras.Model`.
+        record: what was saved with it: task, task_options and info.
+        batch_size: of its predictions; smaller where inputs are large.
+        tta: predict several views and average.
+        steps: of a forecast.
+        confidence: of a detector, score from which boxes are returned, 0 to 1.
+        iou: of a detector, IoU above which non-maximum suppression drops a box, 0 to 1.
+
+    Attributes:
+        task: the task record.
+        options: of the task, as the model was trained with.
+        info: of the model, with `confidence` and `iou` as asked for.
+        model: what predicts a batch.
+
+    Raises:
+        ValueError: if the model cannot be used so.
+    """
+
+    def __init__(
+        self, model, record, *, batch_size=16, tta=False, steps=None, confidence=None, iou=None
+    ):
+        shape = getattr(model, "input_shape", None)
+        if reason := records.misfit(record, shape[1:] if isinstance(shape, tuple) else None):
+            raise records.trouble(
+                getattr(model, "name", "the model"), reason, "Copy its file again"
+            )
+        self.task, self.info = tasks.get(record["task"]), dict(record["info"])
+        self.options = {**self.task.options, **record["task_options"]}
+        self.model, self.batch_size = model, batch_size
+        if confidence is not None:
+            self.info["confidence"] = confidence
+        if iou is not None:
+            self.info["suppression"] = {**self.info["suppression"], "iou": iou}
+        if tta:
+            self.model = with_views(self.model, self.task, self.options)
+        if steps:
+            self.model = Recursive(self.model, steps)
+
+    def outputs(self, x):
+        """Return the outputs for prepared inputs (n, ...), NumPy arrays (n, ...)."""
+        return predict(self.model, x, self.batch_size)
+
+    def stream(self, inputs):
+        """Yield the output of each of an iterable of prepared inputs, without the batch's axis."""
+        return stream(self.model, inputs, self.batch_size)
+
+    def results(self, x):
+        """Return decoded outputs for prepared inputs (n, ...), a list of dictionaries."""
+        return self.task.usage.decode(self.outputs(x), self.info)
 
 
 def predict(model, x, batch_size):
@@ -109,7 +171,7 @@ def stream(model, inputs, batch_size):
 
 
 class Averaged:
-    """A model that sees each input in several views, and says the mean of their probabilities.
+    """A model that predicts the mean probabilities of several views of each input.
 
     `predict` and `stream` take it for a model.
 
@@ -152,7 +214,7 @@ def with_views(model, task, options):
 
 
 class Recursive:
-    """A forecaster that goes on from what it said, until it has said so many steps.
+    """A forecaster that continues from its own forecast, until it has so many steps.
 
     `predict` and `stream` take it for a model.
 
@@ -161,27 +223,28 @@ class Recursive:
         steps: how many.
 
     Raises:
-        ValueError: if that is more than the model says at once, and it needs more than it says.
+        ValueError: if that is beyond the horizon, and the model needs inputs that it does not
+            forecast.
     """
 
     def __init__(self, model, steps):
         (_, _, features), (_, horizon, values) = model.inputs[0].shape, model.outputs[0].shape
         if steps > horizon and values < features:
             raise ValueError(
-                f"{steps} steps are more than the {horizon} that the model says at once, and it "
-                f"says {values} of the {features} values that it needs to go on: ask for fewer "
-                "steps, or train it with --set inputs=targets"
+                f"{steps} steps are more than the horizon of {horizon}, and the model forecasts "
+                f"{values} of the {features} values that it needs as inputs to continue: ask for "
+                "fewer steps, or train it with --set inputs=targets"
             )
         self.model, self.steps = model, steps
 
     def predict_on_batch(self, x):
-        """Return what it says of a batch, (B, steps, K) float32."""
-        said, window = [], x.shape[1]
-        while sum(part.shape[1] for part in said) < self.steps:
-            said.append(np.asarray(self.model.predict_on_batch(x)))
-            if said[-1].shape[-1] == x.shape[-1]:
-                x = np.concatenate([x, said[-1]], axis=1)[:, -window:]
-        return np.concatenate(said, axis=1)[:, : self.steps]
+        """Return the forecasts for a batch, (B, steps, K) float32."""
+        forecasts, window = [], x.shape[1]
+        while sum(forecast.shape[1] for forecast in forecasts) < self.steps:
+            forecasts.append(np.asarray(self.model.predict_on_batch(x)))
+            if forecasts[-1].shape[-1] == x.shape[-1]:
+                x = np.concatenate([x, forecasts[-1]], axis=1)[:, -window:]
+        return np.concatenate(forecasts, axis=1)[:, : self.steps]
 
 
 def _shapes(x):

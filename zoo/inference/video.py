@@ -1,4 +1,4 @@
-"""Videos: predicted frame by frame, drawn into a new video, with all that was found as JSON."""
+"""Videos: predicted frame by frame, drawn into a new video, with all predictions as JSON."""
 
 import functools
 import io
@@ -13,14 +13,14 @@ from zoo.inference import prediction
 from zoo.inference.prediction import PICTURES
 
 
-def predict(path, target, **settings):
-    """Predict every frame of a video, and write it with what was found drawn in.
+def predict(path, target, predictor):
+    """Predict every frame of a video, and write it with the predictions drawn in.
 
     Args:
         path: of the video, in one of `zoo.inference.formats.VIDEOS`.
         target: an .mp4 to write, as the task draws it; beside it <target>.json gets the rows of all
             frames, <target>_boxes.json and the like what the task writes of each as JSON.
-        settings: of `zoo.inference.prediction.predict`: model, record, batch_size.
+        predictor: a `zoo.inference.predictors.Predictor`.
 
     Yields:
         The row of each frame; "frame" counts from 0.
@@ -35,15 +35,15 @@ def predict(path, target, **settings):
     rate, out, rows, lists = clip.get(cv2.CAP_PROP_FPS) or 25.0, None, [], {}
     try:
         results = prediction.predict(
-            frames(clip), lambda frame: {"image": frame[1]}, refuse, **settings
+            frames(clip), lambda frame: {"image": frame[1]}, refuse, predictor
         )
         for (number, image), row, writers in results:
             picture = drawn(writers, image)
             if out is None:
                 out = writer(cv2, target, rate, picture.shape)
             out.write(np.ascontiguousarray(picture[..., ::-1]))  # OpenCV's colours are B, G, R
-            for ending, found in texts(writers, number):
-                lists.setdefault(ending, []).extend(found)
+            for ending, entries in texts(writers, number):
+                lists.setdefault(ending, []).extend(entries)
             row = {key: value for key, value in row.items() if key != "arrays"}
             rows.append({"frame": number, "seconds": round(number / rate, 3), **row})
             yield rows[-1]
@@ -53,8 +53,8 @@ def predict(path, target, **settings):
             out.release()
     if not rows:
         raise ValueError(f"{path}: it has no frame that can be read. Convert it to .mp4 (H.264)")
-    for ending, found in {".json": rows, **lists}.items():
-        write = functools.partial(prediction.save_json, found)
+    for ending, entries in {".json": rows, **lists}.items():
+        write = functools.partial(prediction.save_json, entries)
         prediction.whole(write, target.with_name(f"{target.stem}{ending}"))
 
 
@@ -83,7 +83,7 @@ def refuse(message):
 
 def drawn(writers, image):
     """Return what the task draws of a frame, (H, W, 3) uint8; the frame if it draws nothing."""
-    ending = next((one for one in PICTURES if one in writers), None)
+    ending = next((ending for ending in PICTURES if ending in writers), None)
     if ending is None:
         return image
     buffer = io.BytesIO()
@@ -103,7 +103,7 @@ def texts(writers, number):
 
 def writer(cv2, path, rate, shape):
     """Return what writes frames (H, W, 3) into an MP4 file."""
-    made = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), rate, shape[1::-1])
-    if not made.isOpened():
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), rate, shape[1::-1])
+    if not video.isOpened():
         raise ValueError(f"{path}: OpenCV cannot write videos here. Predict its frames as images")
-    return made
+    return video

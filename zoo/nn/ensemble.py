@@ -44,6 +44,13 @@ class Frozen(keras.Model):
         """Return the outputs without dropout, normalised by statistics as they were learnt."""
         return super().call(inputs, training=False, mask=mask)
 
+    @classmethod
+    def of(cls, model, name):
+        """Return a functional model of one input and one output frozen, under another name."""
+        frozen = cls(model.inputs[0], model.outputs[0], name=name)
+        frozen.trainable = False
+        return frozen
+
 
 @register
 class TwoClasses(keras.layers.Layer):

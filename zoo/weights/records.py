@@ -228,11 +228,14 @@ def is_settings(value):
 
 def is_grid(value):
     """Tell whether a value is the grid of a detector, as `boxes.coding.grid` returns it."""
-    if not isinstance(value, dict) or value.get("form") not in ("yolo", "yolov3"):
+    if not isinstance(value, dict) or value.get("form") not in ("yolo", "yolov3", "rows"):
         return False
     levels, strides, size = (value.get(name) for name in ("anchors", "strides", "size"))
-    sizes = isinstance(strides, list) and isinstance(size, list) and len(size) == 2
-    if not sizes or not all(map(is_count, [*strides, *size])) or max(size) > MOST_PIXELS:
+    if not isinstance(size, list) or len(size) != 2 or not all(map(is_count, size)):
+        return False
+    if value["form"] == "rows":
+        return max(size) <= MOST_PIXELS
+    if not isinstance(strides, list) or not all(map(is_count, strides)) or max(size) > MOST_PIXELS:
         return False
     return isinstance(levels, list) and len(levels) == len(strides) and all(map(is_anchors, levels))
 
@@ -246,7 +249,13 @@ def is_anchors(value):
 
 def is_suppression(value):
     """Tell whether a value holds the settings of non-maximum suppression."""
-    return isinstance(value, dict) and all(is_number(value.get(key)) for key in ("iou", "sigma"))
+    if not isinstance(value, dict) or not all(
+        is_number(value.get(key)) for key in ("iou", "sigma")
+    ):
+        return False
+    weights = value.get("weights")  # of the members of a combined detector
+    methods = (None, "wbf", "nms", "soft_nms")
+    return value.get("method") in methods and (weights is None or is_numbers(weights))
 
 
 def is_members(value):

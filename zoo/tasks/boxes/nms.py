@@ -78,7 +78,7 @@ class Boxes(keras.layers.Layer):
         return {**super().get_config(), **own}
 
 
-def found(rows):
+def detections(rows):
     """Return a list of the rows (m, 6) of each image, a NumPy array, without those unfilled.
 
     Args:

@@ -4,7 +4,7 @@ import ensemble_boxes
 import numpy as np
 import pytest
 
-from ensembles.combining import boxes
+from zoo.tasks.boxes import fusion as boxes
 
 NONE = np.zeros((0, 6))
 
@@ -227,7 +227,9 @@ def test_what_does_not_fit_is_named(join):
     with pytest.raises(ValueError, match=r"weights \[1.0, 2.0\] of 3 models"):
         join(found, [1, 2])
     for weights in ([1, 2, -1], [0, 0, 0], [1, np.nan, 1], [1, np.inf, 1]):
-        with pytest.raises(ValueError, match="give each model one, none below 0 and one above"):
+        with pytest.raises(
+            ValueError, match="give one per model, none negative and at least one positive"
+        ):
             join(found, weights)
     with pytest.raises(ValueError, match="0 models"):
         join([])
