@@ -23,7 +23,8 @@ import train
 from ensembles.__main__ import main as ensembles
 from zoo.__main__ import main as zoo
 
-for main, command in zip((train.main, train.main, zoo, zoo, ensembles, ensembles), sys.argv[1:], strict=True):
+mains = [train.main] * 2 + [zoo] * 2 + [ensembles] * 2
+for main, command in zip(mains, sys.argv[1:], strict=True):
     if status := main(command.split()):
         sys.exit(f"{command}: {status}")
 """
