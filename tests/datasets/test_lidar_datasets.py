@@ -48,7 +48,7 @@ def look_at(*things, reach=0.5):
     """Scan things, in order, on flat ground, towards +x: points and the thing each belongs to."""
     rng = np.random.default_rng(3)
     rays = sensor.directions(np.arange(-reach, reach, sensor.AZIMUTH_STEP))
-    scan = sensor.scan(rng, shapes.join([*things, FLAT]), ORIGIN, rays)
+    scan = sensor.scan(rng, shapes.combine([*things, FLAT]), ORIGIN, rays)
     ends = np.cumsum([len(thing.triangles) for thing in things])
     return scan.points, np.searchsorted(ends, scan.triangles, side="right")
 

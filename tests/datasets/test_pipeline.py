@@ -173,7 +173,7 @@ def test_joining_stored_splits_reads_no_more_than_is_taken(monkeypatch):
 
 def test_more_parts_than_files_are_refused():
     source, _ = make({"train": numbered("a", 0, 4, 9), "test": names("b", 9)})
-    with pytest.raises(BadInput, match="4 files .* too few for 5.*Take fewer"):
+    with pytest.raises(BadInput, match="4 files.* too few for 5.*Use fewer"):
         prepare(source, validate=(1, 5))
     assert len(prepare(source, validate=(4, 4))[0]["validation"]) == 9
 

@@ -70,7 +70,7 @@ def read_image(path):
         try:
             mask = images.read_mask(path, colours)
         except BadInput as error:
-            reasons = ("not whole numbers", "not black and white", "truncated", "bands")
+            reasons = ("not integers", "not black and white", "truncated", "bands")
             assert any(reason in str(error) for reason in reasons), error
         else:
             assert mask.shape in (image.shape[:2], (*image.shape[:2], 3))

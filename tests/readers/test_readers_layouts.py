@@ -188,13 +188,13 @@ def test_kitti_prefers_reduced_scans_where_they_are_complete(tmp_path):
 @pytest.mark.parametrize(
     ("file", "content", "reason"),
     [
-        ("velodyne/000000.bin", b"12345", "no whole number of points"),
+        ("velodyne/000000.bin", b"12345", "not a whole number of points"),
         ("label_2/000000.txt", b"Car 0 0 0 1 2\n", "line 1 has 6 columns"),
         ("label_2/000000.txt", b"Car a 0 0 1 2\n", "line 1: could not convert"),
-        ("label_2/000000.txt", b"Car" + b" 0" * 14, "has no size"),
+        ("label_2/000000.txt", b"Car" + b" 0" * 14, "has zero size"),
         ("calib/000000.txt", b"R0_rect: 1 0 0 0 1 0 0 0 1\n", "Tr_velo_to_cam"),
-        ("calib/000000.txt", b"R0_rect: 1 0\nTr_velo_to_cam: 1\n", "missing or cut"),
-        ("calib/000000.txt", b"", "missing or cut"),
+        ("calib/000000.txt", b"R0_rect: 1 0\nTr_velo_to_cam: 1\n", "missing or truncated"),
+        ("calib/000000.txt", b"", "missing or truncated"),
     ],
 )
 def test_bad_kitti_frames_are_one_example_that_says_why(kind, file, content, reason, tmp_path):
@@ -236,7 +236,7 @@ def test_real_data(path, kind, sizes, classes):
 
 
 def test_a_hint_that_nothing_takes_is_refused(tmp_path):
-    with pytest.raises(BadInput, match="--masks: no files for forecasting are read by it"):
+    with pytest.raises(BadInput, match="--masks: it does not apply to files for forecasting"):
         read(tmp_path, "forecasting", {"masks": "gt"})
     with pytest.raises(BadInput, match="--masks: mnist is a data set by name"):
         open_source("mnist", "image_segmentation", {"masks": "gt"})
@@ -328,5 +328,5 @@ def test_the_memory_for_one_file_is_bounded(tmp_path, monkeypatch):
     with pytest.raises(BadInput, match="large.xyz.* of memory.*ZOO_MEMORY=1G"):
         files.read_bytes(file)
     monkeypatch.setenv("ZOO_MEMORY", "much")
-    with pytest.raises(BadInput, match="'much' is no amount of memory"):
+    with pytest.raises(BadInput, match="'much' is not an amount of memory"):
         files.budget()

@@ -128,7 +128,7 @@ def test_numbers_of_any_kind_are_read_exactly(tmp_path):
 @pytest.mark.parametrize("form", ["1,234;5", "1.5;2,5"])
 def test_numbers_with_other_marks_are_refused(form, tmp_path):
     refused(
-        put(tmp_path / "a.csv", f"x;y\n{form}\n{form}\n{form}\n"), "a.csv", "no number", "point"
+        put(tmp_path / "a.csv", f"x;y\n{form}\n{form}\n{form}\n"), "a.csv", "not a number", "point"
     )
 
 
@@ -161,7 +161,7 @@ def test_thousands_and_units_are_read_where_one_of_them_leaves_no_doubt(words, w
     [
         (["1.050", "950", "2.000"], ["line 2", "'1.050' may be a fraction or thousands", "'950'"]),
         (["999", "", "1.312"], ["line 4", "'1.312'", "Write 1312", "999.000"]),
-        (["5 kW"] * 10 + ["?", "off"], ["line 13", "'off' is no number in kW"]),
+        (["5 kW"] * 10 + ["?", "off"], ["line 13", "'off' is not a number in kW"]),
         (["1e300", "2", "3"], ["line 2", "1e+300 is too large for float32"]),
     ],
 )
@@ -192,8 +192,8 @@ def noted(path, text):
         ("any", ["2020-01-01 00:00:00 +0000", "2020-01-02 01:00:00 +0100", "2020-01-03Z"], ""),
         ("timestamp", ["1577836800.0", "1577923200.0", "1578009600.0"], "seconds since 1970"),
         ("t", ["1577836800", "1577923200", "1578009600"], "seconds since 1970"),
-        ("Date", ["43831", "43832", "43833"], "days of Excel"),
-        ("ts", ["43831.0", "43832.00000", "43833.00000001"], "days of Excel"),
+        ("Date", ["43831", "43832", "43833"], "Excel days"),
+        ("ts", ["43831.0", "43832.00000", "43833.00000001"], "Excel days"),
     ],
 )
 def test_times_of_all_kinds_are_times(name, words, note, tmp_path):
@@ -226,10 +226,10 @@ def test_what_is_decided_about_a_text_is_noted(tmp_path):
     found, notes = noted(tmp_path / "a.csv", "Gr\u00f6\u00dfe,b\n1,2\n3,4\n5,9\n".encode("cp1252"))
     assert found["columns"].tolist() == ["Gr\u00f6\u00dfe", "b"] and "Windows-1252" in notes
     _, notes = noted(tmp_path / "a.csv", "a,b\n-,kW\n1,2\n3,4\n5,9\n")
-    assert "line 2 holds no values, and is taken for units: 'b' in kW" in notes
+    assert "line 2 has no values, and is read as units: 'b' in kW" in notes
     _, notes = noted(tmp_path / "a.csv", "a,b\n1,2 m\n3,4 m\n5,9 m\n")
     assert notes == "a.csv: column 'b' is read as numbers in m"
-    refused(put(tmp_path / "a.csv", "a,b\n1,2,\n3,4,5\n"), "line 3 has 3 columns, and line 1 2")
+    refused(put(tmp_path / "a.csv", "a,b\n1,2,\n3,4,5\n"), "line 3 has 3 columns, but line 1 has 2")
 
 
 @pytest.mark.parametrize("case", range(24))
@@ -282,7 +282,7 @@ def test_tables_that_swell_are_refused_before_they_do(tmp_path, monkeypatch):
 def test_a_damaged_gz_is_named(tmp_path):
     refused(
         put(tmp_path / "a.csv.gz", gzip.compress(PLAIN.encode(), mtime=0)[:-12]),
-        "no sound .gz file",
+        "a corrupt .gz file",
     )
 
 
@@ -315,7 +315,7 @@ def test_columns_of_text_are_left_out_and_told(tmp_path):
     assert source.info["left_out"] == ["city", "empty", "code"]
     assert source.info["notes"] == [
         "columns that are neither numbers nor dates are left out: 'city', 'code'",
-        "columns that hold no value are left out: 'empty'",
+        "columns that have no values are left out: 'empty'",
     ]
     (one,) = source.splits["train"]
     assert one.read()["columns"].tolist() == ["load"]
@@ -376,16 +376,16 @@ def test_day_and_month_are_told_apart_by_the_whole_column(tmp_path):
     ("header", "row", "words"),
     [
         ("load,date", "1,2020-02-30", ["line 4", "'date'", "'2020-02-30'", "2020-12-31"]),
-        ("load,date", "1,soon", ["line 4", "'date'", "'soon'", "no date"]),
+        ("load,date", "1,soon", ["line 4", "'date'", "'soon'", "not a date"]),
         ("load,date", "1,", ["line 4", "'date'", "missing", "Fill it in"]),
         ("load,date", "1,9999-01-01", ["line 4", "'date'", "9999", "1678 to 2261"]),
-        ("load,date", "oops,2020-01-03", ["line 4", "'load'", "'oops' is no number"]),
+        ("load,date", "oops,2020-01-03", ["line 4", "'load'", "'oops' is not a number"]),
         ("load,date", "inf,2020-01-03", ["line 4", "'load'", "infinite"]),
         ("load,date", "1e999,2020-01-03", ["line 4", "'load'", "too large"]),
-        ("load,date", "1", ["line 4 has 1 columns", "line 1 2"]),
-        ("load,date", "1,2020-01-03,5", ["line 4 has 3 columns", "line 1 2"]),
+        ("load,date", "1", ["line 4 has 1 columns", "line 1 has 2"]),
+        ("load,date", "1,2020-01-03,5", ["line 4 has 3 columns", "line 1 has 2"]),
         ("load,date", "1,2020-01-02", ["line 4", "'date'", "2020-01-02 comes after 2020-01-02",
-                                       "Remove one", "file of its own"]),
+                                       "Remove one", "its own file"]),
         ("load,date", "1,2020-01-01 06:00", ["line 4", "2020-01-01 06:00:00 comes after", "Sort"]),
         ("load,load", "1,2020-01-03", ["two columns 'load'", "Rename"]),
         ("load,date", '1,"2020-01-03', ["line 4", "quotation"]),
@@ -408,13 +408,13 @@ def test_lines_are_counted_as_an_editor_does(tmp_path):
         (b"\n \n", ["empty"]),
         (b"\xef\xbb\xbf", ["empty"]),
         (b"date,load\n", ["no rows"]),
-        (b"a,b\nx,y\nz,w\nu,v\n", ["no column of numbers", "'a', 'b'"]),
-        (b"date\n2020-01-01\n2020-01-02\n2020-01-03\n", ["no column of numbers", "'date'"]),
-        (b"a\n1\n2\n", ["2 steps", "3 at least"]),
-        (b"a,\n1,2\n3,4\n\xe4,6\n", ["line 4", "'\u00e4' is no number"]),
+        (b"a,b\nx,y\nz,w\nu,v\n", ["no numeric column", "'a', 'b'"]),
+        (b"date\n2020-01-01\n2020-01-02\n2020-01-03\n", ["no numeric column", "'date'"]),
+        (b"a\n1\n2\n", ["2 steps", "at least 3"]),
+        (b"a,\n1,2\n3,4\n\xe4,6\n", ["line 4", "'\u00e4' is not a number"]),
         (
             "\u043d\u0430,b\n1,2\n3,4\n".encode("cp1251"),
-            ["no text in UTF-8", "Save it as CSV in UTF-8"],
+            ["not UTF-8 text", "Save it as CSV in UTF-8"],
         ),
         (b"\x89PNG\r\n\x1a\n\xff", ["UTF-8"]),
         (b"PK\x03\x04\x00\x00", ["not a text file"]),
@@ -494,7 +494,7 @@ def test_arrays_of_one_and_of_several_series(tmp_path):
     items = list(read(tmp_path / "x.npz", FORECAST).splits["train"])
     assert [one.name for one in items] == ["x.npz#values[0]", "x.npz#values[1]"]
     np.testing.assert_array_equal(items[1].read()["values"], values[3:])
-    with pytest.raises(BadInput, match="holds 2 series"):
+    with pytest.raises(BadInput, match="contains 2 series"):
         series.read_example(tmp_path / "x.npz")
 
 
@@ -503,18 +503,18 @@ def test_arrays_of_one_and_of_several_series(tmp_path):
     [
         (dict(values=None, v=np.ones(4)), ["no array 'values'", "times, v"]),
         (dict(values=np.ones((2, 2, 2, 2))), ["(2, 2, 2, 2)", "(n, T, C)"]),
-        (dict(values=np.array(["a"] * 4)), ["'values'", "does not hold numbers"]),
+        (dict(values=np.array(["a"] * 4)), ["'values'", "is not numeric"]),
         (dict(values=np.ones((4, 0))), ["(4, 0)"]),
         (dict(values=np.array([[1, 2], [3, np.inf], [1, 2], [1, 2]])), ["infinite at [1, 1]"]),
         (dict(values=np.array([[1, 2], [3, -1e300]] * 2)), ["-1e+300 at [1, 1]", "float32"]),
-        (dict(columns=np.array(["a", "a"])), ["'columns'", "2 different names"]),
-        (dict(columns=np.array([1, 2])), ["'columns'", "2 different names"]),
-        (dict(columns=np.array(["a", "times"])), ["none of which is times"]),
-        (dict(times=days(0, 1)), ["'times' of shape (2,)", "does not fit 4 steps"]),
-        (dict(times=np.arange(4.0)), ["'times'", "float64", "holds no dates"]),
+        (dict(columns=np.array(["a", "a"])), ["'columns'", "2 distinct names"]),
+        (dict(columns=np.array([1, 2])), ["'columns'", "2 distinct names"]),
+        (dict(columns=np.array(["a", "times"])), ["other than times"]),
+        (dict(times=days(0, 1)), ["'times' of shape (2,)", "does not match 4 steps"]),
+        (dict(times=np.arange(4.0)), ["'times'", "float64", "is not of dates"]),
         (dict(times=np.array(["2020", "NaT", "2021", "2022"], "datetime64[D]")), ["missing"]),
         (dict(times=days(0, 1, 1, 2)), ["values[2]", "'times'", "comes after", "Remove one"]),
-        (dict(values=np.full((4, 2), np.nan)), ["no column of numbers"]),
+        (dict(values=np.full((4, 2), np.nan)), ["no numeric column"]),
     ],
 )
 def test_faults_of_arrays_are_named(changes, words, tmp_path):
@@ -555,9 +555,9 @@ def test_official_splits_of_series(names, tmp_path):
     ("text", "words"),
     [
         ("date,load\n2020-01-01,1\n2020-01-02,2\n2020-01-03,3\n", ["lacks 'heat'"]),
-        (PLAIN.replace("heat", "cold"), ["lacks 'heat' and has 'cold' besides"]),
+        (PLAIN.replace("heat", "cold"), ["lacks 'heat' and also has 'cold'"]),
         (PLAIN.replace(",4", ",a").replace(",5", ",b").replace(",6", ",c"),
-         ["'heat' holds text", "holds numbers"]),
+         ["'heat' has text", "but numbers in a.csv"]),
     ],
 )  # fmt: skip
 def test_files_of_a_folder_have_the_same_columns(text, words, tmp_path):
@@ -586,7 +586,11 @@ def test_find_series_expands_folders_and_names_what_is_wrong(tmp_path):
     found = series.find_series([tmp_path / "b", tmp_path / "a.npz"])
     assert [path.name for path in found] == ["c.CSV", "d.parquet", "a.npz"]
     (tmp_path / "void").mkdir()
-    for name, reason in [("void", "no series"), ("x", "no such"), ("b/notes.md", "no format")]:
+    for name, reason in [
+        ("void", "no series"),
+        ("x", "no such"),
+        ("b/notes.md", "not a time series"),
+    ]:
         with pytest.raises(BadInput, match=reason):
             series.find_series([tmp_path / name])
 
@@ -625,7 +629,7 @@ def test_class_folders_of_tables(tmp_path):
     swapped = list(read(tmp_path, CLASSIFY).splits["train"])
     assert [one.read()["series"].tolist() for one in swapped][2] == [[2, 1]]
     put(tmp_path / "train" / "walk" / "0.csv", "load,cold\n1,2\n")
-    refused(tmp_path, "0.csv", "run/0.csv", "lacks 'heat' and has 'cold'", kind=CLASSIFY)
+    refused(tmp_path, "0.csv", "run/0.csv", "lacks 'heat' and also has 'cold'", kind=CLASSIFY)
     put(tmp_path / "train" / "walk" / "0.csv", "load,heat\n1,2\n1e200,4\n")
     refused(tmp_path, "0.csv", "line 3", "'load'", "1e+200", "float32", kind=CLASSIFY)
 
@@ -650,7 +654,7 @@ def test_arrays_of_sequences(tmp_path):
     [
         (dict(x_train=np.ones(4)), ["'x_train' of shape (4,)", "(examples, steps, features)"]),
         (dict(x_train=np.ones((4, 0, 2))), ["(4, 0, 2)", "NaN at the end"]),
-        (dict(x_train=np.full((4, 3), "a")), ["'x_train'", "does not hold numbers"]),
+        (dict(x_train=np.full((4, 3), "a")), ["'x_train'", "is not numeric"]),
         (dict(x_train=np.full((4, 3), np.inf)), ["'x_train'", "[0, 0, 0] is inf"]),
         (dict(x_train=np.full((4, 3), np.nan)), ["own.npz#x_train[0]", "all its values are NaN"]),
         (dict(x_test=np.ones((4, 3, 2)), y_test=np.arange(4) % 2), ["test", "2 features", "1"]),

@@ -125,23 +125,27 @@ def test_one_dimension_is_the_simplest(tmp_path):
         ("1,2,3:", "", ["line 13 has 1 dimensions, not 2"]),
         ("1,2,3:4,5,6", "1,2:4,5", ["line 13 has 2 values in dimension 1, not 3", "@equalLength"]),
         ("1,2,3:4,5,6", "1,2,3:4,5", ["line 13 has 2 values in dimension 2, not 3"]),
-        ("1,2,3", "1,two,3", ["line 13: 'two' is no number", '"?"']),
-        ("1,2,3", "1,,3", ["line 13: a value lacks"]),
+        ("1,2,3", "1,two,3", ["line 13: 'two' is not a number", '"?"']),
+        ("1,2,3", "1,,3", ["line 13: a value is missing"]),
         ("1,2,3", "1,2_0,3", ["line 13: '2_0'"]),
-        ("1,2,3", "1,inf,3", ["line 13: 'inf' is no number"]),
+        ("1,2,3", "1,inf,3", ["line 13: 'inf' is not a number"]),
         ("1,2,3", "1,1e99,3", ["line 13", "1e+99", "float32"]),
         ("@data", "", ["no line @data"]),
         (LINES, "", ["no series follows"]),
         ("@timeStamps false", "@timeStamps true", ["have times", "@timeStamps false"]),
         ("@classLabel true 2 slow", "@classLabel false", ["no classes"]),
-        ("@classLabel true 2 slow", "@targetLabel true", ["numbers to predict", "@classLabel"]),
+        ("@classLabel true 2 slow", "@targetLabel true", ["regression targets", "@classLabel"]),
         ("@classLabel true 2 slow\n", "", ["no line @classLabel"]),
         ("@classLabel true 2 slow", "@classLabel true 2", ["declares 2"]),
         ("@classLabel true 2 slow", "@classLabel true 2 2", ["declares 2, 2"]),
         ("@classLabel true", "@classLabel", ["line 9", "neither true nor false"]),
         ("@missing false", "@missing no", ["line 4", "neither true nor false"]),
-        ("@dimensions 2", "@dimensions two", ["line 6", "'@dimensions two' is no number"]),
-        ("@dimensions 2", "@dimensoins 2", ["line 6", "no line of a header", "@dimensions"]),
+        (
+            "@dimensions 2",
+            "@dimensions two",
+            ["line 6", "'@dimensions two' is not a positive integer"],
+        ),
+        ("@dimensions 2", "@dimensoins 2", ["line 6", "not a header line", "@dimensions"]),
     ],
 )
 def test_faults_are_named(old, new, words, tmp_path):
@@ -161,11 +165,11 @@ def test_faults_of_two_files_are_named(tmp_path):
     put(tmp_path / "X_TEST.ts", HEADER.replace("2 slow", "2 fast"))
     refused(tmp_path, "X_TEST.ts", "'fast'", "X_TRAIN.ts")
     put(tmp_path / "X_TEST.ts", HEADER.replace("@dimensions 2", "@dimensions 3"))
-    refused(tmp_path, "X_TEST.ts", "3 dimensions", "X_TRAIN.ts 2")
+    refused(tmp_path, "X_TEST.ts", "3 dimensions", "X_TRAIN.ts have 2")
     put(tmp_path / "X.ts")
     refused(tmp_path, "X.ts", "in no split")
     put(tmp_path / "Y_TRAIN.ts")
-    refused(tmp_path, "several problems: X, Y", "Give one of the files")
+    refused(tmp_path, "several data sets: X, Y", "Give one of the files")
 
 
 def test_a_bad_line_is_found_when_it_is_read_and_not_before(tmp_path):
@@ -198,10 +202,14 @@ def test_each_line_can_be_predicted(tmp_path):
     os.utime(tmp_path / "new.ts", (1, 1))
     assert ucr.read_example(found[4])["series"][2, 1] == 7
     (tmp_path / "void").mkdir(), (tmp_path / "b" / "a.md").touch()
-    for name, reason in [("void", "no series"), ("x.ts", "no such"), ("b/a.md", "no format")]:
+    for name, reason in [
+        ("void", "no series"),
+        ("x.ts", "no such"),
+        ("b/a.md", "not a time series"),
+    ]:
         with pytest.raises(BadInput, match=reason):
             ucr.find([tmp_path / name])
-    with pytest.raises(BadInput, match="no format of one series"):
+    with pytest.raises(BadInput, match="not a format of one series"):
         sequences.read_example(tmp_path / "b" / "a.md")
 
 
@@ -300,7 +308,7 @@ def test_one_format_of_a_problem_is_read_and_the_others_are_told(tmp_path):
     source = read(tmp_path, KIND)
     assert source.classes == ("2", "slow")
     (note,) = source.info["notes"]
-    assert note.startswith("Walk_TRAIN.ts and Walk_TEST.ts are read, and these are not")
+    assert note.startswith("Walk_TRAIN.ts and Walk_TEST.ts are read, but not")
     assert "Walk_TRAIN.arff" in note and "Walk_TEST.tsv" in note
     assert read(tmp_path / "Walk_TRAIN.tsv", KIND).classes == ("1", "2")
 
@@ -323,7 +331,7 @@ def test_tables_of_measurements_are_no_problem_of_the_archive(name, text, tmp_pa
 def test_faults_of_such_a_table_are_named(tmp_path):
     (tmp_path / "a_TRAIN.tsv").write_text(table("1122").replace("1.25", "x"))
     refused(
-        tmp_path / "a_TRAIN.tsv", "a_TRAIN.tsv", "line 2", "'x' is no number", "first the class"
+        tmp_path / "a_TRAIN.tsv", "a_TRAIN.tsv", "line 2", "'x' is not a number", "first the class"
     )
     (tmp_path / "a_TRAIN.tsv").write_text(table("1122"))
     (tmp_path / "a_TEST.tsv").write_text(table("1133"))
