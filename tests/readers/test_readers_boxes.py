@@ -55,7 +55,7 @@ IDS = {"cat": 3, "dog": 18}  # ids of categories have gaps
 
 def listing(files=("a.png",), boxes=BOXES, size=(WIDTH, HEIGHT), **changes):
     """A COCO file in which each image has the same boxes."""
-    found = {
+    content = {
         "images": [
             {"id": 7 + i, "file_name": name, "width": size[0], "height": size[1]}
             for i, name in enumerate(files)
@@ -74,7 +74,7 @@ def listing(files=("a.png",), boxes=BOXES, size=(WIDTH, HEIGHT), **changes):
         ],
         "categories": [{"id": key, "name": name} for name, key in reversed(IDS.items())],
     }
-    return json.dumps({**found, **changes})
+    return json.dumps({**content, **changes})
 
 
 def rows(boxes=BOXES, size=(WIDTH, HEIGHT)):
@@ -218,8 +218,8 @@ def only(root, split="train"):
 def test_all_layouts_give_the_same_examples(layout, tmp_path):
     source = read(write(tmp_path / "my pets", layout), KIND)
     assert source.classes == CLASSES and source.name == "my_pets"
-    found = {split: [example.name for example in some] for split, some in source.splits.items()}
-    assert found == LAYOUTS[layout][0]
+    by_split = {split: [example.name for example in some] for split, some in source.splits.items()}
+    assert by_split == LAYOUTS[layout][0]
     for example in (example.read() for some in source.splits.values() for example in some):
         np.testing.assert_array_equal(example["image"], PICTURE)
         objects = example["objects"]
@@ -241,8 +241,8 @@ def test_each_form_matches_its_own_layouts_alone(tmp_path):
     }
     for layout in LAYOUTS:
         root = write(tmp_path / layout, layout)
-        own = forms[layout.split()[0]]
-        assert [form for form in (voc, coco, yolo_labels) if form.match(root)] == [own], layout
+        expected = forms[layout.split()[0]]
+        assert [form for form in (voc, coco, yolo_labels) if form.match(root)] == [expected], layout
         assert not any(form.match(root / "nowhere") for form in (voc, coco, yolo_labels))
 
 
@@ -258,14 +258,14 @@ def test_random_boxes_are_the_same_in_all_forms(tmp_path):
         "coco": {"annotations.json": listing(boxes=boxes, size=size)},
         "yolo": {"a.txt": rows(boxes, size), **NAMED},
     }
-    found = []
+    boxes_of_forms = []
     for form, written in files.items():
         picture(tmp_path / form / "a.png", gray)
         for name, content in written.items():
             put(tmp_path / form / name, content)
-        found.append(only(tmp_path / form).read()["objects"]["bbox"])
+        boxes_of_forms.append(only(tmp_path / form).read()["objects"]["bbox"])
     wanted = np.concatenate([low / size, high / size], axis=1)[:, [1, 0, 3, 2]]
-    for bbox in found:
+    for bbox in boxes_of_forms:
         np.testing.assert_allclose(bbox, wanted, rtol=0, atol=2e-7)
 
 
@@ -492,9 +492,9 @@ def test_lists_of_voc_say_the_splits(given, wanted, tmp_path):
     for name, content in lists(**given).items():
         put(tmp_path / name, content)
     splits = read(tmp_path, KIND).splits
-    found = {split: "".join(e.name[-5] for e in some) for split, some in splits.items()}
+    by_split = {split: "".join(e.name[-5] for e in some) for split, some in splits.items()}
     wanted = dict(zip(("train", "validation", "test"), wanted, strict=True))
-    assert found == {split: names for split, names in wanted.items() if names}
+    assert by_split == {split: names for split, names in wanted.items() if names}
 
 
 def test_faults_of_lists_of_voc_are_named(tmp_path):
@@ -556,9 +556,9 @@ def test_faults_of_json_files_are_named_at_once(content, words, tmp_path):
 
 def changed(**changes):
     """A listing whose second annotation is another."""
-    found = json.loads(listing())
-    found["annotations"][1].update(changes)
-    return json.dumps(found)
+    content = json.loads(listing())
+    content["annotations"][1].update(changes)
+    return json.dumps(content)
 
 
 @pytest.mark.parametrize(
@@ -683,7 +683,7 @@ def test_text_files_are_missed_where_there_is_no_folder_for_them(tmp_path):
 
 
 def sizes(source):
-    return {split: len(found) for split, found in source.splits.items()}
+    return {split: len(examples) for split, examples in source.splits.items()}
 
 
 DAYS = {f"images/{day}.png": PICTURE for day in ("mon/a", "mon/b", "tue/c", "wed/d")}
@@ -728,8 +728,8 @@ def test_splits_that_yaml_or_lists_name_are_kept(text, wanted, tmp_path):
     assert source.info["notes"][0].startswith("splits are those of ")
     left = 4 - sum(wanted.values())
     assert any(f"{left} images or labels" in note for note in source.info["notes"]) == bool(left)
-    for found in source.splits.values():
-        for example in found:
+    for examples in source.splits.values():
+        for example in examples:
             np.testing.assert_array_equal(example.read()["objects"]["bbox"], BBOX)
 
 
@@ -829,12 +829,12 @@ def test_boxes_are_turned_as_their_image_is(orientation, tmp_path):
     Image.fromarray(PICTURE).save(tmp_path / "a.png", exif=exif)
     example = only(tmp_path).read()
     height, width = example["image"].shape[:2]
-    found = example["objects"]["bbox"][0] * [height, width, height, width]
+    box = example["objects"]["bbox"][0] * [height, width, height, width]
     assert "EXIF" in example["notes"][0]
     if orientation > 4:
-        assert tuple(found[[1, 0, 3, 2]]) == wanted
+        assert tuple(box[[1, 0, 3, 2]]) == wanted
     else:  # one size, and labelling tools show the turned image
-        assert tuple(found[[1, 0, 3, 2]]) == (4, 2, 20, 30)
+        assert tuple(box[[1, 0, 3, 2]]) == (4, 2, 20, 30)
         assert "labelling tools" in example["notes"][0]
     if orientation > 4:
         put(tmp_path / "a.xml", xml([("dog", 2, 4, 30, 20)], size=(HEIGHT, WIDTH)))

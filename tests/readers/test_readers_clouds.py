@@ -210,8 +210,8 @@ def test_find_clouds_expands_folders_and_names_what_is_wrong(tmp_path):
     (tmp_path / "b" / ".hidden").mkdir(parents=True)
     for name in ["a.xyz", "b/c.PLY", "b/d.laz", "b/.hidden/e.ply", "b/notes.md"]:
         (tmp_path / name).touch()
-    found = clouds.find_clouds([tmp_path / "b", tmp_path / "a.xyz"])
-    assert [path.name for path in found] == ["c.PLY", "d.laz", "a.xyz"]
+    paths = clouds.find_clouds([tmp_path / "b", tmp_path / "a.xyz"])
+    assert [path.name for path in paths] == ["c.PLY", "d.laz", "a.xyz"]
     (tmp_path / "void").mkdir()
     for name, reason in [("void", "no point clouds"), ("x", "no such"), ("b/notes.md", "format")]:
         with pytest.raises(BadInput, match=reason):

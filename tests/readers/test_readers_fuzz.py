@@ -106,13 +106,13 @@ def fuzz(path):
         print(f"case {case}", flush=True)  # the last line tells which case killed the process
         signal.alarm(SECONDS)
         try:
-            found = read(path)
+            example = read(path)
         except BadInput as error:
             assert path.name in str(error), error
             refused += 1
             continue
         if cut:
-            check_cut(path.name, found, valid)
+            check_cut(path.name, example, valid)
     print(f"{refused} of {CASES} refused")
 
 

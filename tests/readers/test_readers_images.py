@@ -367,8 +367,8 @@ def test_images_are_found_in_files_and_folders(tmp_path):
     for name in ["b/2.JPG", "b/deep/1.png", "a.tif", "b/notes.md"]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
-    found = find_images([tmp_path / "b", str(tmp_path / "a.tif")])
-    assert found == [tmp_path / name for name in ["b/2.JPG", "b/deep/1.png", "a.tif"]]
+    paths = find_images([tmp_path / "b", str(tmp_path / "a.tif")])
+    assert paths == [tmp_path / name for name in ["b/2.JPG", "b/deep/1.png", "a.tif"]]
     refused(lambda: find_images([tmp_path / "c"]), "no such file or folder")
     refused(lambda: find_images([tmp_path / "b" / "notes.md"]), "not an image format", ".webp")
     (tmp_path / "empty").mkdir()
@@ -457,7 +457,7 @@ def test_layouts_of_images_and_masks(layout, tmp_path):
     assert source.name == "my_nuclei" and source.classes == ("background", "foreground")
     split = {None: "train", "training": "train", "val": "validation"}
     wanted = {split.get(name, name): 3 for name in LAYOUTS[layout]}
-    assert {name: len(found) for name, found in source.splits.items()} == wanted
+    assert {name: len(examples) for name, examples in source.splits.items()} == wanted
     first = next(iter(source.splits["train"]))
     pictures, _ = next(iter(LAYOUTS[layout].values()))
     assert first.name == pictures.format("1")
@@ -732,10 +732,10 @@ def test_class_folders_of_images(tmp_path):
         save(tmp_path / "test" / name, array)
     source = read(tmp_path, PICTURES)
     assert source.classes == ("cat", "dog") and set(source.splits) == {"train", "test"}
-    found = [example.read() for example in source.splits["train"]]
-    assert [example["image"].shape[2] for example in found] == [3, 1, 1]
-    assert [example["label"] for example in found] == [0, 0, 1]
-    np.testing.assert_array_equal(found[2]["image"][..., 0], DEEP)
+    examples = [example.read() for example in source.splits["train"]]
+    assert [example["image"].shape[2] for example in examples] == [3, 1, 1]
+    assert [example["label"] for example in examples] == [0, 0, 1]
+    np.testing.assert_array_equal(examples[2]["image"][..., 0], DEEP)
 
 
 # Arrays
@@ -756,11 +756,11 @@ def test_arrays_of_images(shape, kind, tmp_path):
     x = CHANCE.integers(0, 200, shape).astype(kind)
     source = read(arrays(tmp_path, x_train=x), PICTURES)
     assert source.classes == ("0", "1")
-    found = [example.read() for example in source.splits["train"]]
-    assert [example["label"] for example in found] == [0, 1, 0, 1]
-    assert isinstance(found[0]["label"], int)
-    np.testing.assert_array_equal(found[1]["image"], x[1].reshape(6, 5, -1))
-    assert found[1]["image"].dtype == (np.float32 if kind == np.float64 else kind)
+    examples = [example.read() for example in source.splits["train"]]
+    assert [example["label"] for example in examples] == [0, 1, 0, 1]
+    assert isinstance(examples[0]["label"], int)
+    np.testing.assert_array_equal(examples[1]["image"], x[1].reshape(6, 5, -1))
+    assert examples[1]["image"].dtype == (np.float32 if kind == np.float64 else kind)
 
 
 @pytest.mark.parametrize("channel", [(), (1,)])
@@ -814,7 +814,7 @@ def test_faults_of_arrays_of_images_are_named(kind, changes, words, tmp_path):
 )
 def test_real_data(name, sizes, shape, classes, tile):
     source = read(pathlib.Path(os.environ["ZOO_DATA"]) / name, MASKS)
-    assert {split: len(found) for split, found in source.splits.items()} == sizes
+    assert {split: len(examples) for split, examples in source.splits.items()} == sizes
     assert len(source.classes) == classes
     assert tuple(source.options.values()) == tile
     example = next(iter(source.splits["train"])).read()

@@ -1,4 +1,4 @@
-"""Each layout of masks is read, and where several could be meant, the person is asked."""
+"""Each layout of masks is read, and where several are possible, the user is asked."""
 
 import json
 import random
@@ -86,8 +86,8 @@ def test_layouts_of_masks(layout, tmp_path):
         assert len(masks_of(source, split)) == 3
         for mask in masks_of(source, split):
             np.testing.assert_array_equal(mask, DISC > 0)
-    told = source.info.get("notes", [])
-    assert bool(told) == (layout in ("unknown name", "other names")), told
+    notes = source.info.get("notes", [])
+    assert bool(notes) == (layout in ("unknown name", "other names")), notes
 
 
 def test_where_several_folders_could_hold_masks_the_person_is_asked(tmp_path):
@@ -97,13 +97,16 @@ def test_where_several_folders_could_hold_masks_the_person_is_asked(tmp_path):
         write(tmp_path, (image, field), mask=np.full((20, 30), 255, np.uint8))
     refused(tmp_path, "mask, 1st_manual", "--masks 1st_manual")
     source = read(tmp_path, KIND, {"masks": "1st_manual"})
-    assert {split: len(found) for split, found in source.splits.items()} == {"train": 3, "test": 3}
+    assert {split: len(examples) for split, examples in source.splits.items()} == {
+        "train": 3,
+        "test": 3,
+    }
     for mask in masks_of(source) + masks_of(source, "test"):
         np.testing.assert_array_equal(mask, DISC > 0)
     assert "21_test.tif with 21_manual1.gif" in source.info["notes"][0]
     refused(tmp_path, "2nd_manual is not a folder of masks", masks="2nd_manual")
-    other = read(tmp_path / "training", KIND, {"masks": "1st_manual"})
-    assert other.fingerprint != source.fingerprint
+    another = read(tmp_path / "training", KIND, {"masks": "1st_manual"})
+    assert another.fingerprint != source.fingerprint
 
 
 def test_photographs_beside_are_no_masks(tmp_path):
@@ -163,7 +166,10 @@ def test_voc(tmp_path):
     (lists / "train.txt").write_text("1\n2\n")
     (lists / "val.txt").write_text("3\n")
     splits = read(tmp_path, KIND).splits
-    assert {split: len(found) for split, found in splits.items()} == {"train": 2, "validation": 1}
+    assert {split: len(examples) for split, examples in splits.items()} == {
+        "train": 2,
+        "validation": 1,
+    }
     (lists / "val.txt").write_text("4\n")
     refused(tmp_path, "val.txt: line 1 names 4, which has no mask")
 
@@ -233,10 +239,15 @@ def test_matrices_of_matlab_are_those_that_scipy_wrote(value, tmp_path):
     written = {"a": value, "b": {"c": value, "d": {"e": value}}, "f": cells}
     for compressed in (False, True):
         savemat(tmp_path / "a.mat", written, do_compression=compressed)
-        found = matlab.read(tmp_path / "a.mat")
-        for same in (found["a"], found["b"]["c"], found["b"]["d"]["e"], found["f"][0]):
+        variables = matlab.read(tmp_path / "a.mat")
+        for same in (
+            variables["a"],
+            variables["b"]["c"],
+            variables["b"]["d"]["e"],
+            variables["f"][0],
+        ):
             np.testing.assert_array_equal(same, value)
-        assert found["f"][1] is None
+        assert variables["f"][1] is None
 
 
 @pytest.mark.parametrize("name", ["plain.mat", "packed.mat", "a.npy", "strips.tif", "tiles.tif"])
@@ -310,8 +321,8 @@ def test_rare_classes_and_masks_of_one_class_are_told(tmp_path):
 def test_names_are_compared_without_what_they_share():
     def rests(*names):
         place = [mask_pairs.Place(mask_pairs.pathlib.Path(n), None, None, ()) for n in names]
-        found = mask_pairs.distinct_parts(place)
-        return found and [*found]
+        parts = mask_pairs.distinct_parts(place)
+        return parts and [*parts]
 
     assert rests("21_training.tif", "22_training.tif") == ["21", "22"]
     assert rests("img10.png", "img20.png") == ["10", "20"]
@@ -323,11 +334,11 @@ SMALL = [[4, 4, 12, 4, 12, 10, 4, 10]]
 LARGE = [[2, 2, 22, 2, 22, 18, 2, 18]]
 
 
-def coco(found, names=("cat", "dog"), **more):
-    """A COCO file of one image of 30 x 20; those found are (category, segmentation, crowd)."""
+def coco(entries, names=("cat", "dog"), **more):
+    """A COCO file of one image of 30 x 20; its entries are (category, segmentation, crowd)."""
     annotations = [
         {"id": i, "image_id": 1, "category_id": kind, "segmentation": outline, "iscrowd": crowd}
-        for i, (kind, outline, crowd) in enumerate(found)
+        for i, (kind, outline, crowd) in enumerate(entries)
     ]
     return json.dumps(
         {
@@ -350,8 +361,8 @@ def test_outlines_of_coco_are_drawn(tmp_path):
     runs = {"size": [20, 30], "counts": [0, 20, 580]}  # the left column
     coded = {"size": [20, 30], "counts": runs_of.frPyObjects(runs, 20, 30)["counts"].decode()}
     for left in (runs, coded):
-        found = [(5, SMALL, 0), (6, LARGE, 0), (6, left, 1)]
-        source = read(write_coco(tmp_path, coco(found)), KIND)
+        annotations = [(5, SMALL, 0), (6, LARGE, 0), (6, left, 1)]
+        source = read(write_coco(tmp_path, coco(annotations)), KIND)
         assert source.classes == ("background", "cat", "dog")
         assert "drawn from the outlines" in source.info["notes"][0]
         assert source.options == {"tile_height": 32, "tile_width": 32}
