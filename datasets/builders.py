@@ -1,7 +1,7 @@
-"""Data sets by name: our own tensorflow-datasets builders and all that tensorflow-datasets has.
+"""Data sets by name: the builders of this package and all of tensorflow-datasets.
 
-Listing names imports nothing heavy: ours are the folders with a builder in them, and those of the
-installed tensorflow-datasets are read from its folder and the text of its files.
+Listing names imports no heavy packages: those of this package are the folders with a builder, and
+those of the installed tensorflow-datasets are read from its folder and its source files.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ _SPLITS = {
 
 @functools.cache
 def ours() -> tuple[str, ...]:
-    """Return the names of our own data sets."""
+    """Return the names of the data sets of this package."""
     here = pathlib.Path(__file__).parent
     return tuple(sorted(path.parent.name for path in here.glob("*/*_dataset_builder.py")))
 
@@ -44,8 +44,8 @@ def _tfds_folder():
 def tfds_names() -> tuple[str, ...]:
     """Return the names of the data sets of the installed tensorflow-datasets, without importing it.
 
-    New builders have a folder of their own; older ones are classes anywhere in the package whose
-    bases lead to a builder. Empty when tensorflow-datasets is not installed.
+    New builders have their own folder; older ones are classes anywhere in the package that inherit
+    from a builder. Empty if tensorflow-datasets is not installed.
     """
     root = _tfds_folder()
     if root is None:
@@ -57,8 +57,8 @@ def tfds_names() -> tuple[str, ...]:
             for path in folder.rglob("*.py"):
                 if not path.name.endswith("_test.py"):
                     bases.update(_CLASS.findall(path.read_text("utf-8")))
-    found = (name for name in bases if not name.endswith("Builder") and _builds(name, bases))
-    return tuple(sorted(names | {_snake(name) for name in found}))
+    legacy = (name for name in bases if not name.endswith("Builder") and _builds(name, bases))
+    return tuple(sorted(names | {_snake(name) for name in legacy}))
 
 
 _CLASS = re.compile(r"^class (\w+)\(([^)]*)\)", re.MULTILINE)
@@ -69,7 +69,7 @@ def _is_builder(folder):
 
 
 def _builds(name, bases):
-    """Say whether a class descends from a builder, by the text of the class statements."""
+    """Return whether a class inherits from a builder, from the text of the class statements."""
     for base in bases.get(name, "").split(","):
         base = base.strip().rpartition(".")[2]
         if base.endswith("Builder") or (base in bases and base != name and _builds(base, bases)):
@@ -78,18 +78,18 @@ def _builds(name, bases):
 
 
 def _snake(name):
-    """Turn a class name into a data set's name, as tensorflow-datasets does."""
+    """Convert a class name to the name of a data set, as tensorflow-datasets does."""
     name = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
     return re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower()
 
 
 def names() -> list[str]:
-    """Return the names of all data sets that `load` takes, ours first."""
+    """Return the names of all data sets that `load` accepts, those of this package first."""
     return [*ours(), *(name for name in tfds_names() if name not in ours())]
 
 
 def known(name) -> bool:
-    """Say whether `name` is a data set; "name/config" and "name:version" count as their name."""
+    """Return whether `name`, with or without "/config" and ":version", is a data set."""
     name = _bare(name)
     return name in ours() or name in tfds_names()
 
@@ -100,26 +100,26 @@ def _bare(name):
 
 
 def load(name, data_dir=None) -> Source:
-    """Prepare a data set, which is done once and kept by tensorflow-datasets, and return it.
+    """Prepare a data set, which tensorflow-datasets does once and caches, and return it.
 
     Args:
         name: one of `names()`; those of tensorflow-datasets may be followed by "/config" and
             ":version".
-        data_dir: where tensorflow-datasets keeps its data; None means the environment's
+        data_dir: where tensorflow-datasets stores its data; None means the environment variable
             TFDS_DATA_DIR, or ~/tensorflow_datasets.
 
     Returns:
         A `Source` with the builder's splits: those named "train", "validation" (or "val", "valid",
-        "dev") and "test". Its fingerprint depends on the builder's name, version, configuration,
-        counts and download checksums only, so it is the same on every machine.
+        "dev") and "test". Its fingerprint depends only on the builder's name, version,
+        configuration, counts and download checksums, so it is the same on every machine.
 
     Raises:
-        BadInput: there is no such data set, or it cannot be prepared here.
+        BadInput: there is no such data set, or it cannot be prepared on this machine.
     """
     if not known(name):
         nearest = difflib.get_close_matches(_bare(name), names(), 3)
         remedy = f"Did you mean {' or '.join(nearest)}?" if nearest else ""
-        remedy = (remedy + f" Our own are {', '.join(ours())}").strip()
+        remedy = (remedy + f" Included are {', '.join(ours())}").strip()
         raise BadInput(name, "there is no data set of this name", remedy)
     try:
         import tensorflow_datasets as tfds
@@ -128,7 +128,7 @@ def load(name, data_dir=None) -> Source:
         raise BadInput(name, f"it needs tensorflow-datasets ({error})", remedy) from error
     try:
         builder = _prepare(tfds, name, data_dir)
-    except Exception as error:  # downloads fail in the ways of some hundred authors
+    except Exception as error:  # builders of many authors raise many kinds of errors
         reason = textwrap.shorten(str(error), 200, placeholder=" ...").rstrip(".")
         why = f"it could not be prepared ({type(error).__name__}: {reason})"
         raise BadInput(name, why, "Check disk space and the network, then try again") from error
@@ -140,25 +140,25 @@ def _prepare(tfds, name, data_dir):
     if name in ours():
         module = importlib.import_module(f"datasets.{name}.{name}_dataset_builder")
         builder = module.Builder(data_dir=data_dir)
-        what, told = f"Generating {name} (once, about {builder.SECONDS} s)", io.StringIO()
+        message, stdout = f"Generating {name} (once, about {builder.SECONDS} s)", io.StringIO()
     else:
         builder = tfds.builder(name, try_gcs=False, data_dir=data_dir)
-        what, told = f"Preparing {name} (once)", sys.stderr
+        message, stdout = f"Preparing {name} (once)", sys.stderr
     if not builder.data_path.exists():
-        print(f"{what} in {builder.data_dir} ...", file=sys.stderr, flush=True)
+        print(f"{message} in {builder.data_dir} ...", file=sys.stderr, flush=True)
         (tfds.enable_progress_bar if sys.stderr.isatty() else tfds.disable_progress_bar)()
         config = tfds.download.DownloadConfig(try_download_gcs=False)
-        with contextlib.redirect_stdout(told):  # stdout is for results
+        with contextlib.redirect_stdout(stdout):  # stdout is for results
             builder.download_and_prepare(download_config=config)
     return builder
 
 
 def _source(tfds, builder):
-    """Describe a prepared builder as a source."""
+    """Return a prepared builder as a source."""
     info = builder.info
     splits = {}
-    for name, theirs in _SPLITS.items():
-        split = next((split for split in theirs if split in info.splits), None)
+    for name, aliases in _SPLITS.items():
+        split = next((split for split in aliases if split in info.splits), None)
         if split and info.splits[split].num_examples:
             splits[name] = _examples(tfds, builder, split)
     config = builder.builder_config.name if builder.builder_config else ""
@@ -185,14 +185,14 @@ def _source(tfds, builder):
 
 
 def _classes(tfds, features):
-    """Return the names of the class feature: "label" or "labels", else the first there is.
+    """Return the names of the class feature: "label" or "labels", else the first class feature.
 
-    It may be inside of another one, as the label of each of an image's objects.
+    It may be nested, as the label of each object of an image.
     """
     fields = dict(features) if isinstance(features, tfds.features.FeaturesDict) else {}
     ordered = [fields[key] for key in ("label", "labels") if key in fields] + list(fields.values())
     for feature in ordered:
-        feature = getattr(feature, "feature", feature)  # what a Sequence is made of
+        feature = getattr(feature, "feature", feature)  # the element of a Sequence
         if isinstance(feature, (tfds.features.ClassLabel, tfds.features.LabeledImage)):
             return tuple(feature.names or ())
         if inner := _classes(tfds, feature):
@@ -201,7 +201,7 @@ def _classes(tfds, features):
 
 
 def _examples(tfds, builder, split):
-    """Return the examples of a split, read as they are iterated, in the order of the files."""
+    """Return the examples of a split, read lazily, in the order of the files."""
 
     def iterate():
         options = tfds.ReadConfig(interleave_cycle_length=1, add_tfds_id=False)
@@ -214,7 +214,7 @@ def _examples(tfds, builder, split):
 
 
 def _like_readers(example):
-    """Return an example whose mask, (H, W, 1) of some type there, is (H, W) int32."""
+    """Return an example with its mask (H, W, 1), of any type, converted to (H, W) int32."""
     mask = example.get("segmentation_mask")
     if mask is None or mask.shape[-1] != 1:
         return example

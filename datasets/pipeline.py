@@ -1,7 +1,7 @@
 """From examples to batches: every example is prepared once, into arrays that all runs share.
 
 splits, facts = prepare(source, ...)  # decoded, cut, sampled; cached on disk by fingerprint
-Batches(splits["train"], 32, ...)     # what model.fit takes
+Batches(splits["train"], 32, ...)     # the input of model.fit
 """
 
 import hashlib
@@ -19,13 +19,13 @@ from datasets import examples as hashed
 from datasets import splits, stores, windows
 from datasets.source import SPLITS, BadInput, Examples, printable
 
-IN_MEMORY = stores.IN_MEMORY  # bytes of an array that is still read into memory as a whole
-FORMAT = 2  # of what is written; a change makes everything be prepared anew
-MEASURED = 256  # training examples that most tasks' constants are measured on
+IN_MEMORY = stores.IN_MEMORY  # bytes of the largest array that is read into memory
+FORMAT = 2  # version of the cached files; a change invalidates all caches
+MEASURED = 256  # training examples from which most tasks compute their constants
 
 
 def cache_folder():
-    """Return where prepared arrays are kept: $ZOO_CACHE, else ~/.cache/keras-model-zoo."""
+    """Return the folder of the cached arrays: $ZOO_CACHE, else ~/.cache/keras-model-zoo."""
     default = pathlib.Path.home() / ".cache" / "keras-model-zoo"
     return pathlib.Path(os.environ.get("ZOO_CACHE") or default)
 
@@ -44,30 +44,30 @@ def prepare(
     validate=None,
     series=None,
 ):
-    """Prepare a source, or find it prepared already.
+    """Prepare a source, or load it from the cache.
 
     Args:
         source: a `Source`.
         measure: function from a list of training examples to a dictionary of constants.
-        measured: how many examples that are; None for all.
-        cut: function from an example to a list of pieces; a piece's "block" groups it with others
-            that must not be parted between training and validation.
+        measured: the number of these examples; None for all.
+        cut: function from an example to a list of pieces; pieces of the same "block" are never
+            split between training and validation.
         prepare: function from a piece and the constants to (x, y) of NumPy arrays, or dictionaries
             of them.
         fields: names of the arrays that an example must have.
         key: text that changes when these functions or their options do.
         skip_bad: leave unreadable examples out instead of raising.
-        fold: (k, n): the k-th of n equal parts, from 1, is held out instead of a fixed share: for
-            the test if the source brings none, else for validation.
-        validate: (k, n): the k-th of n equal parts, from 1, of all that is not the test is the
-            validation, and the others are for training; the test is the same as without.
-        series: where a piece is a series, of which `prepare` returns all steps (T, F) as x and no
-            y, and the examples are windows of them: function from the constants to the arguments
-            of `datasets.windows.split`.
+        fold: (k, n): the k-th of n equal parts, from 1, is held out instead of a fixed fraction:
+            for the test if the source has none, else for validation.
+        validate: (k, n): the k-th of n equal parts, from 1, of all examples but the test is for
+            validation, and the others are for training; the test does not change.
+        series: None; or, where a piece is a series, of which `prepare` returns all steps (T, F) as
+            x and no y, and the examples are windows of it: function from the constants to the
+            arguments of `datasets.windows.split`.
 
     Returns:
         (splits, facts): `Arrays` by split, and a dictionary of the measured "constants", the
-        messages of what was "skipped", the "notes" of examples, each sentence once, the
+        messages of what was "skipped", the distinct "notes" of examples, the
         "examples" of each split, see `datasets.examples.units`, and sentences on "duplicates".
 
     Raises:
@@ -80,19 +80,19 @@ def prepare(
         steps = series is not None
         _write(folder, source, measure, measured, cut, prepare, fields, skip_bad, steps)
 
-    stored, hashes, facts = stores.kept(cache_folder() / name, write, _read)
+    stored, hashes, facts = stores.cached(cache_folder() / name, write, _read)
     copies = facts.pop("copies")
     if series is None:
-        found = splits.split(stored, fold, validate)
-        units = hashed.units(found, stored, hashes, validate, key)
+        result = splits.split(stored, fold, validate)
+        units = hashed.units(result, stored, hashes, validate, key)
     elif fold or validate:
-        why = "series are split by time, and folds would let the training see the future"
+        why = "series are split by time, and folds would let training use the future"
         raise BadInput("The data", why, "Train without --fold and --validate")
     else:
-        how = series(facts["constants"])
-        found = windows.split(stored, **how)
-        units = hashed.stretches(found, stored, hashes, how["window"], how["horizon"])
-    return found, {**facts, "examples": units, "duplicates": hashed.duplicates(units, copies)}
+        arguments = series(facts["constants"])
+        result = windows.split(stored, **arguments)
+        units = hashed.segments(result, stored, hashes, arguments["window"], arguments["horizon"])
+    return result, {**facts, "examples": units, "duplicates": hashed.duplicates(units, copies)}
 
 
 class Batches(keras.utils.PyDataset):
@@ -100,11 +100,11 @@ class Batches(keras.utils.PyDataset):
 
     Args:
         arrays: `Arrays`.
-        size: examples a batch. In training all batches have one size, the nearest to it from below
-            by which every example is used in every epoch; see `even`.
-        training: shuffle, and change examples by `augment`.
-        augment: None, or a function (x, y, entropy) to (x, y), used in training alone; entropy is
-            a tuple of integers that is never the same twice.
+        size: examples per batch. In training all batches have the same size, the largest one
+            up to this with which every example is used in every epoch; see `even`.
+        training: shuffle, and augment examples.
+        augment: None, or a function (x, y, entropy) to (x, y), used in training only; entropy
+            is a tuple of integers, different for each batch.
         seed: an integer.
     """
 
@@ -116,7 +116,7 @@ class Batches(keras.utils.PyDataset):
         self.start(0)
 
     def start(self, epoch):
-        """Set the epoch, which decides the order and every random draw."""
+        """Set the epoch, which determines the order and all random draws."""
         self.epoch, count = epoch, len(self.arrays)
         rng = np.random.default_rng([self.seed, epoch])
         order = rng.permutation(count) if self.training else np.arange(count)
@@ -130,7 +130,7 @@ class Batches(keras.utils.PyDataset):
         return self.augment(x, y, (self.seed, self.epoch, i)) if self.augment else (x, y)
 
     def whole(self):
-        """Yield all examples in order, as they were prepared, in batches."""
+        """Yield all examples in order, without augmentation, in batches."""
         for start in range(0, len(self.arrays), self.size):
             yield self.arrays.take(slice(start, start + self.size))
 
@@ -151,9 +151,9 @@ def even(count, size):
 
 
 def sample(count, size):
-    """Return which of so many examples are in a sample of `size`, or of all: truth values (count,).
+    """Return a mask (count,) of at most `size` examples, drawn at random.
 
-    Every n-th example would be of one class where classes take turns.
+    Every n-th example could be of the same class where classes alternate.
     """
     drawn = np.random.default_rng(0).permutation(count)[:size]
     return np.isin(np.arange(count), drawn)
@@ -164,7 +164,7 @@ def read(examples, bad):
 
     Args:
         examples: `Examples`.
-        bad: a list; the `BadInput` of each example that cannot be read, or in part, is appended.
+        bad: a list; the `BadInput` of each example that is faulty, or faulty in part, is appended.
 
     Yields:
         (name of the example, its dictionary).
@@ -175,9 +175,9 @@ def read(examples, bad):
             yield example.name, example.read()
         except BadInput as error:
             bad.append(error)
-            if error.kept is not None:
-                yield example.name, error.kept
-        except OSError as error:  # no right to read it, a damaged disk
+            if error.partial is not None:
+                yield example.name, error.partial
+        except OSError as error:  # no permission to read it, a faulty disk
             why = f"it cannot be read ({error.strerror or error})"
             bad.append(BadInput(example.name, why, "Check its permissions and the disk"))
         if bar:
@@ -194,10 +194,10 @@ def _write(folder, source, measure, measured, cut, prepare, fields, skip_bad, st
     examples = [example for _, example in read(some, [])]
     for field in fields:
         if examples and field not in examples[0]:
-            held, needed = ", ".join(examples[0]), ", ".join(fields)
+            present, expected = ", ".join(examples[0]), ", ".join(fields)
             raise BadInput(
                 source.name,
-                f"its examples hold {held}, and this task needs {needed}",
+                f"its examples have {present}, and this task needs {expected}",
                 "Choose a model for another task (python -m zoo list), or other data",
             )
     constants = measure(examples) if examples else {}
@@ -220,35 +220,35 @@ def _write(folder, source, measure, measured, cut, prepare, fields, skip_bad, st
                 writer.add(example, (file, number, piece.get("block", 0)))
         writer.close(hashes[split])
         if not writer.groups and not bad:
-            raise BadInput(source.name, f"its split {split!r} holds no examples")
+            raise BadInput(source.name, f"its split {split!r} has no examples")
     if bad and not skip_bad:
         shown = "".join(f"\n  {error}" for error in bad[:10])
         shown += f"\n  and {len(bad) - 10} more" if len(bad) > 10 else ""
-        shown = shown.removesuffix(".")  # BadInput adds its own
+        shown = shown.removesuffix(".")  # BadInput adds a full stop
         raise BadInput(
             source.name,
             f"{len(bad)} examples cannot be read, and nothing was trained",
-            f"Mend or remove them, or train without them (--skip-bad):{shown}",
+            f"Fix or remove them, or train without them (--skip-bad):{shown}",
         )
     facts = {
         "constants": constants,
         "skipped": [str(error) for error in bad],
-        "notes": [counted(note, of) for note, of in notes.items()],
+        "notes": [counted(note, examples) for note, examples in notes.items()],
         "copies": [] if steps else hashed.copies(hashes, names),
     }
     (folder / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
 
 
 def counted(note, names):
-    """Return a note with the examples it is of: the first three by name, and how many they are."""
+    """Return a note with its examples: the names of the first three, and their number."""
     shown = printable(", ".join(names[:3])) + (", ..." if len(names) > 3 else "")
     return f"{shown}: {note}" + (f" ({len(names):,} examples)" if len(names) > 1 else "")
 
 
 class _Writer:
-    """Appends examples to one raw file an array, so that memory does not bound the data.
+    """Appends examples to one raw file per array, so that the data need not fit into memory.
 
-    With `steps` the first axis of an array counts what are examples of their own.
+    With `steps` the first axis of an array is the axis of the examples.
     """
 
     def __init__(self, folder, steps=False):
@@ -275,7 +275,7 @@ class _Writer:
 
 
 def _read(folder):
-    """Return what `_write` has written: arrays and rows' places, digests, and the facts."""
+    """Return the output of `_write`: arrays and places of the rows, digests, and the facts."""
     present = [split for split in SPLITS if (folder / split).exists()]
     hashes = {split: np.load(folder / split / "hashes.npy") for split in present}
     facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
@@ -283,7 +283,7 @@ def _read(folder):
 
 
 def _load(folder):
-    """Return a split's arrays, large ones mapped, and its rows' (file, example, block), (n, 3)."""
+    """Return a split's arrays, large ones memory-mapped, and (file, example, block) of its rows."""
     groups, arrays = np.load(folder / "groups.npy"), {}
     for name, about in json.loads((folder / "about.json").read_text(encoding="utf-8")).items():
         shape = (len(groups), *about["shape"])

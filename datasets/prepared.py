@@ -1,9 +1,9 @@
-"""A data set as a task needs it: found, prepared, split, with all that a record says of it.
+"""A data set as a task needs it: loaded, prepared, split, with all that a record stores of it.
 
     data = prepare("my_scans", task, key, fold=(2, 5))
     data.splits["train"], data.info["classes"], data.about["fingerprint"]
 
-Whoever asks for the same data, task and options gets the same examples in the same splits.
+The same data, task and options always give the same examples in the same splits.
 """
 
 import dataclasses
@@ -21,11 +21,11 @@ class Prepared:
 
     Attributes:
         splits: `datasets.splits.Arrays` by split: "train", "validation", "test".
-        options: of the task: its defaults, what the data suggest, what was asked for.
-        info: "classes", and the constants that were measured.
-        about: what a record says of the data: source, name, fingerprint, sizes, skipped, and what
-            the source knows besides, like its licence; "duplicates", if there are any; "notes" are
-            sentences on what was decided or left out, to be printed before training.
+        options: of the task: its defaults, those that the data suggest, and those that were given.
+        info: "classes", and the constants that were computed from the data.
+        about: what a record stores of the data: source, name, fingerprint, sizes, skipped, and
+            further facts of the source, like its licence; "duplicates", if there are any; "notes",
+            sentences on what was decided or left out, which are printed before training.
         examples: {split: (m, 2) uint64}, see `datasets.examples.units`.
     """
 
@@ -49,26 +49,26 @@ def prepare(
     fingerprint=None,
     hints=None,
 ):
-    """Find a data set and prepare it for a task, or find it prepared already.
+    """Load a data set and prepare it for a task, or load it from the cache.
 
     Args:
-        data: the name of a data set, or the path of a person's own files, see `expand`.
+        data: the name of a data set, or the path of the user's own files, see `expand`.
         task: a record with the fields of the zoo's tasks.
         key: text that changes when the task's functions do.
         source: the data set, if it is open already.
-        options: of the task, those that are asked for.
+        options: of the task, those that are given.
         skip_bad: leave unreadable examples out instead of raising.
         fold: (k, n), see `datasets.pipeline.prepare`.
         validate: (k, n), see `datasets.pipeline.prepare`.
-        fingerprint: what that of the data must be, if it matters.
-        hints: what no reader can know of own files, see `datasets.source.HINTS`.
+        fingerprint: the expected fingerprint of the data, or None.
+        hints: what no reader can infer from own files, see `datasets.source.HINTS`.
 
     Returns:
         A `Prepared`.
 
     Raises:
-        BadInput: if there is no such data, they do not fit the task or its options, or they are
-            not those of the fingerprint.
+        BadInput: if there is no such data set, it does not fit the task or its options, or its
+            fingerprint is another one.
     """
     from datasets import pipeline
 
@@ -117,5 +117,5 @@ def prepare(
 
 
 def expand(text):
-    """Return the path that a text means, with $VARIABLES and ~ filled in."""
+    """Return the path of a text, with $VARIABLES and ~ expanded."""
     return pathlib.Path(os.path.expandvars(text)).expanduser()

@@ -1,4 +1,4 @@
-"""The data of a trained model, prepared again as its record says, if they are at hand."""
+"""The data of a trained model, prepared again from its record, if they are available."""
 
 import dataclasses
 import os
@@ -11,8 +11,8 @@ from datasets.source import BadInput
 def prepare(record, task, key):
     """Prepare the data that a model was trained on, with its splits and its constants.
 
-    Nothing is downloaded: own files where they lay, embedded data sets, those that
-    tensorflow-datasets has prepared already, and folders of $ZOO_DATA are at hand.
+    Nothing is downloaded. Available are own files at their recorded path, embedded data sets, those
+    that tensorflow-datasets has prepared already, and folders of $ZOO_DATA.
 
     Args:
         record: of the model: "data", "task_options", "info" and, if known, "settings".
@@ -23,7 +23,7 @@ def prepare(record, task, key):
         A `datasets.prepared.Prepared`.
 
     Raises:
-        BadInput: if the data are not at hand, or not those of the record.
+        BadInput: if the data are not available, or are not those of the record.
     """
     data, settings = record.get("data", {}), record.get("settings", {})
     source = located(settings.get("data") or data.get("source"), data.get("name"))
@@ -35,27 +35,27 @@ def prepare(record, task, key):
     how = {name: settings.get(name) or None for name in ("fold", "validate")}
     how |= dict(options=record["task_options"], skip_bad=bool(settings.get("skip_bad")))
     result = prepared.prepare(source, task, key, source=opened, **how)
-    own = {name: record["info"].get(name) for name in result.info}
-    if own == result.info:
+    recorded = {name: record["info"].get(name) for name in result.info}
+    if recorded == result.info:
         return result
-    if own.pop("classes") != result.info["classes"]:
+    if recorded.pop("classes") != result.info["classes"]:
         why = f"its classes are {', '.join(result.info['classes'])}"
         raise BadInput(source, why, "Give the data that the model was trained on")
     fixed = dataclasses.replace(
-        task, data=dataclasses.replace(task.data, measure=lambda examples, options: own)
+        task, data=dataclasses.replace(task.data, measure=lambda examples, options: recorded)
     )
-    return prepared.prepare(source, fixed, f"{key} {own}", source=opened, **how)
+    return prepared.prepare(source, fixed, f"{key} {recorded}", source=opened, **how)
 
 
 def located(source, name):
-    """Return the path or the name of data that need no download.
+    """Return the path or the name of data that are available without a download.
 
     Args:
-        source: what they were called when the model was trained, or None.
+        source: their path or name when the model was trained, or None.
         name: of the data set, or None.
 
     Raises:
-        BadInput: if they are not at hand.
+        BadInput: if they are not available.
     """
     for candidate in filter(None, (source, name)):
         if prepared.expand(candidate).exists():
@@ -65,12 +65,12 @@ def located(source, name):
     folder = os.environ.get("ZOO_DATA")
     if folder and name and pathlib.Path(folder, name).exists():
         return str(pathlib.Path(folder, name))
-    remedy = "Put them back, or into a folder of that name below $ZOO_DATA"
-    raise BadInput(name or source or "The data", "they are not at hand", remedy)
+    remedy = "Restore them, or copy them to a folder of that name below $ZOO_DATA"
+    raise BadInput(name or source or "The data", "they are not available", remedy)
 
 
 def downloaded(name):
-    """Tell whether tensorflow-datasets has prepared a data set on this machine."""
+    """Return whether tensorflow-datasets has prepared a data set on this machine."""
     default = pathlib.Path.home() / "tensorflow_datasets"
     folder = pathlib.Path(os.environ.get("TFDS_DATA_DIR") or default)
     bare = name.split(":")[0]

@@ -1,8 +1,8 @@
-"""Folders of files that are made once and read often: whole or not there, and checked when read.
+"""Cached folders: written once, atomically, and verified by checksums when they are read.
 
-A folder is made under a hidden name and renamed when every byte is on the disk. Sizes and checksums
-lie beside the files, and a folder that does not fit them is made anew. What killed processes have
-left half-made is removed by the next that makes one.
+A folder is written under a hidden name and renamed when every byte is on the disk. Sizes and
+checksums are stored beside the files, and a folder that does not match them is written again.
+Incomplete folders of killed processes are removed by the next process that writes one.
 """
 
 import json
@@ -17,11 +17,11 @@ import time
 import zlib
 
 SUMS = "sums.json"
-IN_MEMORY = 2**29  # bytes of a file that is still read, and checked, as a whole
-BLOCK, BLOCKS = 2**16, 64  # bytes of the parts of larger files that are checked, and how many
-OLD = 2 * 24 * 3600  # seconds after which a half-made folder of another machine is given up
+IN_MEMORY = 2**29  # bytes of the largest file that is checked completely
+BLOCK, BLOCKS = 2**16, 64  # bytes of the checked parts of larger files, and how many
+OLD = 2 * 24 * 3600  # seconds after which an incomplete folder of another machine is removed
 TRIES = 3
-NAME = 100  # bytes of a name that are kept, so that all that is added to it fits a file system
+NAME = 100  # bytes of a name that are used, so that the names derived from it are short enough
 
 
 def short(name):
@@ -30,19 +30,19 @@ def short(name):
     return os.fsencode(name)[:NAME].decode("utf-8", "replace").replace("\ufffd", "_")
 
 
-def kept(folder, write, read):
-    """Read a folder, after making it if it is not there or damaged.
+def cached(folder, write, read):
+    """Read a cached folder, after writing it if it is missing or corrupt.
 
-    Several processes may do so at once, and the folder may be removed at any time.
+    Several processes may call this at once, and the folder may be removed at any time.
 
     Args:
         folder: its path.
-        write: function that writes all files below the path that it is given.
-        read: function from the path to what is returned.
+        write: function of a path that writes all files below it.
+        read: function of the path; its result is returned.
     """
     for left in reversed(range(TRIES)):
         if folder.exists() and not intact(folder):
-            print(f"{folder} is damaged: it is made anew", file=sys.stderr)
+            print(f"{folder} is corrupt: it is written again", file=sys.stderr)
             shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
             make(folder, write)
@@ -54,7 +54,7 @@ def kept(folder, write, read):
 
 
 def make(folder, write):
-    """Make a folder: nobody sees it before it is whole."""
+    """Write a folder atomically: it is not visible before it is complete."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     sweep(folder.parent)
     prefix = f".{folder.name}-{socket.gethostname()}-{os.getpid()}-"
@@ -65,7 +65,7 @@ def make(folder, write):
         try:
             work.rename(folder)
         except OSError:
-            if not folder.exists():  # another process was faster, which made the same
+            if not folder.exists():  # another process was faster, and wrote the same
                 raise
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -85,7 +85,7 @@ def seal(folder):
 
 
 def intact(folder):
-    """Say whether all files of a folder are there and have their sizes and checksums."""
+    """Return whether all files of a folder exist and have their sizes and checksums."""
     try:
         sums = json.loads((folder / SUMS).read_text("utf-8"))
         return all(
@@ -97,7 +97,7 @@ def intact(folder):
 
 
 def checksum(path):
-    """Return the CRC-32 of a file, or, of one too large for memory, of parts all over it."""
+    """Return the CRC-32 of a file, or of evenly spaced parts of a large one."""
     size, number = path.stat().st_size, 0
     with open(path, "rb") as file:
         if size <= IN_MEMORY:
@@ -111,7 +111,7 @@ def checksum(path):
 
 
 def sweep(parent):
-    """Remove the half-made folders of processes that are gone."""
+    """Remove the incomplete folders of processes that have ended."""
     pattern = re.compile(rf"\..+-{re.escape(socket.gethostname())}-(\d+)-[^-]+")
     for path in parent.glob(".*"):
         here = pattern.fullmatch(path.name)
@@ -124,7 +124,7 @@ def sweep(parent):
 
 
 def alive(process):
-    """Say whether a process of this machine runs."""
+    """Return whether a process of this machine is running."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

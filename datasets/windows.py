@@ -1,4 +1,4 @@
-"""Windows of series: views of one array, split by time, so that no training sees the future."""
+"""Windows of series: views of one array, split by time, so that training never uses the future."""
 
 import itertools
 
@@ -9,26 +9,26 @@ from datasets.splits import Arrays
 
 
 def split(stored, *, window, horizon, targets, parts, stride):
-    """Say which windows of prepared series are for training, for validation and for the test.
+    """Split the windows of prepared series into training, validation and test.
 
-    The first of three parts of each series is for training, the next for validation, the last for
-    the test. What is forecast lies in its part as a whole; what is known before it may reach back
-    into the part before. A source's own splits are taken as they are.
+    Of three parts of each series the first is for training, the next for validation and the last
+    for the test. The steps to forecast lie entirely in their part; the input steps before them may
+    reach back into the part before. A source's own splits are used as they are.
 
     Args:
         stored: {split: ({"x": steps (n, F) of all series}, groups (n, 3), whose first two columns
-            tell the series)}.
-        window: W, steps that are known.
-        horizon: H, steps after them that are forecast.
+            identify the series)}.
+        window: W, input steps.
+        horizon: H, steps after them to forecast.
         targets: K, how many of the features are forecast: the first ones.
-        parts: three numbers: of steps, or shares of the steps if none is above 1.
-        stride: steps from one window of the training to the next.
+        parts: three numbers of steps, or fractions of the steps if none is above 1.
+        stride: steps from one training window to the next.
 
     Returns:
-        {split: `Arrays` of x (n, W, F) and y (n, H, K)}: views of the steps, which copy no step.
+        {split: `Arrays` of x (n, W, F) and y (n, H, K)}: views of the steps, without copies.
 
     Raises:
-        BadInput: if a part holds no window.
+        BadInput: if a part contains no window.
     """
     missing = [name for name in SPLITS[1:] if name not in stored]
     rows = {name: [] for name in SPLITS}
@@ -39,28 +39,28 @@ def split(stored, *, window, horizon, targets, parts, stride):
                 end = last if end is None else min(first + end, last)
                 begin = first + max(0, start - window)
                 rows[part].append(np.arange(begin, end - window - horizon + 1))
-    found = {}
+    splits = {}
     for name in SPLITS:
-        own = np.concatenate(rows[name]) if rows[name] else np.array([], int)
-        if not len(own):
+        chosen = np.concatenate(rows[name]) if rows[name] else np.array([], int)
+        if not len(chosen):
             why = f"its {name} part holds no window of {window} known and {horizon} forecast steps"
             raise BadInput("The data", why, "Take a smaller window or horizon, or another split")
         x, y = views(stored[name if name in stored else "train"][0]["x"], window, horizon, targets)
-        found[name] = Arrays(x, y, own[::stride] if name == "train" else own)
-    return found
+        splits[name] = Arrays(x, y, chosen[::stride] if name == "train" else chosen)
+    return splits
 
 
 def series(groups):
-    """Return (first row, row after the last) of each series of prepared steps."""
+    """Return (first row, last row + 1) of each series of prepared steps."""
     edges = np.flatnonzero((groups[1:, :2] != groups[:-1, :2]).any(axis=1)) + 1
     ends = [0, *edges.tolist(), len(groups)]
     return list(zip(ends[:-1], ends[1:], strict=True))
 
 
 def bounds(steps, parts, missing=("validation", "test")):
-    """Return the part of each split of a series of so many steps: {split: (first, after last)}.
+    """Return the part of each split of a series of `steps` steps: {split: (first, last + 1)}.
 
-    The parts of splits that are not missing are left to the training, which comes first.
+    The parts of splits that are not missing are added to training, which comes first.
     """
     scale = steps if max(parts) <= 1 else 1
     given = [part for name, part in zip(SPLITS[1:], parts[1:], strict=True) if name not in missing]
@@ -71,7 +71,7 @@ def bounds(steps, parts, missing=("validation", "test")):
 
 
 def views(steps, window, horizon, targets):
-    """Return all windows (m, W, F) of steps (n, F) and what follows each, (m, H, K), as views."""
+    """Return all windows (m, W, F) of steps (n, F) and the steps after them, (m, H, K): views."""
     if len(steps) < window + horizon:
         return np.empty((0, window, steps.shape[1])), np.empty((0, horizon, targets))
     cut = np.lib.stride_tricks.sliding_window_view

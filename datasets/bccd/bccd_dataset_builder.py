@@ -9,16 +9,16 @@ HERE = pathlib.Path(__file__).parent
 HEIGHT, WIDTH = 480, 640
 
 
-# Not registered, as tensorflow-datasets has a bccd too, and refuses two of one name.
+# Not registered: tensorflow-datasets also has a bccd, and names must be unique.
 class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Builder of bccd; other images, boxes or splits need a new VERSION."""
 
-    VERSION = tfds.core.Version("2.0.0")  # 1.0.0 is theirs, and both are kept in one folder
+    VERSION = tfds.core.Version("2.0.0")  # 1.0.0 is that of tensorflow-datasets, in the same folder
     RELEASE_NOTES = {"2.0.0": "Embedded; the two boxes without size are left out."}
-    OPTIONS = {"flip": "horizontal_and_vertical"}  # cells have no upper side
+    OPTIONS = {"flip": "horizontal_and_vertical"}  # cells have no upright orientation
     CLASSES = ("RBC", "WBC", "Platelets")
     COUNTS = {"train": 205, "validation": 87, "test": 72}
-    SECONDS = 3  # roughly what generating takes, for the message before it
+    SECONDS = 3  # approximate duration of the generation, for the message before it
 
     def _info(self):
         features = tfds.features.FeaturesDict(
@@ -35,10 +35,10 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return self.dataset_info_from_configs(features=features, license="MIT")
 
     def _split_generators(self, dl_manager):
-        return {split: self._generate_examples(some) for split, some in self.rows().items()}
+        return {split: self._generate_examples(images) for split, images in self.rows().items()}
 
     def _generate_examples(self, images):
-        """Yield examples; a box without size marks no cell, and is left out."""
+        """Yield examples; boxes of zero size are left out."""
         for name, rows in images.items():
             objects = [
                 {

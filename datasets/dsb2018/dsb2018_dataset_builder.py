@@ -19,7 +19,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     SEED = 0
     OPTIONS = {"tile_height": 256, "tile_width": 256, "normalize": "image"}
     COUNTS = {"train": 234, "validation": 50, "test": 50}
-    SECONDS = 3  # roughly what generating takes, for the message before it
+    SECONDS = 3  # approximate duration of the generation, for the message before it
 
     def _info(self):
         features = tfds.features.FeaturesDict(
@@ -40,7 +40,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return {split: self._generate_examples(names) for split, names in self.names().items()}
 
     def _generate_examples(self, names):
-        """Yield examples; masks are written anew, as tensorflow reads 1 bit as 0 and 255."""
+        """Yield examples; masks are encoded again, as TensorFlow reads 1 bit as 0 and 255."""
         for name in names:
             mask = Image.fromarray(read_mask(HERE / "masks" / name))  # 0 or 1
             yield name, {"image": HERE / "images" / name, "segmentation_mask": mask}
@@ -49,7 +49,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def names(cls):
         """Return the files of each split.
 
-        Their order is that of a hash of seed and name, which no version of a generator changes.
+        They are ordered by a hash of seed and name, which no version of a random generator changes.
         """
 
         def rank(name):

@@ -15,10 +15,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}
-    CLASSES = ("gun", "point")  # which the files call 1 and 2
+    CLASSES = ("gun", "point")  # 1 and 2 in the files
     COUNTS = {"train": 50, "test": 150}
     STEPS = 150
-    SECONDS = 1  # roughly what generating takes, for the message before it
+    SECONDS = 1  # approximate duration of the generation, for the message before it
 
     def _info(self):
         features = tfds.features.FeaturesDict(

@@ -6,11 +6,11 @@ import numpy as np
 
 from datasets.lidar.shapes import mesh
 
-ASPHALT = 0.12  # the sensor's manual counts pavement as 0.10
+ASPHALT = 0.12  # 0.10 for pavement in the sensor's manual
 
 
 class Ground(NamedTuple):
-    """The height of the ground everywhere, and where the road on it ends.
+    """The height of the ground, and the width of the road on it.
 
     Attributes:
         waves: (W, 4) wave numbers along x and y (rad/m), phases (rad), amplitudes (m).

@@ -1,14 +1,15 @@
-"""Pedestrians and cyclists: limbs along joints, in random walking and riding poses.
+"""Pedestrians and cyclists: limbs between joints, in random walking and riding poses.
 
 Each function takes a NumPy generator and returns a `Mesh` that stands on z = 0, heading along +x,
-centred on the origin. Adult statures are drawn about 1.70 m with a spread of 0.10 m (NCD Risk
-Factor Collaboration, eLife 2016), one in six persons is a child; segment lengths are shares of the
-stature after Winter, Biomechanics and Motor Control of Human Movement, 2009, fig. 4.1.
+centred on the origin. Adult statures are normal, with mean 1.70 m and standard deviation 0.10 m
+(NCD Risk Factor Collaboration, eLife 2016), one in six people is a child; segment lengths are
+fractions of the stature after Winter, Biomechanics and Motor Control of Human Movement, 2009,
+fig. 4.1.
 """
 
 import numpy as np
 
-from datasets.lidar.shapes import box, boxes, ellipsoid, join, ring, tube
+from datasets.lidar.shapes import box, boxes, combine, ellipsoid, ring, tube
 
 SKIN = 0.45
 
@@ -21,13 +22,13 @@ def _stature(rng, child=1 / 6):
 
 
 def _bend(start, length, angle, side=0.0):
-    """Return the end of a limb segment that hangs from `start`, swung by `angle` towards +x."""
+    """Return the end of a limb segment that hangs from `start`, rotated by `angle` towards +x."""
     down = np.array((np.sin(angle), side, -np.cos(angle)))
     return np.asarray(start) + length * down / np.linalg.norm(down)
 
 
 def pedestrian(rng):
-    """Make a person who walks, stands, or carries something."""
+    """Make a person who walks or stands, and may carry something."""
     tall = _stature(rng)
     girth = rng.uniform(0.85, 1.25) * tall / 1.7
     cloth, trousers = rng.uniform(0.1, 0.8, 2)
@@ -67,7 +68,7 @@ def pedestrian(rng):
         y = rng.choice([-1, 1]) * 0.3 * girth
         bag = (-0.18, y - 0.06, 0.18 * tall), (0.18, y + 0.06, 0.38 * tall)
         parts.append(box(*bag, rng.uniform(0.1, 0.8)))
-    body = join(parts)
+    body = combine(parts)
     lowest = body.vertices[:, 2].min()
     return body._replace(vertices=body.vertices - np.array((0, 0, lowest), "float32"))
 
@@ -116,7 +117,7 @@ def cyclist(rng):
     if rng.random() < 0.3:  # panniers or a child's seat over the rear wheel
         wide = rng.uniform(0.12, 0.28)
         parts.append(boxes([rear + (-0.2, -wide, 0.1)], [rear + (0.15, wide, 0.48)], cloth))
-    return join(parts)
+    return combine(parts)
 
 
 def _middle_joint(start, end, segment, towards):

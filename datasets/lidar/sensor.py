@@ -1,10 +1,10 @@
-"""A spinning 64-beam laser scanner, cast with Open3D at a triangle mesh.
+"""A spinning 64-beam laser scanner, simulated with Open3D's ray casting on triangle meshes.
 
 The numbers are those of the Velodyne HDL-64E (user's manual 63-HDL64ES3, rev. G, 2013): 64 beams
 from +2 to -24.33 degrees, the upper half 1/3 degree apart and the lower half 1/2 degree; 0.17
-degree between columns at 10 turns a second; range noise below 2 cm (one sigma); 120 m range on
-cars and foliage (reflectivity 0.8), 50 m on pavement (reflectivity 0.1). It stands 1.73 m above the
-ground, as on the car of KITTI (Geiger et al., IJRR 2013, fig. 3).
+degree between columns at 10 turns a second; range noise below 2 cm (one standard deviation); 120 m
+range on cars and foliage (reflectivity 0.8), 50 m on pavement (reflectivity 0.1). It is mounted
+1.73 m above the ground, as on the car of KITTI (Geiger et al., IJRR 2013, fig. 3).
 """
 
 from typing import NamedTuple
@@ -13,10 +13,10 @@ import numpy as np
 
 HEIGHT = 1.73  # metres above the ground
 AZIMUTH_STEP = np.deg2rad(0.1728)
-RANGE_NOISE = 0.02  # metres, one sigma
+RANGE_NOISE = 0.02  # metres, standard deviation
 NEAREST, FARTHEST = 0.9, 120.0  # metres
-BASE_DROP_OUT = 0.02  # share of pulses lost at any range; our choice
-FAINTEST = 0.8 / FARTHEST**2  # the echo at the end of the range; 0.1 / 50**2 is of the same size
+BASE_DROP_OUT = 0.02  # fraction of pulses lost at any range; our choice
+FAINTEST = 0.8 / FARTHEST**2  # the echo at the maximum range; 0.1 / 50**2 is similar
 
 ELEVATIONS = np.deg2rad(np.r_[2 - np.arange(32) / 3, -8.83 - np.arange(32) / 2])
 
@@ -26,8 +26,8 @@ class Scan(NamedTuple):
 
     Attributes:
         points: (N, 3) float32, metres, in the frame of the mesh.
-        triangles: (N,) int64, the triangle that each echo came from.
-        hits: (H,) int64, the triangle met by every ray that met one, echo or not.
+        triangles: (N,) int64, the triangle of each echo.
+        hits: (H,) int64, the triangle of each ray that hits one, with or without an echo.
     """
 
     points: np.ndarray
@@ -44,7 +44,7 @@ def directions(azimuths, elevations=ELEVATIONS):
 
 
 def cast(mesh, origin, rays):
-    """Follow rays to the first triangle they meet, without noise.
+    """Return the first intersection of each ray with a mesh, without noise.
 
     Args:
         mesh: a `shapes.Mesh`.
@@ -52,47 +52,47 @@ def cast(mesh, origin, rays):
         rays: (R, 3) float32 unit vectors.
 
     Returns:
-        Distances (R,) float32, inf where nothing is met; triangles (R,) int64, -1 there; and the
-        cosine (R,) float32 between ray and face normal, 0 there.
+        Distances (R,) float32, inf without an intersection; triangles (R,) int64, -1 without one;
+        and the cosine (R,) float32 between ray and face normal, 0 without one.
     """
     import open3d as o3d
 
     scene = o3d.t.geometry.RaycastingScene()
     scene.add_triangles(o3d.core.Tensor(mesh.vertices), o3d.core.Tensor(mesh.triangles))
     starts = np.broadcast_to(np.asarray(origin, "float32"), rays.shape)
-    answer = scene.cast_rays(o3d.core.Tensor(np.concatenate([starts, rays], axis=1)))
-    distance = answer["t_hit"].numpy()
-    met = np.isfinite(distance)
-    triangle = np.where(met, answer["primitive_ids"].numpy().astype("int64"), -1)
-    normals = answer["primitive_normals"].numpy()
-    cosine = np.where(met, np.abs(np.einsum("rc,rc->r", normals, rays)), 0)
+    result = scene.cast_rays(o3d.core.Tensor(np.concatenate([starts, rays], axis=1)))
+    distance = result["t_hit"].numpy()
+    hit = np.isfinite(distance)
+    triangle = np.where(hit, result["primitive_ids"].numpy().astype("int64"), -1)
+    normals = result["primitive_normals"].numpy()
+    cosine = np.where(hit, np.abs(np.einsum("rc,rc->r", normals, rays)), 0)
     return distance, triangle, cosine
 
 
 def echo_probability(distance, cosine, reflectivity):
-    """Return the chance that a pulse comes back, by the lidar equation and a soft threshold.
+    """Return the probability that a pulse returns, by the lidar equation and a soft threshold.
 
-    The echo is as strong as reflectivity / distance², weakened at grazing incidence; rough
-    surfaces do so far less than Lambert's cosine, hence its fifth root. At the faintest echo of
-    the manual half of the pulses are lost.
+    The strength of the echo is reflectivity / distance², reduced at grazing incidence; rough
+    surfaces reduce it far less than Lambert's cosine, hence its fifth root. At the faintest echo
+    of the manual half of the pulses are lost.
     """
     strength = reflectivity * cosine**0.2 / np.maximum(distance, NEAREST) ** 2
     return (1 - BASE_DROP_OUT) / (1 + (FAINTEST / np.maximum(strength, 1e-12)) ** 2)
 
 
 def scan(rng, mesh, origin, rays) -> Scan:
-    """Scan a mesh: nearest hits, less the pulses that are lost, with noise along the beam.
+    """Scan a mesh: nearest hits without the lost pulses, with noise along the beam.
 
-    One chance and one error are drawn for every ray, met or not, so that a ray which passes an
-    edge on another processor does not shift the numbers of those after it.
+    Two random numbers are drawn for every ray, with or without a hit, so that a ray that misses an
+    edge on another processor does not shift the numbers of the rays after it.
     """
     distance, triangle, cosine = cast(mesh, origin, rays)
-    chance, error = rng.random(len(rays)), rng.normal(scale=RANGE_NOISE, size=len(rays))
-    met = triangle >= 0
-    chosen = np.flatnonzero(met & (distance > NEAREST) & (distance < FARTHEST))
+    uniform, noise = rng.random(len(rays)), rng.normal(scale=RANGE_NOISE, size=len(rays))
+    hit = triangle >= 0
+    chosen = np.flatnonzero(hit & (distance > NEAREST) & (distance < FARTHEST))
     reflectivity = mesh.reflectivity[triangle[chosen]]
-    back = echo_probability(distance[chosen], cosine[chosen], reflectivity)
-    chosen = chosen[chance[chosen] < back]
-    length = (distance[chosen] + error[chosen]).astype("float32")
+    probability = echo_probability(distance[chosen], cosine[chosen], reflectivity)
+    chosen = chosen[uniform[chosen] < probability]
+    length = (distance[chosen] + noise[chosen]).astype("float32")
     points = np.asarray(origin, "float32") + rays[chosen] * length[:, None]
-    return Scan(points, triangle[chosen], triangle[met])
+    return Scan(points, triangle[chosen], triangle[hit])

@@ -1,4 +1,4 @@
-"""Triangle meshes as plain arrays, and the few bodies that every street thing is made of."""
+"""Triangle meshes as arrays, and the few basic bodies that all street objects are made of."""
 
 import functools
 from typing import NamedTuple
@@ -7,7 +7,7 @@ import numpy as np
 
 
 class Mesh(NamedTuple):
-    """A triangle mesh whose faces know how much of a laser pulse they send back.
+    """A triangle mesh with the reflectivity of each face.
 
     Attributes:
         vertices: (V, 3) float32, metres.
@@ -21,14 +21,14 @@ class Mesh(NamedTuple):
 
 
 def mesh(vertices, triangles, reflectivity) -> Mesh:
-    """Make a mesh from array-likes; a single reflectivity holds for all faces."""
+    """Make a mesh from array-likes; a single reflectivity is used for all faces."""
     triangles = np.asarray(triangles, "uint32").reshape(-1, 3)
     reflectivity = np.broadcast_to(np.asarray(reflectivity, "float32"), len(triangles))
     return Mesh(np.asarray(vertices, "float32").reshape(-1, 3), triangles, reflectivity)
 
 
-def join(parts) -> Mesh:
-    """Join meshes into one, keeping their order."""
+def combine(parts) -> Mesh:
+    """Combine meshes into one, in their order."""
     parts = list(parts)
     starts = np.cumsum([0] + [len(part.vertices) for part in parts[:-1]])
     return Mesh(
@@ -41,7 +41,7 @@ def join(parts) -> Mesh:
 
 
 def place(body, position=(0, 0, 0), heading=0.0) -> Mesh:
-    """Turn a mesh about the up axis by `heading`, then move it to `position`."""
+    """Rotate a mesh about the z axis by `heading`, then translate it by `position`."""
     c, s = np.cos(heading), np.sin(heading)
     turn = np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]], "float32")
     return body._replace(vertices=body.vertices @ turn + np.asarray(position, "float32"))
@@ -70,8 +70,8 @@ def extrude(profile, half_widths, sides, caps) -> Mesh:
     """Make a body from its side view: an outline in x and z, as wide as given at each corner.
 
     Args:
-        profile: (N, 2) corners (x, z), in order round the outline; it must be seen whole from its
-            first corner.
+        profile: (N, 2) corners (x, z), in order round the outline; every corner must be
+            visible from the first one.
         half_widths: half the width at each corner, (N,) or one number.
         sides: reflectivity of the face that starts at each corner, (N,) or one number.
         caps: reflectivity of the two side faces.
@@ -117,7 +117,7 @@ def tube(joints, radii, reflectivity, sides=6) -> Mesh:
 
 @functools.cache
 def _tube_faces(joints, sides):
-    """List the triangles of a tube: its walls, then its two ends."""
+    """Return the triangles of a tube: its walls, then its two ends."""
     i = np.arange(sides)
     j = (i + 1) % sides
     ring = np.stack([i, j, j + sides, i, j + sides, i + sides], axis=1).reshape(-1, 3)
@@ -130,7 +130,7 @@ def _tube_faces(joints, sides):
 
 @functools.cache
 def _sphere(rings=6, sides=10):
-    """Make the unit sphere once, as (vertices, triangles)."""
+    """Return the unit sphere, as (vertices, triangles)."""
     heights = np.linspace(0, np.pi, rings)
     joints = np.stack([np.zeros(rings), np.zeros(rings), -np.cos(heights)], axis=1)
     return tube(joints, np.sin(heights), 1, sides)[:2]
@@ -159,13 +159,13 @@ def ring(centre, radius, thickness, reflectivity, segments=14) -> Mesh:
 
 
 def leaves(rng, centres, radii, count, size, reflectivity=0.5) -> Mesh:
-    """Fill ellipsoids with loose triangles: foliage, which a beam enters and sees through in part.
+    """Fill ellipsoids with separate triangles: foliage, which some beams pass through.
 
     Args:
         rng: a NumPy generator.
         centres: (E, 3) centres of the ellipsoids.
         radii: (E, 3) their half axes.
-        count: leaf clusters in all.
+        count: total number of leaf clusters.
         size: the extent of one cluster.
         reflectivity: 0 to 1.
     """
@@ -174,7 +174,7 @@ def leaves(rng, centres, radii, count, size, reflectivity=0.5) -> Mesh:
     which = rng.choice(len(centres), count, p=volumes / volumes.sum())
     outward = rng.normal(size=(count, 3))
     outward /= np.linalg.norm(outward, axis=1, keepdims=True)
-    depth = rng.random((count, 1)) ** 0.25  # most leaves hang near the outside of a crown
+    depth = rng.random((count, 1)) ** 0.25  # most leaves are near the outside of a crown
     middle = centres[which] + outward * depth * radii[which]
     corners = middle[:, None] + rng.normal(scale=size / 2, size=(count, 3, 3))
     return mesh(corners, np.arange(3 * count), reflectivity)

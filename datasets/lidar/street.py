@@ -1,4 +1,4 @@
-"""A street scanned whole: road, pavements, houses and gardens, traffic, people, poles and trees."""
+"""The scan of a street: road, pavements, houses and gardens, traffic, people, poles and trees."""
 
 from typing import NamedTuple
 
@@ -18,12 +18,12 @@ CLASSES = (
     "pole",
     "vegetation",
 )
-COLUMNS = 512  # a quarter of the sensor's own, which keeps a scan at some 30,000 points
+COLUMNS = 512  # a quarter of the sensor's resolution: a scan has about 30,000 points
 END = 65.0  # metres of street before and behind the sensor
 
 
 class Thing(NamedTuple):
-    """A mesh with its class, and where it stands: x along the street, y to its left, heading."""
+    """A mesh with its class and position: x along the street, y to its left, heading."""
 
     kind: str
     body: shapes.Mesh
@@ -49,8 +49,8 @@ def street_scan(rng, columns=COLUMNS) -> Labelled:
     """Lay out a random street and scan it once from the right-hand lane.
 
     Args:
-        rng: a NumPy generator, which decides everything.
-        columns: azimuths in the turn.
+        rng: a NumPy generator, the only source of randomness.
+        columns: number of azimuths in the full turn.
     """
     road = rng.uniform(3.2, 5.5)  # half its width
     ground = random_ground(rng, road)
@@ -66,8 +66,8 @@ def street_scan(rng, columns=COLUMNS) -> Labelled:
     lane = -road / 2
     origin = np.array((0, lane, ground.height(0, lane) + sensor.HEIGHT))
     azimuths = (np.arange(columns) + rng.random()) * (2 * np.pi / columns)
-    scan = sensor.scan(rng, shapes.join(parts), origin, sensor.directions(azimuths))
-    heading = rng.normal(scale=np.deg2rad(4))  # the car is never quite parallel to the kerb
+    scan = sensor.scan(rng, shapes.combine(parts), origin, sensor.directions(azimuths))
+    heading = rng.normal(scale=np.deg2rad(4))  # the car is not exactly parallel to the kerb
     c, s = np.cos(heading), np.sin(heading)
     points = (scan.points - origin) @ np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
     return Labelled(points.astype("float32"), labels[scan.triangles])
@@ -81,7 +81,7 @@ def _surface(ground):
 
 
 def _along(rng, gap, start=-END):
-    """Yield places along the street whose distances are drawn between two gaps, metres."""
+    """Yield positions along the street; distances between them are uniform in `gap`, metres."""
     x = start + rng.uniform(0, gap[1])
     while x < END:
         yield x
@@ -96,13 +96,13 @@ def _vehicle(rng, large):
 
 
 def _traffic(rng, road):
-    """Drive cars, lorries and bicycles on both lanes, and park cars at the kerbs."""
+    """Place cars, lorries and bicycles on both lanes, and parked cars at the kerbs."""
     things = []
-    for side in (-1, 1):  # right-hand traffic: -1 is our own lane, heading along +x
+    for side in (-1, 1):  # right-hand traffic: -1 is the sensor's lane, heading along +x
         heading = 0.0 if side < 0 else np.pi
         for x in _along(rng, (14, 45)):
             if side < 0 and abs(x) < 12:
-                continue  # where our own car is
+                continue  # the position of the sensor's car
             kind, body = _vehicle(rng, large=0.25)
             turn = heading + rng.normal(scale=0.03)
             things.append(Thing(kind, body, x, side * road * rng.uniform(0.38, 0.5), turn))
@@ -114,14 +114,14 @@ def _traffic(rng, road):
         for x in _along(rng, (6.2, 7.5)):
             if rng.random() < parked and abs(x) > 3.5:
                 kind, body = _vehicle(rng, large=0.12)
-                if np.ptp(body.vertices[:, 0]) < 6.1:  # a lorry or bus finds no place here
+                if np.ptp(body.vertices[:, 0]) < 6.1:  # a lorry or bus does not fit here
                     y = side * (road + rng.uniform(0.9, 1.2))  # half on the pavement
                     things.append(Thing(kind, body, x, y, heading + rng.normal(scale=0.03)))
     return things
 
 
 def _pavements(rng, road):
-    """Put poles and street trees beside the road, and people behind and between them."""
+    """Place poles and street trees beside the road, and people behind and between them."""
     things = []
     for side in (-1, 1):
         verge, walk = side * (road + 2.5), side * (road + 4.3)
@@ -134,7 +134,7 @@ def _pavements(rng, road):
             y = verge + rng.normal(scale=0.15)
             things.append(Thing(kind, make(rng), x, y, heading))
         for x in _along(rng, (3, 14)):
-            for _ in range(rng.choice(3, p=(0.65, 0.25, 0.1)) + 1):  # alone or in company
+            for _ in range(rng.choice(3, p=(0.65, 0.25, 0.1)) + 1):  # alone or in groups
                 at = x + rng.uniform(-0.7, 0.7), walk + rng.uniform(-0.9, 0.9)
                 turn = rng.choice((0, np.pi)) + rng.normal(scale=0.3)
                 things.append(Thing("pedestrian", people.pedestrian(rng), *at, turn))
@@ -146,7 +146,7 @@ def _pavements(rng, road):
 
 
 def _plots(rng, road):
-    """Line both sides with houses, some close to the pavement and some behind a front garden."""
+    """Place houses on both sides, some close to the pavement and some behind a front garden."""
     things = []
     for side in (-1, 1):
         x = -END + rng.uniform(-6, 6)
@@ -166,7 +166,7 @@ def _plots(rng, road):
 
 
 def _garden(rng, x, wide, side, edge, deep):
-    """Bound a front garden by a fence, hedge or nothing, and plant it."""
+    """Make a front garden with plants, bounded by a fence, a hedge or nothing."""
     things = []
     bound = rng.choice(("fence", "hedge", "open"), p=(0.55, 0.25, 0.2))
     if bound == "fence":

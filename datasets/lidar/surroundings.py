@@ -1,18 +1,18 @@
-"""What stands along a street: trees, bushes, poles, fences and buildings.
+"""Objects along a street: trees, bushes, poles, fences and buildings.
 
 Each function takes a NumPy generator and returns a `Mesh` that stands on z = 0, centred on the
-origin; long things run along x. Foliage is loose triangles, so beams enter it as they do in nature.
+origin; long objects extend along x. Foliage is made of separate triangles: some beams enter it.
 """
 
 import numpy as np
 
-from datasets.lidar.shapes import box, boxes, extrude, join, leaves, place, tube
+from datasets.lidar.shapes import box, boxes, combine, extrude, leaves, place, tube
 
 BARK, GLASS, METAL = 0.3, 0.03, 0.5
 
 
 def tree(rng):
-    """Make a broad-leaved tree, or one in four times a conifer that is green from the foot up."""
+    """Make a broad-leaved tree, or with probability 1/4 a conifer with foliage from the ground."""
     if rng.random() < 0.25:
         return _conifer(rng)
     height, clear = rng.uniform(4, 11), rng.uniform(0.9, 2.2)  # clear: trunk below the crown
@@ -31,7 +31,7 @@ def tree(rng):
         tube([fork - (0, 0, 0.3), centre], (radius * 0.5, 0.03), BARK) for centre in centres
     ]
     foliage = leaves(rng, centres, half_axes, int(70 * spread**2 + 200), rng.uniform(0.18, 0.32))
-    return join([trunk, *branches, foliage])
+    return combine([trunk, *branches, foliage])
 
 
 def _conifer(rng):
@@ -42,7 +42,7 @@ def _conifer(rng):
     centres = np.stack([0 * levels, 0 * levels, foot + 0.35 + levels * (height - foot)], axis=1)
     half_axes = np.stack([spread * (1 - levels)] * 2 + [np.full(8, height / 14 + 0.15)], axis=1)
     trunk = tube([(0, 0, -0.1), (0, 0, height * 0.9)], (0.06 + height * 0.015, 0.03), BARK)
-    return join([trunk, leaves(rng, centres, half_axes, int(500 + 60 * height), 0.22, 0.4)])
+    return combine([trunk, leaves(rng, centres, half_axes, int(500 + 60 * height), 0.22, 0.4)])
 
 
 def bush(rng):
@@ -73,7 +73,7 @@ def pole(rng):
     if kind == "wood":
         height, radius = rng.uniform(6, 9), rng.uniform(0.11, 0.17)
         arm = box((-0.9, -0.06, height - 0.6), (0.9, 0.06, height - 0.4), BARK)
-        return join([tube([(0, 0, 0), (0, 0, height)], (radius, radius * 0.7), BARK, 8), arm])
+        return combine([tube([(0, 0, 0), (0, 0, height)], (radius, radius * 0.7), BARK, 8), arm])
     if kind == "sign":
         height, radius, wide = (
             rng.uniform(2.2, 2.9),
@@ -82,15 +82,15 @@ def pole(rng):
         )
         tall = wide * rng.uniform(1.0, 1.8)
         plate = box((0.05, -wide, height - 2 * tall), (0.08, wide, height), 0.9)
-        return join([tube([(0, 0, 0), (0, 0, height)], radius, METAL), plate])
+        return combine([tube([(0, 0, 0), (0, 0, height)], radius, METAL), plate])
     radius, height = rng.uniform(0.06, 0.10), rng.uniform(3.0, 3.6)
     if kind == "light":
         low = rng.uniform(1.9, 2.3)
         head = box((0.08, -0.16, low), (0.34, 0.16, low + 0.9), 0.2)
         parts = [tube([(0, 0, 0), (0, 0, height)], radius, METAL, 8), head]
         if rng.random() < 0.5:
-            parts.append(box((0.06, -0.1, 0.9), (0.2, 0.1, 1.2), 0.4))  # the button to cross
-        return join(parts)
+            parts.append(box((0.06, -0.1, 0.9), (0.2, 0.1, 1.2), 0.4))  # the button for pedestrians
+        return combine(parts)
     height, foot = rng.uniform(4.5, 8), rng.uniform(0.5, 1.1)
     reach = rng.uniform(0, 1.8)
     shaft = tube(
@@ -101,7 +101,7 @@ def pole(rng):
     )
     arm = tube([(0, 0, height), (reach, 0, height + 0.1)], 0.04, METAL)
     lamp = box((reach - 0.1, -0.15, height), (reach + 0.5, 0.15, height + 0.15), METAL)
-    return join([shaft, arm, lamp])
+    return combine([shaft, arm, lamp])
 
 
 def fence(rng, length=None):
@@ -125,7 +125,7 @@ def fence(rng, length=None):
         return first
     second = place(run(rng, length * 0.6, height, *options), heading=np.pi / 2)
     corner = place(second, (length / 2, length * 0.3, 0))
-    return join([first, corner])
+    return combine([first, corner])
 
 
 def _wall(rng, length, height):
@@ -138,7 +138,7 @@ def _wall(rng, length, height):
         [(x + half + 0.08, half + 0.08, height + 0.15) for x in (-end, end)],
         material,
     )
-    return join([body, coping, piers])
+    return combine([body, coping, piers])
 
 
 def _posts(starts, height, half=0.05):
@@ -160,7 +160,7 @@ def _slats(rng, length, height, widths):
         0.4,
     )
     posts = _posts(np.arange(-length / 2, length / 2 + 0.1, 2.0), height + 0.05)
-    return join([boxes(lows, highs, rng.uniform(0.3, 0.7)), rails, posts])
+    return combine([boxes(lows, highs, rng.uniform(0.3, 0.7)), rails, posts])
 
 
 def _railing(rng, length, height):
@@ -171,7 +171,7 @@ def _railing(rng, length, height):
         [(length / 2, 0.025, z + 0.03) for z in heights],
         METAL,
     )
-    return join([bars, _posts(np.arange(-length / 2, length / 2 + 0.1, 1.5), height + 0.05)])
+    return combine([bars, _posts(np.arange(-length / 2, length / 2 + 0.1, 1.5), height + 0.05)])
 
 
 def building(rng, length=None, depth=None):
@@ -200,13 +200,13 @@ def building(rng, length=None, depth=None):
         side = rng.choice([-1, 1])
         near, far = sorted((side * (depth / 2 - 0.1), side * (depth / 2 + out)))
         parts.append(box((x - wide, near, -0.2), (x + wide, far, rng.uniform(2.4, 3)), material))
-    return join(parts)
+    return combine(parts)
 
 
 def _facade(rng, wide, height, material):
-    """Make one outer wall in the plane y = 0 that looks to -y, centred on x = 0, from z = -0.2.
+    """Make one outer wall in the plane y = 0 that faces -y, centred on x = 0, from z = -0.2.
 
-    Panes and doors stand 8-25 cm behind the wall; panes reflect next to nothing.
+    Panes and doors are 8-25 cm behind the wall; panes reflect almost nothing.
     """
     bay, setback = rng.uniform(2.0, 3.4), rng.uniform(0.08, 0.25)
     window, sill, lintel = rng.uniform(0.45, 0.65), rng.uniform(0.7, 1.0), rng.uniform(2.1, 2.5)
@@ -226,4 +226,4 @@ def _facade(rng, wide, height, material):
         panes[1].append((right - margin, setback + 0.03, lintel))
     walls = boxes(lows, highs, material)
     glass = boxes(*panes, np.repeat([0.3 if i == door else GLASS for i in range(bays)], 12))
-    return join([walls, glass])
+    return combine([walls, glass])

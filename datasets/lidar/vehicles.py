@@ -9,13 +9,13 @@ wide at most (Council Directive 96/53/EC). KITTI's means over its labelled boxes
 
 import numpy as np
 
-from datasets.lidar.shapes import box, boxes, extrude, join, tube
+from datasets.lidar.shapes import box, boxes, combine, extrude, tube
 
-GLASS, RUBBER, STEEL = 0.03, 0.15, 0.4  # shares of a 905 nm pulse sent back towards the sensor
+GLASS, RUBBER, STEEL = 0.03, 0.15, 0.4  # fractions of a 905 nm pulse that are reflected
 
 
 def _wheels(places, half_width, radius, thickness):
-    """Put a pair of wheels under each of the places along x."""
+    """Return a pair of wheels at each of the positions along x."""
     return [
         tube(
             [(x, side * half_width, radius), (x, side * (half_width - thickness), radius)],
@@ -78,7 +78,7 @@ def car(rng):
         box((screen - 0.5, y - 0.09, belt - 0.02), (screen - 0.4, y + 0.09, belt + 0.12), paint)
         for y in (half + 0.05, -half - 0.05)
     ]
-    return join([body, cabin, pillar, *mirrors, *_wheels(axles, half * 0.97, radius, 0.2)])
+    return combine([body, cabin, pillar, *mirrors, *_wheels(axles, half * 0.97, radius, 0.2)])
 
 
 def van(rng):
@@ -101,8 +101,8 @@ def van(rng):
         [paint, paint, GLASS, paint, paint, paint],
         paint,
     )
-    windows = [(top - 0.9, top + 0.1)]  # the doors of the driver and his passenger
-    if rng.random() < 0.5:  # a minibus has windows all along
+    windows = [(top - 0.9, top + 0.1)]  # the front doors
+    if rng.random() < 0.5:  # a minibus has windows along its whole length
         windows.append((tail + 0.4, top - 1.1))
     glass = [
         box((x0, -half * 1.005, belt + 0.05), (x1, half * 1.005, belt + 0.6), GLASS)
@@ -110,7 +110,7 @@ def van(rng):
     ]
     mirror = box((top, -half - 0.25, belt), (top + 0.1, half + 0.25, belt + 0.3), paint)
     axles = (tail + 0.22 * length, nose - 0.17 * length)
-    return join([body, *glass, mirror, *_wheels(axles, half * 0.97, 0.34, 0.22)])
+    return combine([body, *glass, mirror, *_wheels(axles, half * 0.97, 0.34, 0.22)])
 
 
 def truck(rng):
@@ -119,7 +119,7 @@ def truck(rng):
 
 
 def _chassis(rng, length, half):
-    """Return frame, cab and wheels of a lorry, and where its cab ends."""
+    """Return frame, cab and wheels of a lorry, and the end of its cab."""
     nose, paint = length / 2, rng.uniform(0.3, 0.8)
     cab, tall = rng.uniform(1.7, 2.3), rng.uniform(2.5, 3.4)
     shell = extrude(
@@ -156,7 +156,7 @@ def _box_lorry(rng):
         [(length / 4, side * half + 0.03, 0.75) for side in (-1, 1)],
         STEEL,
     )
-    return join([*parts, cargo, guard])
+    return combine([*parts, cargo, guard])
 
 
 def _flat_lorry(rng):
@@ -177,7 +177,7 @@ def _flat_lorry(rng):
         wide, tall = half * rng.uniform(0.6, 0.95), rng.uniform(0.4, 2.0)
         crates.append(box((start, -wide, floor), (end, wide, floor + tall), rng.uniform(0.2, 0.7)))
         start = end + rng.uniform(0.05, 0.6)
-    return join([*parts, bed, sides, *crates])
+    return combine([*parts, bed, sides, *crates])
 
 
 def _bus(rng):
@@ -198,4 +198,4 @@ def _bus(rng):
         GLASS,
     )
     axles = (tail + rng.uniform(2.3, 3.2), nose - rng.uniform(2.3, 2.8))
-    return join([shell, panes, *_wheels(axles, half * 1.01, 0.48, 0.35)])
+    return combine([shell, panes, *_wheels(axles, half * 1.01, 0.48, 0.35)])

@@ -14,7 +14,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     SEED = 0
     OPTIONS = {"points": 256, "ground": "zero"}  # the median object has 312 points
     COUNTS = {"train": 2000, "test": 500}
-    SECONDS = 30  # roughly what generating takes, for the message before it
+    SECONDS = 30  # approximate duration of the generation, for the message before it
 
     def _info(self):
         features = tfds.features.FeaturesDict(
@@ -33,7 +33,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return {split: self._generate_examples(split, n) for split, n in self.COUNTS.items()}
 
     def _generate_examples(self, split, count):
-        """Yield examples whose classes take turns, so that every class has its equal share."""
+        """Yield examples of alternating classes, so that all classes are equally frequent."""
         for index in range(count):
             kind = objects.CLASSES[index % len(objects.CLASSES)]
             seen = objects.seen_object(example_rng(self.SEED, split, index), kind)

@@ -1,4 +1,4 @@
-"""lidar_scenes: whole simulated LiDAR scans of streets with a class a point, for segmentation."""
+"""lidar_scenes: simulated LiDAR scans of streets with a class per point, for segmentation."""
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -14,7 +14,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     SEED = 0
     OPTIONS = {"block": 12.0, "points": 512}  # a street from house to house; most blocks have fewer
     COUNTS = {"train": 160, "test": 40}
-    SECONDS = 50  # roughly what generating takes, for the message before it
+    SECONDS = 50  # approximate duration of the generation, for the message before it
 
     def _info(self):
         features = tfds.features.FeaturesDict(
@@ -33,7 +33,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return {split: self._generate_examples(split, n) for split, n in self.COUNTS.items()}
 
     def _generate_examples(self, split, count):
-        """Yield one scan of a street of its own an example."""
+        """Yield one scan per example, each of another street."""
         for index in range(count):
             scan = street.street_scan(example_rng(self.SEED, split, index))
             yield index, {"points": scan.points, "labels": scan.labels}

@@ -1,4 +1,4 @@
-"""A person's own files become a `Source`: the first layout that fits the path reads it."""
+"""Readers of the user's own files: the first layout that matches the path returns a `Source`."""
 
 import dataclasses
 import hashlib
@@ -25,12 +25,12 @@ FILES = {
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """One way in which files are kept.
+    """One layout of files.
 
     Attributes:
-        drawing: the layout as a tree, for the message when nothing fits.
-        match: tells quickly whether a path looks like this layout.
-        read: turns the path into a `Source`, or raises `BadInput`.
+        drawing: the layout as a tree, for the message when no layout matches.
+        match: returns whether a path looks like this layout; it is fast.
+        read: reads the path as a `Source`, or raises `BadInput`.
         hints: the names of `datasets.source.HINTS` that `match` and `read` take as keywords.
     """
 
@@ -40,19 +40,19 @@ class Layout:
     hints: tuple[str, ...] = ()
 
     def fits(self, path, hints):
-        """Tell whether a path looks like this layout, which takes all of the hints."""
+        """Return whether a path looks like this layout, and the layout takes all of the hints."""
         return hints.keys() <= set(self.hints) and self.match(path, **hints)
 
 
 def array_layout(kind, x, y):
-    """The .npz of arrays, whose shapes depend on the kind."""
+    """Return the layout of an .npz of arrays, whose shapes depend on the kind."""
     drawing = f"data.npz              arrays x_train {x}, y_train {y}, x_test, y_test"
     hints = ("up", "units") if kind.startswith("pointcloud") else ()
     return Layout(drawing, arrays.match, partial(arrays.read, kind=kind), hints)
 
 
 def kitti_layout(kind):
-    """KITTI's folders, read as objects or as scenes."""
+    """Return the layout of KITTI's folders, read as objects or as scenes."""
     drawing = "training/             velodyne/*.bin  label_2/*.txt  calib/*.txt"
     return Layout(drawing, kitti.match, partial(kitti.read, kind=kind))
 
@@ -170,19 +170,19 @@ def read(
     hints: Mapping | None = None,
     layouts: Sequence[Layout] = (),
 ) -> Source:
-    """Read a person's own files.
+    """Read the user's own files.
 
     Args:
         path: a file or folder.
-        kind: the task that they are for, "pointcloud_classification" for instance.
-        hints: what no reader can know, by the names of `datasets.source.HINTS`.
+        kind: the name of the task, "pointcloud_classification" for instance.
+        hints: what no reader can infer, by the names of `datasets.source.HINTS`.
         layouts: those of a task that is not in LAYOUTS.
 
     Returns:
-        The source; "layout" of its info says in words as what it was read.
+        The source; "layout" of its info is the description of the matching layout.
 
     Raises:
-        BadInput: the path does not exist, no layout fits, the files are not as the layout says, or
+        BadInput: the path does not exist, no layout matches, the files do not have the layout, or
             no layout takes a hint.
     """
     path, hints = pathlib.Path(path), dict(hints or {})
@@ -191,37 +191,37 @@ def read(
         raise BadInput(path, f"own files cannot be read for {kind}", f"Known: {', '.join(LAYOUTS)}")
     if not path.exists():
         raise BadInput(path, "there is no such file or folder", "Check the spelling")
-    taken = {hint for layout in layouts for hint in layout.hints}
-    for hint in hints.keys() - taken:
-        raise BadInput(flag(hint), f"no files for {kind} are read by it", "Leave it away")
+    accepted = {hint for layout in layouts for hint in layout.hints}
+    for hint in hints.keys() - accepted:
+        raise BadInput(flag(hint), f"it does not apply to files for {kind}", "Remove the option")
     for layout in layouts:
         if layout.fits(path, hints):
             source = layout.read(path, **hints)
-            words = " ".join(layout.drawing.split("\n")[0].split())
-            source = dataclasses.replace(source, info={**source.info, "layout": words})
+            description = " ".join(layout.drawing.split("\n")[0].split())
+            source = dataclasses.replace(source, info={**source.info, "layout": description})
             return hinted(source, hints) if hints else source
     drawings = "\n".join(
         f"  {layout.drawing}" for layout in layouts if hints.keys() <= set(layout.hints)
     )
-    given = "".join(f" with {flag(hint)} {value}" for hint, value in hints.items())
+    with_hints = "".join(f" with {flag(hint)} {value}" for hint, value in hints.items())
     others = [k for k in LAYOUTS if any(layout.fits(path, hints) for layout in LAYOUTS[k])]
     fits = f", but one of {' and of '.join(others)}" if others else ""
     raise BadInput(
         path,
-        f"it has none of the layouts that {kind} reads{given}{fits}",
+        f"it has none of the layouts that {kind} reads{with_hints}{fits}",
         f"Use one of these, {FILES[kind.partition('_')[0]]}:\n{drawings}",
     )
 
 
 def hinted(source, hints):
-    """Return a source whose fingerprint depends on the hints that it was read by."""
+    """Return a source with a fingerprint that also depends on the hints."""
     facts = f"{source.fingerprint} {json.dumps(hints, sort_keys=True)}"
     digest = hashlib.blake2b(facts.encode(), digest_size=8).hexdigest()
     return dataclasses.replace(source, fingerprint=digest)
 
 
 def suited(path: pathlib.Path, kinds, hints: Mapping | None = None) -> str:
-    """Return the first of some kinds that a layout of which fits a path; the first if none does."""
+    """Return the first of some kinds with a layout that matches a path, else the first kind."""
     hints = hints or {}
     fits = (k for k in kinds if any(layout.fits(path, hints) for layout in LAYOUTS.get(k, ())))
     return next(fits, kinds[0])

@@ -1,4 +1,4 @@
-"""NumPy's own files, .npy and .npz: what a header declares is checked before it is allocated."""
+"""NumPy files, .npy and .npz: the size in a header is checked before memory is allocated."""
 
 import io
 import math
@@ -13,14 +13,14 @@ from datasets.readers.files import afford, check_regular, read_bytes
 from datasets.source import BadInput
 
 REMEDY = "Save it again with numpy.savez"
-DEFLATE_RATIO = 1032  # the most that deflate can shrink
+DEFLATE_RATIO = 1032  # the maximum compression ratio of deflate
 
 
 def read_npy(path: pathlib.Path) -> np.ndarray:
     """Read the array of a .npy file; never unpickles.
 
     Raises:
-        BadInput: the file is damaged, or holds Python objects.
+        BadInput: the file is corrupt, or contains Python objects.
     """
     raw = read_bytes(path)
     return array_from(path, path, io.BytesIO(raw), len(raw))
@@ -30,8 +30,8 @@ def read_npz(path: pathlib.Path) -> Mapping[str, np.ndarray]:
     """Read all arrays of an .npz file; never unpickles.
 
     Raises:
-        BadInput: the file is damaged, larger than the budget of `afford`, holds anything but .npy
-            members, or Python objects.
+        BadInput: the file is corrupt, larger than the budget of `afford`, or has other members than
+            .npy files of numbers.
     """
     check_regular(path)
     size = path.stat().st_size
@@ -54,15 +54,15 @@ def read_npz(path: pathlib.Path) -> Mapping[str, np.ndarray]:
         raise
     except PermissionError as error:
         raise BadInput(path, f"it cannot be read ({error.strerror})") from error
-    except Exception as error:  # zipfile and zlib raise a dozen kinds on damaged archives
-        raise BadInput(path, f"it is no sound .npz file ({error})", REMEDY) from error
+    except Exception as error:  # zipfile and zlib raise many kinds of errors on corrupt archives
+        raise BadInput(path, f"it is a corrupt .npz file ({error})", REMEDY) from error
     if not arrays:
-        raise BadInput(path, "it holds no arrays", REMEDY)
+        raise BadInput(path, "it contains no arrays", REMEDY)
     return arrays
 
 
 def array_from(path, what, file, size):
-    """Read one .npy stream of `size` bytes, once its header agrees with that size."""
+    """Read one .npy stream of `size` bytes, after checking its header against that size."""
     try:
         with warnings.catch_warnings(action="ignore"):
             version = np.lib.format.read_magic(file)
@@ -70,26 +70,28 @@ def array_from(path, what, file, size):
                 (1, 0): np.lib.format.read_array_header_1_0,
                 (2, 0): np.lib.format.read_array_header_2_0,
             }[version]
-            shape, by_column, kind = read(file)
-    except Exception as error:  # the header is a Python literal: damaged, it fails in many ways
-        raise BadInput(what, "its NumPy header is damaged", REMEDY) from error
-    if kind.hasobject:
+            shape, fortran, dtype = read(file)
+    except (
+        Exception
+    ) as error:  # the header is a Python literal: if corrupt, it raises many kinds of errors
+        raise BadInput(what, "its NumPy header is corrupt", REMEDY) from error
+    if dtype.hasobject:
         raise BadInput(
             what,
-            f"it holds Python objects (shape {shape}), which could run code when read",
-            "Clouds of different lengths go into one file each, in class folders; "
-            "otherwise save arrays of numbers of one shape",
+            f"it contains Python objects (shape {shape}), which could execute code when loaded",
+            "Save clouds of different lengths in one file each, in class folders; "
+            "otherwise save numeric arrays of one shape",
         )
-    declared = math.prod(shape) * kind.itemsize
+    declared = math.prod(shape) * dtype.itemsize
     if min(shape, default=0) < 0 or declared != size - file.tell():
         raise BadInput(
             what,
-            f"its header declares shape {shape}, {declared} bytes, and {size - file.tell()} follow",
+            f"its header declares shape {shape}, {declared} bytes, but {size - file.tell()} follow",
             REMEDY,
         )
     data = file.read(declared)
     if len(data) != declared:
         raise BadInput(what, f"it ends after {len(data)} of {declared} bytes", REMEDY)
-    if kind.itemsize == 0:
-        raise BadInput(what, f"its values are of type {kind}, not numbers", REMEDY)
-    return np.frombuffer(data, kind).reshape(shape, order="F" if by_column else "C")
+    if dtype.itemsize == 0:
+        raise BadInput(what, f"its values are of type {dtype}, not numeric", REMEDY)
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")

@@ -1,4 +1,4 @@
-"""One .npz with arrays x_train, y_train, x_test, y_test: any task's data, with NumPy only."""
+"""One .npz with arrays x_train, y_train, x_test, y_test: data of any task, saved with NumPy."""
 
 import dataclasses
 import pathlib
@@ -20,35 +20,36 @@ MAX_CLASSES = 65_536
 
 
 def match(path: pathlib.Path, **hints) -> bool:
-    """Tell whether a path is an .npz file that is not simply one labelled cloud, or series."""
+    """Return whether a path is an .npz file, but not a labelled cloud or series to forecast."""
     if not path.is_file() or path.suffix.lower() != ".npz":
         return False
     try:
         with zipfile.ZipFile(path) as archive:
             return not {"points.npy", "labels.npy", "values.npy"} & set(archive.namelist())
-    except Exception:  # reading it says what is wrong
+    except Exception:  # reading it raises the error
         return True
 
 
 def read(path: pathlib.Path, kind: str, **hints) -> Source:
-    """Read x_train, y_train and, where they are there, x_val, y_val, x_test, y_test.
+    """Read x_train, y_train and, if present, x_val, y_val, x_test, y_test.
 
     For point clouds x is (examples, N, 3), metres; for images (examples, H, W, C), or (examples,
     H, W), uint8, uint16 or floats; for series (examples, T, F) or (examples, T), with
     NaN at the end of shorter ones. y holds class indices: (examples,) for classification; one for
     each point, (examples, N), or pixel, (examples, H, W), for segmentation, where -1 is ignored. An
     array `classes` of strings names them. Labels of classification may also be names, or one-hot
-    rows; whole numbers may be floats. What the values of masks mean without it,
-    `datasets.readers.masks.mask_classes` says. For the parts of objects, object_train, object_val
-    and object_test say what each cloud is, integers from 0.
+    rows; integers may be floats. Without names, `datasets.readers.masks.mask_classes` describes the
+    meaning of mask values. For part segmentation, object_train, object_val and object_test are the
+    category of each cloud, integers from 0.
 
     Args:
         path: of the file.
         kind: a key of `FORMS`.
-        **hints: of clouds, the axis that points `up` and the unit, see `clouds.read_cloud`.
+        **hints: for clouds, the `up` axis and the `units`, see `clouds.read_cloud`.
 
     Raises:
-        BadInput: an array is missing, or has a wrong shape, type or value; names array and shape.
+        BadInput: an array is missing, or has a wrong shape, type or value; the message has its name
+            and shape.
     """
     check_hints(**hints)
     arrays, form = dict(read_npz(path)), FORMS[kind]
@@ -72,7 +73,7 @@ def read(path: pathlib.Path, kind: str, **hints) -> Source:
     if objects and objects.keys() != splits.keys():
         raise BadInput(
             path,
-            f"it says what the objects of {', '.join(objects)} are, and not of every split",
+            f"it has the categories of the objects of {', '.join(objects)}, but not of every split",
             "Save an array object_... beside each x_... and y_...",
         )
     classes, label = form.name(path, arrays.get("classes"), splits)
@@ -101,31 +102,31 @@ def read(path: pathlib.Path, kind: str, **hints) -> Source:
 
 
 def check_clouds(path, name, x):
-    """Return x if it is (examples, N, 3) finite numbers; raise otherwise."""
-    said = f"array {name!r} of shape {x.shape} and type {x.dtype}"
+    """Return x if it has shape (examples, N, 3) and is numeric and finite; raise otherwise."""
+    array = f"array {name!r} of shape {x.shape} and type {x.dtype}"
     if x.dtype.kind not in "fiu":
-        raise BadInput(path, f"{said} does not hold numbers", f"{name}.astype('float32')")
+        raise BadInput(path, f"{array} is not numeric", f"{name}.astype('float32')")
     if x.ndim != 3 or x.shape[2] != 3 or 0 in x.shape:
         raise BadInput(
-            path, f"{said} is not (examples, points, 3)", "Keep x y z of each point, in metres"
+            path, f"{array} is not (examples, points, 3)", "Save x y z of each point, in metres"
         )
     check_finite(path, name, x)
     return x
 
 
 def check_images(path, name, x):
-    """Return x as (examples, H, W, C) of uint8, uint16 or float32 if that is possible."""
-    said = f"array {name!r} of shape {x.shape} and type {x.dtype}"
+    """Return x as (examples, H, W, C) of uint8, uint16 or float32; raise otherwise."""
+    array = f"array {name!r} of shape {x.shape} and type {x.dtype}"
     if x.dtype not in (np.uint8, np.uint16) and x.dtype.kind != "f":
-        raise BadInput(path, f"{said} is not uint8, uint16 or floats", f"{name}.astype('uint8')")
+        raise BadInput(path, f"{array} is not uint8, uint16 or floats", f"{name}.astype('uint8')")
     if x.ndim == 3:
         x = x[..., None]
     first = x.ndim == 4 and x.shape[1] in (1, 3) and x.shape[3] not in (1, 3)
     if x.ndim != 4 or 0 in x.shape or first:
         raise BadInput(
             path,
-            f"{said} is not (examples, height, width, channels)",
-            f"numpy.moveaxis({name}, 1, 3)" if first else "Keep one image an example",
+            f"{array} is not (examples, height, width, channels)",
+            f"numpy.moveaxis({name}, 1, 3)" if first else "Save one image per example",
         )
     if x.dtype.kind == "f":
         with np.errstate(over="ignore"):
@@ -135,21 +136,21 @@ def check_images(path, name, x):
 
 
 def check_finite(path, name, x):
-    """Raise if any example holds NaN or infinity."""
+    """Raise if any example contains NaN or infinity."""
     finite = np.isfinite(x).all(axis=tuple(range(1, x.ndim)))
     if not finite.all():
         raise BadInput(
             path,
-            f"array {name!r} of shape {x.shape} and type {x.dtype} holds NaN or infinity in "
+            f"array {name!r} of shape {x.shape} and type {x.dtype} contains NaN or infinity in "
             f"{(~finite).sum()} examples, the first is {name}[{finite.argmin()}]",
             "Remove those examples",
         )
 
 
 def as_indices(path, arrays):
-    """Replace one-hot rows and names of classes by indices; return sentences on what was done.
+    """Replace one-hot rows and class names by indices; return sentences on what was decided.
 
-    The classes of names are those of the array `classes`, else those of y_train in their order.
+    The class names are those of the array `classes`, else the sorted names in y_train.
     """
     notes, labels = [], [f"y_{suffix}" for suffix in SUFFIXES.values()]
     present = [name for name in labels if name in arrays]
@@ -158,7 +159,7 @@ def as_indices(path, arrays):
         if y.ndim == 2 and y.shape[1] > 1 and len(y) and y.dtype.kind in "biuf":
             if ((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all():
                 arrays[name] = y.argmax(axis=1)
-                notes.append(f"the rows of {name} are one-hot: their classes are taken")
+                notes.append(f"the rows of {name} are one-hot: they are converted to classes")
     if "y_train" not in arrays or any(arrays[name].dtype.kind not in "US" for name in present):
         return notes
     for name in present:
@@ -168,50 +169,50 @@ def as_indices(path, arrays):
         notes.append("the names in y_train are the classes, in alphabetical order")
     known = {str(name): i for i, name in enumerate(arrays["classes"].reshape(-1).tolist())}
     for name in present:
-        strange = sorted(set(arrays[name].tolist()) - known.keys())
-        if strange:
-            why = f"array {name!r} has the class {strange[0]!r}, and the classes are "
+        unknown = sorted(set(arrays[name].tolist()) - known.keys())
+        if unknown:
+            why = f"array {name!r} has the class {unknown[0]!r}, but the classes are "
             why += ", ".join(list(known)[:20])
-            raise BadInput(path, why, "Give all classes in train, or in an array classes")
+            raise BadInput(path, why, "Use all classes in train, or save them in an array classes")
         arrays[name] = np.array([known[label] for label in arrays[name].tolist()], np.int64)
     return notes
 
 
 def check_labels(path, name, y, x, dense):
-    """Return y, integers, once it fits x; raise otherwise."""
-    said = f"array {name!r} of shape {y.shape} and type {y.dtype}"
+    """Return y as integers if its shape matches x; raise otherwise."""
+    array = f"array {name!r} of shape {y.shape} and type {y.dtype}"
     if y.dtype.kind == "b" or (y.dtype.kind == "f" and np.isfinite(y).all()):
-        whole = y.astype(np.int64) if np.abs(y, dtype=float).max(initial=0) < 2**53 else None
-        y = y if whole is None or (whole != y).any() else whole
+        integers = y.astype(np.int64) if np.abs(y, dtype=float).max(initial=0) < 2**53 else None
+        y = y if integers is None or (integers != y).any() else integers
     if y.dtype.kind in "US":
-        raise BadInput(path, f"{said} does not hold whole numbers", "Number the classes from 0")
-    largest = f"{name}.argmax(axis=1) takes the class of the largest of each row"
+        raise BadInput(path, f"{array} is not an array of integers", "Number the classes from 0")
+    largest = f"{name}.argmax(axis=1) is the class with the largest value of each row"
     rows = not dense and y.ndim == 2 and len(y) == len(x) and y.shape[1] > 1
     if y.dtype.kind not in "iu":
         remedy = largest if rows else f"Round them: {name}.round()"
-        raise BadInput(path, f"{said} does not hold whole numbers", remedy)
+        raise BadInput(path, f"{array} is not an array of integers", remedy)
     expected = x.shape[:-1] if dense else x.shape[:1]
     if y.shape == (*expected, 1):
         y = y[..., 0]
     if y.shape != expected:
         raise BadInput(
             path,
-            f"{said} does not fit {name.replace('y', 'x', 1)!r} of shape {x.shape}: "
+            f"{array} does not match {name.replace('y', 'x', 1)!r} of shape {x.shape}: "
             f"it should be {expected}",
-            largest if rows else "One label for each",
+            largest if rows else "Save one label for each",
         )
     lowest = -1 if dense else 0
     if y.min() < lowest or y.max() >= MAX_CLASSES:
         raise BadInput(
             path,
-            f"{said} has labels from {y.min()} to {y.max()}",
+            f"{array} has labels from {y.min()} to {y.max()}",
             f"Number the classes from 0{'; -1 is ignored' if dense else ''}",
         )
     return y
 
 
 def name_classes(path, names, splits):
-    """Name the classes, "0", "1", ... where nobody did, once all labels have a name.
+    """Return the names of the classes, by default "0", "1", ..., after checking all labels.
 
     Returns:
         (classes, label): `label(title, y[i])` is the label of an example, or labels (N,) int64.
@@ -225,56 +226,57 @@ def name_classes(path, names, splits):
         if label >= len(names):
             raise BadInput(
                 path,
-                f"array 'y_{SUFFIXES[split]}' has label {label} and there are {len(names)} "
+                f"array 'y_{SUFFIXES[split]}' has label {label}, but there are {len(names)} "
                 f"classes, 0 to {len(names) - 1}",
-                "Give all classes in train, or their names in an array classes",
+                "Use all classes in train, or save their names in an array classes",
             )
     if len(names) < 2:
-        raise BadInput(path, f"array 'y_train' has {len(names)} class", "Two are needed")
+        raise BadInput(path, f"array 'y_train' has {len(names)} class", "Use at least two")
     return tuple(map(str, names)), lambda _, y: y.astype(np.int64) if y.ndim else int(y)
 
 
 def name_masks(path, names, splits):
-    """Name the classes of masks.
+    """Return the names of the classes of masks.
 
     Returns:
         (classes, label): `label(title, y[i])` is the mask of an example, (H, W) int32.
     """
     values = {}
     for split, (_, y) in splits.items():
-        for mask in y:  # one at a time, as sorting takes memory
+        for mask in y:  # one at a time, because sorting takes memory
             for value in np.unique(mask).tolist():
                 values.setdefault(value, f"{path} (array 'y_{SUFFIXES[split]}')")
     listed = None
     if names is not None:
         check_names(path, names)
         listed = mask_classes.ClassList(f"{path} (array 'classes')", tuple(names.tolist()))
-    meant = mask_classes.meaning(values, listed)
-    return meant.classes, lambda title, y: mask_classes.mapped(title, y, meant)
+    meaning = mask_classes.meaning(values, listed)
+    return meaning.classes, lambda title, y: mask_classes.mapped(title, y, meaning)
 
 
 def check_names(path, names):
-    """Raise unless an array is a list of different names."""
+    """Raise unless an array is a list of distinct names."""
     if names.ndim != 1 or names.dtype.kind != "U" or len(set(names.tolist())) < len(names):
         raise BadInput(
             path,
-            f"array 'classes' of shape {names.shape} and type {names.dtype} is no list of "
-            "different names",
+            f"array 'classes' of shape {names.shape} and type {names.dtype} is not a list of "
+            "distinct names",
             "numpy.array(['car', 'tree'])",
         )
 
 
 @dataclasses.dataclass(frozen=True)
 class Form:
-    """What the arrays of a kind of data are.
+    """The arrays of one kind of data.
 
     Attributes:
-        x: the name that x has in an example.
-        y: the name that y has.
-        check: (path, name, x) to x once it is sound.
-        example: (title, x[i]) to the array of one example.
-        name: (path, array of names or None, splits) to the classes and the function `label`.
-        dense: whether there is a label for each point or pixel.
+        x: the name of x in an example.
+        y: the name of y in an example.
+        check: function (path, name, x) to x, which raises if x is not valid.
+        example: function (title, x[i]) to the array of one example.
+        name: function (path, array of names or None, splits) to the classes and the function
+            `label`.
+        dense: whether each point or pixel has a label.
     """
 
     x: str
@@ -309,6 +311,6 @@ FORMS = {
         "label",
         sequences.check_arrays,
         sequences.trimmed,
-        sequences.alike(name_classes),
+        sequences.same_features(name_classes),
     ),
 }

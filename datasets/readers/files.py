@@ -1,4 +1,4 @@
-"""Folders as their owners keep them: which files count, and which split they are in."""
+"""Folders of the user: which files are read, and which split they are in."""
 
 import gzip
 import io
@@ -20,34 +20,34 @@ SPLIT_FOLDERS = {
     "test": "test",
     "testing": "test",
 }
-CLUTTER = ("__macosx", "thumbs.db", "desktop.ini", "@eadir")  # of macOS, Windows and a NAS
-LINKS = 3  # links to folders, one inside another, that are followed
-SHOWN = 3  # files that a message names
+CLUTTER = ("__macosx", "thumbs.db", "desktop.ini", "@eadir")  # files of macOS, Windows and a NAS
+LINKS = 3  # nested links to folders that are followed
+SHOWN = 3  # files that are named in a message
 MEMORY = 2**32  # bytes
 UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 
 
 def safe_name(path: pathlib.Path) -> str:
-    """Name a source after its file or folder: letters, digits, "_" and "-" only."""
+    """Return the name of a source from its file or folder: letters, digits, "_" and "-" only."""
     path = pathlib.Path(path).resolve()
     name = path.name if path.is_dir() else path.stem
     return re.sub(r"[^A-Za-z0-9-]+", "_", name).strip("_-")[:60] or "data"
 
 
 def walk(root: pathlib.Path) -> list[pathlib.Path]:
-    """List all files below a folder in order, those of links to folders included.
+    """Return all files below a folder in order, including those of linked folders.
 
-    What is hidden or an operating system's own is skipped, and so are pipes, sockets and devices,
-    which would never end. A link to nothing is listed, so that whoever reads it names it.
+    Hidden files and those of the operating system are skipped, as are pipes, sockets and devices,
+    which would never end. A broken link is returned, so that reading it raises an error.
 
     Raises:
-        BadInput: a folder may not be read.
+        BadInput: a folder cannot be read.
     """
-    found, pending = [], [(os.fspath(root), (), 0)]
+    files, pending = [], [(os.fspath(root), (), 0)]
     while pending:
-        folder, above, links = pending.pop()
-        real = os.path.realpath(folder)
-        if real in above:  # a link back to a folder above would never end
+        folder, parents, links = pending.pop()
+        target = os.path.realpath(folder)
+        if target in parents:  # a link back to a folder above would never end
             continue
         try:
             entries = list(os.scandir(folder))
@@ -56,32 +56,32 @@ def walk(root: pathlib.Path) -> list[pathlib.Path]:
         for entry in entries:
             if clutter(entry.name):
                 continue
-            through = links + entry.is_symlink()
+            depth = links + entry.is_symlink()
             if entry.is_dir():
-                if through <= LINKS:
-                    pending.append((entry.path, (*above, real), through))
+                if depth <= LINKS:
+                    pending.append((entry.path, (*parents, target), depth))
             elif entry.is_file() or not os.path.exists(entry.path):
-                found.append(pathlib.Path(entry.path))
-    return sorted(found)
+                files.append(pathlib.Path(entry.path))
+    return sorted(files)
 
 
 def clutter(name: str) -> bool:
-    """Tell whether a file or folder of this name is hidden, or put there by a system or archive."""
+    """Return whether a file or folder of this name is hidden, or made by a system or an archive."""
     return name.startswith(".") or name.lower() in CLUTTER
 
 
 def subfolders(root: pathlib.Path) -> list[pathlib.Path]:
-    """List the folders directly below one, in order, hidden ones skipped."""
+    """Return the subfolders of a folder, in order, without hidden ones."""
     return sorted(p for p in root.iterdir() if p.is_dir() and not clutter(p.name))
 
 
 def split_of(name: str) -> str | None:
-    """Return the split that a folder's name stands for, None if it is none."""
+    """Return the split that a folder's name stands for, or None."""
     return SPLIT_FOLDERS.get(name.lower())
 
 
 def one_or_no_split(placed: Sequence[tuple]) -> None:
-    """Raise if some of (file, split or None, ...) are in a split and others are not."""
+    """Raise if some of (file, split or None, ...) are in a split but others are not."""
     if len({split is None for _, split, *_ in placed}) > 1:
         stray = next(file for file, split, *_ in placed if split is None)
         raise BadInput(
@@ -92,42 +92,42 @@ def one_or_no_split(placed: Sequence[tuple]) -> None:
 def divide(
     paths: Sequence[pathlib.Path], extensions: Sequence[str]
 ) -> tuple[list[pathlib.Path], dict[str, int]]:
-    """Part files into those with one of the extensions and a count of the others by extension."""
-    wanted, ignored = [], Counter()
+    """Return the files with one of the extensions, and counts of the others by extension."""
+    matching, ignored = [], Counter()
     for path in paths:
         if path.name.lower().endswith(tuple(extensions)):
-            wanted.append(path)
+            matching.append(path)
         else:
             ignored[path.suffix.lower() or path.name] += 1
-    return wanted, dict(sorted(ignored.items()))
+    return matching, dict(sorted(ignored.items()))
 
 
 def budget() -> int:
-    """Return how much memory reading one file may take, bytes: $ZOO_MEMORY ("8G"), else 4 GiB.
+    """Return the memory limit for reading one file, in bytes: $ZOO_MEMORY ("8G"), else 4 GiB.
 
     Raises:
-        BadInput: the variable holds something else.
+        BadInput: the variable has another value.
     """
     text = os.environ.get("ZOO_MEMORY") or str(MEMORY)
     parts = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
     if not parts:
-        raise BadInput("ZOO_MEMORY", f"{text!r} is no amount of memory", "Write for example 8G")
+        raise BadInput("ZOO_MEMORY", f"{text!r} is not an amount of memory", "Write for example 8G")
     return int(float(parts[1]) * 2 ** UNITS[parts[2].upper()])
 
 
-def afford(path: pathlib.Path, needed: int, remedy: str = "Cut it into parts") -> None:
-    """Raise `BadInput` if reading a file needs more memory, bytes, than `budget`."""
+def afford(path: pathlib.Path, needed: int, remedy: str = "Split it into parts") -> None:
+    """Raise `BadInput` if reading a file needs more memory, in bytes, than `budget`."""
     if needed > budget():
         raise BadInput(
             path,
-            f"reading it takes about {needed / 2**30:,.1f} GiB of memory, and at most "
-            f"{budget() / 2**30:,.1f} GiB may be used",
-            f"{remedy}, or allow more: ZOO_MEMORY={needed / 2**30 + 1:.0f}G",
+            f"reading it takes about {needed / 2**30:,.1f} GiB of memory, but the limit is "
+            f"{budget() / 2**30:,.1f} GiB",
+            f"{remedy}, or raise the limit: ZOO_MEMORY={needed / 2**30 + 1:.0f}G",
         )
 
 
 def check_regular(path: pathlib.Path) -> None:
-    """Raise `BadInput` unless a path is a file that ends: no link to nothing, pipe or device."""
+    """Raise `BadInput` unless a path is a regular file: no broken link, pipe or device."""
     if os.path.isfile(path):
         return
     if os.path.islink(path) and not os.path.exists(path):
@@ -139,16 +139,16 @@ def check_regular(path: pathlib.Path) -> None:
 
 
 def shown(files: Sequence[pathlib.Path], root: pathlib.Path) -> str:
-    """Return the first files in words, by their paths below a folder."""
+    """Return the first files as text, by their paths relative to a folder."""
     names = ", ".join(os.path.relpath(file, root).replace(os.sep, "/") for file in files[:SHOWN])
     return names + (" ..." if len(files) > SHOWN else "")
 
 
 def read_bytes(path: pathlib.Path) -> bytes:
-    """Read a whole file, and unpack it if it is compressed by gzip (.gz).
+    """Read a file, and decompress it if it is compressed by gzip (.gz).
 
     Raises:
-        BadInput: it is missing, empty, larger than `budget`, a folder, a pipe, damaged, or may not
+        BadInput: it is missing, empty, larger than `budget`, a folder, a pipe, corrupt, or cannot
             be read.
     """
     check_regular(path)
@@ -156,7 +156,7 @@ def read_bytes(path: pathlib.Path) -> bytes:
         afford(path, os.path.getsize(path))
         raw = pathlib.Path(path).read_bytes()
         if raw and pathlib.Path(path).suffix.lower() == ".gz":
-            raw = unpacked(path, raw)
+            raw = decompressed(path, raw)
     except OSError as error:
         raise BadInput(path, f"it cannot be read ({error.strerror})") from error
     if not raw:
@@ -164,12 +164,12 @@ def read_bytes(path: pathlib.Path) -> bytes:
     return raw
 
 
-def unpacked(path, raw):
-    """Undo the compression of a .gz file, as long as the content is within `budget`."""
+def decompressed(path, raw):
+    """Decompress a .gz file, up to the limit of `budget`."""
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(raw)) as file:
             content = file.read(budget() + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise BadInput(path, f"it is no sound .gz file ({error})", "Copy it again") from error
+        raise BadInput(path, f"it is a corrupt .gz file ({error})", "Copy it again") from error
     afford(path, len(content))
     return content

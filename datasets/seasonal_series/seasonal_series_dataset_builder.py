@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow_datasets as tfds
 
-EXACT = tfds.features.Encoding.BYTES  # else float64 would be stored as float32
+EXACT = tfds.features.Encoding.BYTES  # otherwise float64 would be stored as float32
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -12,10 +12,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}
     SEED = 0
-    OPTIONS = {"center": "mean"}  # the trend leaves the range of what is trained on
+    OPTIONS = {"center": "mean"}  # the trend leaves the range of the training values
     COUNTS = {"train": 1}  # one series, which is split by time
     STEPS = 10_000
-    SECONDS = 1  # roughly what generating takes, for the message before it
+    SECONDS = 1  # approximate duration of the generation, for the message before it
 
     def _info(self):
         values = tfds.features.Tensor(shape=(self.STEPS, 1), dtype=np.float64, encoding=EXACT)

@@ -114,7 +114,9 @@ def test_splits_overlap_as_the_readme_says():
     )
     pairs = [(owner[names[i]], owner[names[j]], i, j) for i, j in overlapping(small)]
     between = [pair for pair in pairs if pair[0] != pair[1]]
-    test = {i if one == "test" else j for one, other, i, j in between if "test" in (one, other)}
+    test = {
+        i if first == "test" else j for first, second, i, j in between if "test" in (first, second)
+    }
     assert (len(pairs), len(between), len(test)) == (32, 20, 11)
     text = " ".join((HERE / "README.md").read_text("utf-8").split())
     assert "32 pairs" in text and "20 of these pairs" in text and "11 of the 72 images" in text
@@ -128,7 +130,7 @@ def overlapping(images):
     height, width = images.shape[1:]
     waves = np.fft.rfft2(images - images.mean((1, 2), keepdims=True))
     waves = (waves / (np.abs(waves) + 1e-6)).astype(np.complex64)
-    found = []
+    pairs = []
     for i in range(len(images) - 1):
         peaks = np.fft.irfft2(waves[i] * waves[i + 1 :].conj(), s=(height, width))
         peaks = peaks.reshape(len(peaks), -1)
@@ -136,17 +138,17 @@ def overlapping(images):
             y, x = divmod(int(peaks[j].argmax()), width)
             moves = [(b, a) for b in (y, y - height) for a in (x, x - width)]
             if max(alike(images[i], images[i + 1 + j], *move) for move in moves) > 0.75:
-                found.append((i, i + 1 + j))
-    return found
+                pairs.append((i, i + 1 + j))
+    return pairs
 
 
-def alike(one, other, y, x):
+def alike(before, after, y, x):
     """Return the correlation of two images where they overlap, one being shifted."""
-    height, width = one.shape
+    height, width = before.shape
     if (height - abs(y)) * (width - abs(x)) < 0.25 * height * width:
         return -1.0
-    first = one[max(y, 0) : height + min(y, 0), max(x, 0) : width + min(x, 0)]
-    second = other[max(-y, 0) : height - max(y, 0), max(-x, 0) : width - max(x, 0)]
+    first = before[max(y, 0) : height + min(y, 0), max(x, 0) : width + min(x, 0)]
+    second = after[max(-y, 0) : height - max(y, 0), max(-x, 0) : width - max(x, 0)]
     return np.corrcoef(first.ravel(), second.ravel())[0, 1]
 
 
@@ -158,7 +160,7 @@ def test_source_is_as_documented(source):
 
 
 def test_examples_are_the_sound_boxes(source, rows):
-    wanted, found = Counter(), Counter()
+    wanted, counts = Counter(), Counter()
     for split, _, label, *corners in sound(rows):
         wanted[split, Builder.CLASSES.index(label), *corners] += 1
     for split, some in source.splits.items():
@@ -171,8 +173,8 @@ def test_examples_are_the_sound_boxes(source, rows):
             pixels = objects["bbox"][:, [1, 0, 3, 2]] * np.float32([WIDTH, HEIGHT] * 2)
             np.testing.assert_allclose(pixels, pixels.round(), atol=1e-3)
             for label, corners in zip(objects["label"], pixels.round().astype(int), strict=True):
-                found[split, int(label), *corners.tolist()] += 1
-    assert found == wanted
+                counts[split, int(label), *corners.tolist()] += 1
+    assert counts == wanted
 
 
 def test_images_are_the_embedded_bytes(source, folder):
@@ -204,8 +206,8 @@ def test_preparing_again_gives_the_same(source, tmp_path):
     again = builders.load("bccd", data_dir=tmp_path)
     assert again.fingerprint == source.fingerprint
     for split, some in again.splits.items():
-        for one, other in zip(some, source.splits[split], strict=True):
-            np.testing.assert_array_equal(one.read()["image"], other.read()["image"])
+        for first, second in zip(some, source.splits[split], strict=True):
+            np.testing.assert_array_equal(first.read()["image"], second.read()["image"])
 
 
 def test_the_builder_of_tfds_with_this_name_stays_what_it_is():
@@ -231,8 +233,8 @@ def test_files_are_small_and_packed():
     config = configparser.ConfigParser()
     config.read(pathlib.Path(__file__).parents[2] / "setup.cfg")
     packed = config["options.package_data"]["datasets"].split(", ")
-    found = {path for pattern in packed for path in HERE.parent.glob(pattern)}
-    assert set(files) <= found and HERE / "README.md" in found
+    paths = {path for pattern in packed for path in HERE.parent.glob(pattern)}
+    assert set(files) <= paths and HERE / "README.md" in paths
 
 
 def test_licence_is_beside_the_data():
@@ -245,9 +247,9 @@ def test_licence_is_beside_the_data():
 @pytest.mark.skipif("ZOO_DATA" not in os.environ, reason="needs ZOO_DATA")
 def test_what_is_embedded_equals_the_originals():
     root = pathlib.Path(os.environ["ZOO_DATA"]) / "bccd"
-    theirs = {"train": "train", "validation": "val", "test": "test"}
+    original_names = {"train": "train", "validation": "val", "test": "test"}
     for split, images in Builder.rows().items():
-        listed = (root / "ImageSets" / "Main" / f"{theirs[split]}.txt").read_text().split()
+        listed = (root / "ImageSets" / "Main" / f"{original_names[split]}.txt").read_text().split()
         assert sorted(images) == sorted(f"{name}.jpg" for name in listed)
         for name, rows in images.items():
             note = voc.parse(root / "Annotations" / name.replace(".jpg", ".xml"))

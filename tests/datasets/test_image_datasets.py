@@ -87,8 +87,8 @@ def test_preparing_again_gives_the_same(source, examples, tmp_path):
     again = builders.load("dsb2018", data_dir=tmp_path)
     assert again.fingerprint == source.fingerprint
     for split, some in again.splits.items():
-        for one, other in zip(some, examples[split], strict=True):
-            assert one.read()["image"].tobytes() == other["image"].tobytes()
+        for first, second in zip(some, examples[split], strict=True):
+            assert first.read()["image"].tobytes() == second["image"].tobytes()
 
 
 def test_the_embedded_folder_reads_as_own_files():
@@ -103,8 +103,8 @@ def test_files_are_few_small_and_packed():
     config = configparser.ConfigParser()
     config.read(pathlib.Path(__file__).parents[2] / "setup.cfg")
     packed = config["options.package_data"]["datasets"].split(", ")
-    found = {path for pattern in packed for path in HERE.parent.glob(pattern)}
-    assert set(files) <= found and HERE / "README.md" in found
+    paths = {path for pattern in packed for path in HERE.parent.glob(pattern)}
+    assert set(files) <= paths and HERE / "README.md" in paths
 
 
 @pytest.mark.parametrize("name", ["unet_dsb2018", "unet_dsb2018_dice"])

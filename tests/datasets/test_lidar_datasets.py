@@ -48,7 +48,7 @@ def look_at(*things, reach=0.5):
     """Scan things, in order, on flat ground, towards +x: points and the thing each belongs to."""
     rng = np.random.default_rng(3)
     rays = sensor.directions(np.arange(-reach, reach, sensor.AZIMUTH_STEP))
-    scan = sensor.scan(rng, shapes.join([*things, FLAT]), ORIGIN, rays)
+    scan = sensor.scan(rng, shapes.combine([*things, FLAT]), ORIGIN, rays)
     ends = np.cumsum([len(thing.triangles) for thing in things])
     return scan.points, np.searchsorted(ends, scan.triangles, side="right")
 
@@ -152,8 +152,8 @@ def test_same_seed_same_bytes_other_index_other_object():
     for i, kind in enumerate(objects.CLASSES):
         first, again = (objects.seen_object(example_rng(0, "train", i), kind) for _ in range(2))
         assert first.points.tobytes() == again.points.tobytes()
-    other = objects.seen_object(example_rng(0, "test", i), kind)
-    assert other.points.tobytes() != first.points.tobytes()
+    another = objects.seen_object(example_rng(0, "test", i), kind)
+    assert another.points.tobytes() != first.points.tobytes()
 
 
 @pytest.mark.parametrize("kind", objects.CLASSES)
@@ -266,8 +266,8 @@ def small(monkeypatch):
 
 def test_load_gives_back_what_the_simulator_made(small, tmp_path, capfd):
     source = builders.load("lidar_objects", data_dir=tmp_path)
-    said = capfd.readouterr()
-    assert "Generating lidar_objects (once" in said.err and said.out == ""
+    captured = capfd.readouterr()
+    assert "Generating lidar_objects (once" in captured.err and captured.out == ""
     assert source.classes == objects.CLASSES
     assert {split: len(examples) for split, examples in source.splits.items()} == {
         "train": 20,
@@ -312,11 +312,11 @@ def test_any_tfds_builder_becomes_a_source(tmp_path):
 
 def test_names_are_those_of_tfds():
     tfds = pytest.importorskip("tensorflow_datasets")
-    theirs = set(tfds.list_builders(with_community_datasets=False))
-    theirs = {name for name in theirs - set(builders.ours()) if not name.startswith("dummy")}
-    assert len(theirs) > 300
-    assert len(theirs - set(builders.tfds_names())) <= 0.01 * len(theirs)
-    assert len(set(builders.tfds_names()) - theirs) <= 0.02 * len(theirs)
+    expected = set(tfds.list_builders(with_community_datasets=False))
+    expected = {name for name in expected - set(builders.ours()) if not name.startswith("dummy")}
+    assert len(expected) > 300
+    assert len(expected - set(builders.tfds_names())) <= 0.01 * len(expected)
+    assert len(set(builders.tfds_names()) - expected) <= 0.02 * len(expected)
     assert builders.known("mnist") and builders.known("mnist:3.0.1") and builders.known("glue/cola")
 
 

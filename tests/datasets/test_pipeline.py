@@ -49,8 +49,8 @@ def test_every_example_is_read_once_and_then_never_again():
     assert not read
     for split in splits:
         np.testing.assert_array_equal(splits[split].take()[0], again[split].take()[0])
-    other, read = make({"train": names("a", 300)}, fingerprint="f" * 16)
-    prepare(other)
+    another, read = make({"train": names("a", 300)}, fingerprint="f" * 16)
+    prepare(another)
     assert read, "other data need preparing"
 
 
@@ -137,23 +137,23 @@ def test_parts_of_what_is_not_the_test_are_validated_once(brought, pieces):
     rest = sorted(without["train"] + without["validation"])
     for k in range(1, 6):
         splits, _ = prepare(source, validate=(k, 5))
-        found = held(splits)
-        assert found["test"] == without["test"] and len(found["test"]) >= 6 * pieces
-        assert sorted(found["train"] + found["validation"]) == rest
-        assert not set(found["train"]) & set(found["validation"])  # a number is a file
-        assert abs(len(found["validation"]) - len(rest) / 5) < pieces
+        contents = held(splits)
+        assert contents["test"] == without["test"] and len(contents["test"]) >= 6 * pieces
+        assert sorted(contents["train"] + contents["validation"]) == rest
+        assert not set(contents["train"]) & set(contents["validation"])  # a number is a file
+        assert abs(len(contents["validation"]) - len(rest) / 5) < pieces
         x, y = splits["train"].take()
         np.testing.assert_array_equal(x[:, 0] % 4, y)
         for split in ("train", "validation"):
             assert np.ptp(np.bincount(splits[split].take()[1] % 4)) <= 3 * pieces
-        validated += found["validation"]
+        validated += contents["validation"]
     assert sorted(validated) == rest
 
 
 def test_parts_are_the_same_whenever_they_are_made():
     source, _ = make({"train": names("a", 40), "validation": numbered("v", 50, 9)})
-    one, other = (held(prepare(source, validate=(2, 3))[0]) for _ in range(2))
-    assert one == other
+    first, second = (held(prepare(source, validate=(2, 3))[0]) for _ in range(2))
+    assert first == second
 
 
 def test_joining_stored_splits_reads_no_more_than_is_taken(monkeypatch):
@@ -173,7 +173,7 @@ def test_joining_stored_splits_reads_no_more_than_is_taken(monkeypatch):
 
 def test_more_parts_than_files_are_refused():
     source, _ = make({"train": numbered("a", 0, 4, 9), "test": names("b", 9)})
-    with pytest.raises(BadInput, match="4 files .* too few for 5.*Take fewer"):
+    with pytest.raises(BadInput, match="4 files.* too few for 5.*Use fewer"):
         prepare(source, validate=(1, 5))
     assert len(prepare(source, validate=(4, 4))[0]["validation"]) == 9
 
@@ -181,22 +181,22 @@ def test_more_parts_than_files_are_refused():
 @pytest.mark.parametrize("brought", ["test", "validation", "validation test"])
 def test_data_without_a_training_split_lend_nothing_twice(brought):
     source, _ = make({s: numbered(s, 100 * len(s), 20) for s in brought.split()})
-    found = held(prepare(source)[0])
-    assert all(found.values()) and set(found) == {"train", "validation", "test"}
-    everything = sum(found.values(), [])
+    contents = held(prepare(source)[0])
+    assert all(contents.values()) and set(contents) == {"train", "validation", "test"}
+    everything = sum(contents.values(), [])
     assert len(everything) == len(set(everything)) == 20 * len(brought.split())
 
 
 def test_a_bootstrap_draws_as_many_examples_with_replacement():
     source, _ = make({"train": names("a", 1000), "test": names("b", 9)})
     train = prepare(source)[0]["train"]
-    one, same, other = (splits.bootstrap(train, seed) for seed in (5, 5, 6))
-    assert len(one) == len(train) and set(one.rows) <= set(train.rows)
-    np.testing.assert_array_equal(one.rows, same.rows)
-    assert not np.array_equal(one.rows, other.rows)
-    share = len(np.unique(one.rows)) / len(train)
+    first, same, second = (splits.bootstrap(train, seed) for seed in (5, 5, 6))
+    assert len(first) == len(train) and set(first.rows) <= set(train.rows)
+    np.testing.assert_array_equal(first.rows, same.rows)
+    assert not np.array_equal(first.rows, second.rows)
+    share = len(np.unique(first.rows)) / len(train)
     assert share == pytest.approx(1 - np.exp(-1), abs=0.03)
-    x, y = one.take()
+    x, y = first.take()
     np.testing.assert_array_equal(x[:, 0] % 4, y)
 
 
@@ -252,16 +252,16 @@ def test_batches_depend_on_seed_and_epoch_alone():
             splits["train"], 16, training=True, augment=augment, seed=seed
         ), draws
 
-    one, draws = batches(0)
-    other, _ = batches(0)
-    first = [one[i][1] for i in range(len(one))]
-    assert len(one) == 6 and draws == [(0, 0, i) for i in range(6)]
+    before, draws = batches(0)
+    after, _ = batches(0)
+    first = [before[i][1] for i in range(len(before))]
+    assert len(before) == 6 and draws == [(0, 0, i) for i in range(6)]
     assert {len(y) for y in first} == {14} and len(splits["train"]) == 84
-    one.on_epoch_end()
-    second = [one[i][1] for i in range(len(one))]
+    before.on_epoch_end()
+    second = [before[i][1] for i in range(len(before))]
     assert not np.array_equal(first, second)
-    other.start(1)
-    np.testing.assert_array_equal(second, [other[i][1] for i in range(len(other))])
+    after.start(1)
+    np.testing.assert_array_equal(second, [after[i][1] for i in range(len(after))])
     assert not np.array_equal(first, [batches(1)[0][i][1] for i in range(6)])
     test = pipeline.Batches(splits["test"], 4)
     assert [len(test[i][1]) for i in range(len(test))] == [4, 4, 1]

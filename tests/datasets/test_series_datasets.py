@@ -54,10 +54,10 @@ def test_preparing_again_gives_the_same(name, sources, tmp_path):
     again = builders.load(name, data_dir=tmp_path)
     assert again.fingerprint == sources[name].fingerprint
     for split in again.splits:
-        for one, other in zip(read(again, split), read(sources[name], split), strict=True):
-            assert one.keys() == other.keys()
-            for key in one:
-                np.testing.assert_array_equal(one[key], other[key])
+        for first, second in zip(read(again, split), read(sources[name], split), strict=True):
+            assert first.keys() == second.keys()
+            for key in first:
+                np.testing.assert_array_equal(first[key], second[key])
 
 
 def test_seasonal_series_is_its_formula_and_noise(sources):
@@ -105,9 +105,9 @@ def test_gunpoint_is_what_the_files_say(sources):
     counts = {"train": (24, 26), "test": (76, 74)}
     text = (folder(gunpoint) / "README.md").read_text("utf-8")
     for split, (guns, points) in counts.items():
-        found = read(source, split)
+        examples = read(source, split)
         assert f"| `{split}` | {guns} | {points} | {guns + points} |" in text
-        assert [sum(e["label"] == k for e in found) for k in (0, 1)] == [guns, points]
+        assert [sum(e["label"] == k for e in examples) for k in (0, 1)] == [guns, points]
         file = folder(gunpoint) / f"GunPoint_{split.upper()}.ts"
         lines = file.read_text().partition("@data\n")[2].split()
         remaining = {}
@@ -115,7 +115,7 @@ def test_gunpoint_is_what_the_files_say(sources):
             values, label = line.split(":")
             values = np.array([float(word) for word in values.split(",")], np.float32)
             remaining.setdefault(values.tobytes(), []).append(int(label) - 1)
-        for example in found:
+        for example in examples:
             assert example["series"].shape == (150, 1) and example["series"].dtype == np.float32
             assert remaining[example["series"].tobytes()].pop() == example["label"]
         assert not any(remaining.values())
@@ -123,10 +123,10 @@ def test_gunpoint_is_what_the_files_say(sources):
 
 def test_a_hand_without_a_gun_overshoots(sources):
     """Which of 1 and 2 is the gun: Ye and Keogh, KDD 2009, saw the dip of the other class."""
-    found = [e for split in ("train", "test") for e in read(sources["gunpoint"], split)]
-    steps = np.stack([e["series"][:, 0] for e in found])
+    examples = [e for split in ("train", "test") for e in read(sources["gunpoint"], split)]
+    steps = np.stack([e["series"][:, 0] for e in examples])
     dips = steps[:, -5:].mean(1) - steps[:, 75:].min(1) > 0.2
-    labels = np.array([e["label"] for e in found])
+    labels = np.array([e["label"] for e in examples])
     guns, points = (int(dips[labels == k].sum()) for k in (0, 1))
     assert (guns, points) == (1, 16) and ((labels == 0).sum(), (labels == 1).sum()) == (100, 100)
     text = " ".join((folder(gunpoint) / "README.md").read_text("utf-8").split())
@@ -140,9 +140,9 @@ def test_files_are_packed(module):
     here, config = folder(module), configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     packed = config["options.package_data"]["datasets"].split(", ")
-    found = {path for pattern in packed for path in here.parent.glob(pattern)}
+    paths = {path for pattern in packed for path in here.parent.glob(pattern)}
     files = [path for path in here.iterdir() if path.is_file() and path.suffix != ".py"]
-    assert set(files) <= found and sum(path.stat().st_size for path in files) < 1e6
+    assert set(files) <= paths and sum(path.stat().st_size for path in files) < 1e6
     assert {"README.md", "CITATIONS.bib", "TAGS.txt"} <= {path.name for path in files}
 
 

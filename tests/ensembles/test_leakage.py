@@ -204,7 +204,7 @@ def test_duplicates_across_splits_are_told_with_numbers_and_names():
     copied = {"train": vectors(0, 30), "validation": vectors(30, 36), "test": {}}
     copied["test"] = {f"copy of {name}": value for name, value in vectors(10, 30).items()}
     (told,) = prepared(copied)["duplicates"]
-    assert told.startswith("Duplicates: 20 of 20 examples of the test split are in the training")
+    assert told.startswith("Duplicates: 20 of 20 examples of the test split are also in the")
     assert "10.png = copy of 10.png" in told and "..." in told
     twice = {**vectors(0, 30), "again.png": [3, 3.5]}
     (told,) = prepared({"train": twice, "test": vectors(50, 60)}, validate=(1, 31))["duplicates"]
@@ -238,7 +238,7 @@ def test_stretches_of_a_series_know_what_was_seen_when_rows_are_added():
         how = dict(window=8, horizon=4)
         cut = windows.split(stored, **how, targets=1, parts=parts, stride=1)
         hashes = {"train": np.array(hashed.of_steps(values), np.uint64)}
-        return hashed.stretches(cut, stored, hashes, **how)
+        return hashed.segments(cut, stored, hashes, **how)
 
     values = np.random.default_rng(0).normal(size=(800, 2)).astype(np.float32)
     whole, begun = held(values), held(values[:640])

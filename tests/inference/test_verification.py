@@ -182,7 +182,7 @@ def test_data_that_are_not_at_hand_are_named(monkeypatch, tmp_path):
     task = tasks.get("sequence_classification")
     monkeypatch.setenv("ZOO_DATA", str(tmp_path))
     for data in ({"name": "no_such_data"}, {}):
-        with pytest.raises(BadInput, match="they are not at hand"):
+        with pytest.raises(BadInput, match="they are not available"):
             recorded.prepare({"data": data, "task_options": {}, "info": {}}, task, "")
     (tmp_path / "no_such_data").mkdir()
     assert recorded.located(None, "no_such_data") == str(tmp_path / "no_such_data")

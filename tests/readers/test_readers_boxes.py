@@ -55,7 +55,7 @@ IDS = {"cat": 3, "dog": 18}  # ids of categories have gaps
 
 def listing(files=("a.png",), boxes=BOXES, size=(WIDTH, HEIGHT), **changes):
     """A COCO file in which each image has the same boxes."""
-    found = {
+    content = {
         "images": [
             {"id": 7 + i, "file_name": name, "width": size[0], "height": size[1]}
             for i, name in enumerate(files)
@@ -74,7 +74,7 @@ def listing(files=("a.png",), boxes=BOXES, size=(WIDTH, HEIGHT), **changes):
         ],
         "categories": [{"id": key, "name": name} for name, key in reversed(IDS.items())],
     }
-    return json.dumps({**found, **changes})
+    return json.dumps({**content, **changes})
 
 
 def rows(boxes=BOXES, size=(WIDTH, HEIGHT)):
@@ -218,8 +218,8 @@ def only(root, split="train"):
 def test_all_layouts_give_the_same_examples(layout, tmp_path):
     source = read(write(tmp_path / "my pets", layout), KIND)
     assert source.classes == CLASSES and source.name == "my_pets"
-    found = {split: [example.name for example in some] for split, some in source.splits.items()}
-    assert found == LAYOUTS[layout][0]
+    by_split = {split: [example.name for example in some] for split, some in source.splits.items()}
+    assert by_split == LAYOUTS[layout][0]
     for example in (example.read() for some in source.splits.values() for example in some):
         np.testing.assert_array_equal(example["image"], PICTURE)
         objects = example["objects"]
@@ -241,8 +241,8 @@ def test_each_form_matches_its_own_layouts_alone(tmp_path):
     }
     for layout in LAYOUTS:
         root = write(tmp_path / layout, layout)
-        own = forms[layout.split()[0]]
-        assert [form for form in (voc, coco, yolo_labels) if form.match(root)] == [own], layout
+        expected = forms[layout.split()[0]]
+        assert [form for form in (voc, coco, yolo_labels) if form.match(root)] == [expected], layout
         assert not any(form.match(root / "nowhere") for form in (voc, coco, yolo_labels))
 
 
@@ -258,14 +258,14 @@ def test_random_boxes_are_the_same_in_all_forms(tmp_path):
         "coco": {"annotations.json": listing(boxes=boxes, size=size)},
         "yolo": {"a.txt": rows(boxes, size), **NAMED},
     }
-    found = []
+    boxes_of_forms = []
     for form, written in files.items():
         picture(tmp_path / form / "a.png", gray)
         for name, content in written.items():
             put(tmp_path / form / name, content)
-        found.append(only(tmp_path / form).read()["objects"]["bbox"])
+        boxes_of_forms.append(only(tmp_path / form).read()["objects"]["bbox"])
     wanted = np.concatenate([low / size, high / size], axis=1)[:, [1, 0, 3, 2]]
-    for bbox in found:
+    for bbox in boxes_of_forms:
         np.testing.assert_allclose(bbox, wanted, rtol=0, atol=2e-7)
 
 
@@ -326,15 +326,15 @@ def test_what_has_no_layout_is_shown_all(tmp_path):
 
 # Boxes
 
-OUT = "reaches beyond"
+OUT = "extends beyond"
 FAULTS = {  # a box in pixels, and what is said of it
-    "no width": ((20, 2, 20, 30), "has no size"),
-    "turned": ((20, 2, 4, 30), "has no size"),
+    "no width": ((20, 2, 20, 30), "has zero size"),
+    "turned": ((20, 2, 4, 30), "has zero size"),
     "left": ((-2, 2, 20, 30), OUT),
     "right": ((4, 2, 65.5, 30), OUT),
     "top": ((4, -1.5, 20, 30), OUT),
     "bottom": ((4, 2, 20, 34), f"{OUT} a.png of 64 x 32 pixels"),
-    "beyond the corner": ((64, 2, 64.5, 30), "has no size in the image"),
+    "beyond the corner": ((64, 2, 64.5, 30), "has zero size inside the image"),
     "nan": ((float("nan"), 2, 20, 30), "is not finite"),
     "endless": ((4, 2, float("inf"), 30), "is not finite"),
 }
@@ -376,7 +376,7 @@ def test_images_that_are_broken_or_of_another_size_are_named(form, tmp_path):
     file = write_box(tmp_path, form, BOXES[1][1:])
     picture(tmp_path / "a.png", PICTURE[:, :60])
     if form != "yolo":  # which knows no size
-        refused(only(tmp_path).read, file, "64 x 32 pixels, and a.png has 60 x 32", "size there")
+        refused(only(tmp_path).read, file, "64 x 32 pixels, but a.png has 60 x 32", "size there")
     put(tmp_path / "a.png", b"x")
     refused(only(tmp_path).read, "a.png", "corrupt image")
 
@@ -394,19 +394,19 @@ def test_sizes_that_a_file_does_not_know_are_not_compared(tmp_path):
     ("content", "words"),
     [
         (b"", ["the file is empty"]),
-        (xml()[:200], ["no sound XML", "line "]),
-        (xml() + "<annotation/>", ["no sound XML"]),
-        ("<svg><g/></svg>", ["begins with <svg>", "no annotation of Pascal VOC"]),
+        (xml()[:200], ["not valid XML", "line "]),
+        (xml() + "<annotation/>", ["not valid XML"]),
+        ("<svg><g/></svg>", ["begins with <svg>", "not a Pascal VOC annotation"]),
         (xml().replace("<name>cat</name>", ""), ["the object of line 14 has no name"]),
         (xml().replace("<xmin>33</xmin>", ""), ["the object of line 14 has no bndbox with xmin"]),
-        (xml().replace(">33<", ">left<"), ["xmin in line 18 is no number: 'left'"]),
-        (xml().replace(">33<", ">3_3<"), ["xmin in line 18 is no number: '3_3'"]),
-        (xml().replace(">33<", "><"), ["xmin in line 18 is no number: ''"]),
-        ('<?xml version="1.0" encoding="klingon"?>' + xml(), ["no sound XML", "klingon"]),
+        (xml().replace(">33<", ">left<"), ["xmin in line 18 is not a number: 'left'"]),
+        (xml().replace(">33<", ">3_3<"), ["xmin in line 18 is not a number: '3_3'"]),
+        (xml().replace(">33<", "><"), ["xmin in line 18 is not a number: ''"]),
+        ('<?xml version="1.0" encoding="klingon"?>' + xml(), ["not valid XML", "klingon"]),
         ('<?xml version="1.0" encoding="utf-8"?>\n<!DOCTYPE annotation>' + xml(), ["line 2 decl"]),
-        ("<annotation><a></annotation>", ["no sound XML (mismatched tag, line 1)"]),
+        ("<annotation><a></annotation>", ["not valid XML (mismatched tag, line 1)"]),
         ("<a>" * 200_000, ["begins with <a>"]),
-        ("<annotation>" + "<a>" * 200_000, ["no sound XML"]),
+        ("<annotation>" + "<a>" * 200_000, ["not valid XML"]),
     ],
 )
 def test_faults_of_xml_files_are_named(content, words, tmp_path):
@@ -463,13 +463,13 @@ def test_partners_that_are_missing_in_voc_are_named(tmp_path):
     picture(tmp_path / "JPEGImages" / "new.png")
     lone, _, _, new = read(tmp_path, KIND).splits["train"]
     assert (lone.name, new.name) == ("Annotations/lone.xml", "JPEGImages/new.png")
-    refused(lone.read, "lone.xml", "no image of its name")
-    refused(new.read, "new.png", "there is no new.xml", "without objects")
+    refused(lone.read, "lone.xml", "no image with its name")
+    refused(new.read, "new.png", "there is no new.xml", "shows no objects")
 
 
 def test_no_object_at_all_is_refused(tmp_path):
     put(tmp_path / "a.xml", xml([])), picture(tmp_path / "a.png")
-    refused(lambda: read(tmp_path, KIND), "no .xml file holds an object")
+    refused(lambda: read(tmp_path, KIND), "no .xml file has an object")
 
 
 @pytest.mark.parametrize(
@@ -492,16 +492,16 @@ def test_lists_of_voc_say_the_splits(given, wanted, tmp_path):
     for name, content in lists(**given).items():
         put(tmp_path / name, content)
     splits = read(tmp_path, KIND).splits
-    found = {split: "".join(e.name[-5] for e in some) for split, some in splits.items()}
+    by_split = {split: "".join(e.name[-5] for e in some) for split, some in splits.items()}
     wanted = dict(zip(("train", "validation", "test"), wanted, strict=True))
-    assert found == {split: names for split, names in wanted.items() if names}
+    assert by_split == {split: names for split, names in wanted.items() if names}
 
 
 def test_faults_of_lists_of_voc_are_named(tmp_path):
     write(tmp_path, "voc", **lists(train="a\nnobody\n"))
     first, second = read(tmp_path, KIND).splits["train"]
     assert first.read()["objects"]["bbox"].shape == (2, 4)
-    refused(second.read, "train.txt", "nobody (line 2)", "neither image nor .xml")
+    refused(second.read, "train.txt", "nobody (line 2)", "neither an image nor an .xml")
     put(tmp_path / "ImageSets/Main/test.txt", "b\na\n")
     refused(lambda: read(tmp_path, KIND), "test.txt", "line 2 names a,", "in train.txt")
 
@@ -530,9 +530,9 @@ def write_coco(root, content):
     ("content", "words"),
     [
         ("", ["the file is empty"]),
-        (listing()[:300], ["no sound JSON", "line 1"]),
-        ("[" * 100_000, ["no sound JSON"]),
-        (b"\xff\xfe\xff", ["no sound JSON"]),
+        (listing()[:300], ["not valid JSON", "line 1"]),
+        ("[" * 100_000, ["not valid JSON"]),
+        (b"\xff\xfe\xff", ["not valid JSON"]),
         ("[]", ["no list of images"]),
         (listing(images={}), ["no list of images"]),
         (listing(annotations=[3]), ["no list of annotations"]),
@@ -556,9 +556,9 @@ def test_faults_of_json_files_are_named_at_once(content, words, tmp_path):
 
 def changed(**changes):
     """A listing whose second annotation is another."""
-    found = json.loads(listing())
-    found["annotations"][1].update(changes)
-    return json.dumps(found)
+    content = json.loads(listing())
+    content["annotations"][1].update(changes)
+    return json.dumps(content)
 
 
 @pytest.mark.parametrize(
@@ -570,9 +570,9 @@ def changed(**changes):
         (changed(bbox=[1, 2, 3]), ["the bbox [1, 2, 3]"]),
         (changed(bbox=[1, 2, 3, "4"]), ['the bbox [1, 2, 3, "4"]']),
         (changed(bbox=[1, 2, 3, True]), ["the bbox [1, 2, 3, true]"]),
-        (changed(bbox=[1, 2, 3, 10**400]), ["beyond all numbers"]),
-        (changed(bbox=[1, 2, -3, 4]), ["annotation 1 of a.png (bbox 1, 2, -3, 4) has no size"]),
-        (changed(bbox=[60, 2, 30, 4]), ["(bbox 60, 2, 30, 4) reaches beyond a.png of 64 x 32"]),
+        (changed(bbox=[1, 2, 3, 10**400]), ["too large"]),
+        (changed(bbox=[1, 2, -3, 4]), ["annotation 1 of a.png (bbox 1, 2, -3, 4) has zero size"]),
+        (changed(bbox=[60, 2, 30, 4]), ["(bbox 60, 2, 30, 4) extends beyond a.png of 64 x 32"]),
     ],
 )
 def test_faults_of_annotations_are_named_when_they_are_read(content, words, tmp_path):
@@ -593,7 +593,7 @@ def test_annotations_of_no_image_are_an_example_that_says_so(tmp_path):
 def test_images_that_are_not_there_are_named(name, tmp_path):
     put(tmp_path / "a.txt", "secret")
     write_coco(tmp_path / "one" / "two", listing([name]))
-    refused(only(tmp_path / "one" / "two").read, "annotations.json", "(id 7) is in none of")
+    refused(only(tmp_path / "one" / "two").read, "annotations.json", "(id 7) is not in any of")
 
 
 def test_names_of_images_never_leave_the_folder(tmp_path):
@@ -601,14 +601,14 @@ def test_names_of_images_never_leave_the_folder(tmp_path):
     write_coco(tmp_path / "own", listing(["../a.png", str(tmp_path / "a.png")]))
     first, second = read(tmp_path / "own", KIND).splits["train"]
     assert first.name == "images/a.png" and first.read()["image"].shape == PICTURE.shape
-    refused(second.read, "annotations.json", "is in none of")  # the file is another's
+    refused(second.read, "annotations.json", "is not in any of")  # the file is another's
 
 
 def test_a_file_is_of_the_one_image_whose_path_it_fits(tmp_path):
     write_coco(tmp_path, listing(["x/a.png", "y/a.png"]))
     first, second = read(tmp_path, KIND).splits["train"]
     assert first.name == "images/a.png"
-    refused(second.read, "annotations.json", "'y/a.png' (id 8) is in none")
+    refused(second.read, "annotations.json", "'y/a.png' (id 8) is not in any")
 
 
 def test_a_category_for_groups_alone_is_no_class(tmp_path):
@@ -628,13 +628,13 @@ def test_files_of_splits_must_agree(tmp_path):
     root = write(tmp_path, "coco")
     kinds = [{"id": 3, "name": "dog"}, {"id": 18, "name": "cat"}]
     put(root / "annotations/instances_val2017.json", listing(categories=kinds))
-    words = ["instances_val2017.json", "category 3 is 'dog', and 'cat' in instances_train2017.json"]
+    words = ["instances_val2017.json", "category 3 is 'dog', but 'cat' in instances_train2017.json"]
     refused(lambda: read(root, KIND), *words)
     kinds = [{"id": 3, "name": "cat"}, {"id": 18, "name": "dog"}, {"id": 1, "name": "ant"}]
     put(root / "annotations/instances_val2017.json", listing(categories=kinds))
     assert read(root, KIND).classes == ("ant", "cat", "dog")
     put(root / "annotations/instances_val2014.json", listing())
-    refused(lambda: read(root, KIND), "is for validation as well", "Keep one")
+    refused(lambda: read(root, KIND), "is also for validation", "Keep one")
     put(root / "annotations/instances_default.json", listing())
     refused(lambda: read(root, KIND), "instances_default.json", "in no split")
 
@@ -648,13 +648,13 @@ def test_files_of_splits_must_agree(tmp_path):
         ("\n0 0.5 0.5 0.1\n", ["line 2 has 4 columns, not 5 (class,", "boxes or outlines"]),
         ("0 0.1 0.1 0.2 0.2 0.3\n", ["line 1 has 6 columns", "without probabilities"]),
         ("0 0.1 0.1 0.2 0.2 0.3 0.3 0.4 0.4 0.5\n", ["line 1 has 10 columns"]),
-        ("0 0.5 half 0.1 0.1\n", ["line 1: 'half' is no number"]),
-        ("0 0.5 0_5 0.1 0.1\n", ["line 1: '0_5' is no number"]),
-        ("2 0.5 0.5 0.1 0.1\n", ["line 1 is of class 2, and classes.txt names 0 to 1"]),
+        ("0 0.5 half 0.1 0.1\n", ["line 1: 'half' is not a number"]),
+        ("0 0.5 0_5 0.1 0.1\n", ["line 1: '0_5' is not a number"]),
+        ("2 0.5 0.5 0.1 0.1\n", ["line 1 is of class 2, but classes.txt names 0 to 1"]),
         ("-1 0.5 0.5 0.1 0.1\n", ["of class -1"]),
         ("0.5 0.5 0.5 0.1 0.1\n", ["of class 0.5"]),
         ("nan 0.5 0.5 0.1 0.1\n", ["of class nan"]),
-        ("0 0.5 0.5 -0.1 0.1\n", ["line 1 (x 0.5, y 0.5, width -0.1, height 0.1) has no size"]),
+        ("0 0.5 0.5 -0.1 0.1\n", ["line 1 (x 0.5, y 0.5, width -0.1, height 0.1) has zero size"]),
         ("1 20 10 8 4\n", ["line 1", OUT, "fractions of width and height"]),
         ("0 1e308 0.5 1.7e308 0.1\n", ["line 1", "is not finite"]),
         (b"\x89PNG\xff", ["not a text file"]),
@@ -675,15 +675,15 @@ def test_text_files_are_missed_where_there_is_no_folder_for_them(tmp_path):
     refused(only(root, "validation").read, "images/val/b.png", "no b.txt", "for its split")
     root = write(tmp_path / "two", "yolo in one folder", **{"obj_train_data/b.txt": None})
     _, lone = read(root, KIND).splits["train"]
-    refused(lone.read, "b.png", "no b.txt", "without objects it is empty")
+    refused(lone.read, "b.png", "no b.txt", "empty if there are no objects")
     write(root := tmp_path / "three", "yolo", **{"labels/train/lone.txt": rows()})
     _, lone = read(root, KIND).splits["train"]
     assert lone.name == "labels/train/lone.txt"
-    refused(lone.read, "lone.txt", "no image of its name")
+    refused(lone.read, "lone.txt", "no image with its name")
 
 
 def sizes(source):
-    return {split: len(found) for split, found in source.splits.items()}
+    return {split: len(examples) for split, examples in source.splits.items()}
 
 
 DAYS = {f"images/{day}.png": PICTURE for day in ("mon/a", "mon/b", "tue/c", "wed/d")}
@@ -728,23 +728,23 @@ def test_splits_that_yaml_or_lists_name_are_kept(text, wanted, tmp_path):
     assert source.info["notes"][0].startswith("splits are those of ")
     left = 4 - sum(wanted.values())
     assert any(f"{left} images or labels" in note for note in source.info["notes"]) == bool(left)
-    for found in source.splits.values():
-        for example in found:
+    for examples in source.splits.values():
+        for example in examples:
             np.testing.assert_array_equal(example.read()["objects"]["bbox"], BBOX)
 
 
 def test_splits_of_yaml_that_do_not_fit_are_told(tmp_path):
     names = "names: [cat, dog]\n"
     source = write_days(tmp_path, f"train: images/mon\nval: images/mon\n{names}")
-    assert sizes(source) == {"train": 2} and "used for train alone" in str(source.info["notes"])
+    assert sizes(source) == {"train": 2} and "used for train only" in str(source.info["notes"])
     source = write_days(tmp_path, f"train: images/x\nval: images/y\n{names}")
     assert sizes(source) == {"train": 4} and "images/x, named for train," in source.info["notes"][0]
     lists = {"one.txt": "images/mon/a.png\n", "two.txt": "images/mon/a.png\nimages/tue/c.png\n"}
-    words = "two.txt", "1 images for validation are for train as well (images/mon/a.png)"
+    words = "two.txt", "1 images for validation are also for train (images/mon/a.png)"
     text = f"train: one.txt\nval: two.txt\n{names}"
     refused(lambda: write_days(tmp_path, text, **lists), *words)
     lists["two.txt"] = "images/mon/gone.png\n"
-    words = "two.txt", "line 1 names images/mon/gone.png, which is not there"
+    words = "two.txt", "line 1 names images/mon/gone.png, which does not exist"
     refused(lambda: write_days(tmp_path, text, **lists), *words)
 
 
@@ -756,9 +756,9 @@ def test_a_test_split_without_labels_is_left_out(tmp_path):
     put(root / "labels/test/c.txt", "")
     source = read(root, KIND)
     assert sizes(source) == {"train": 1, "validation": 1, "test": 1}
-    assert "no image of test has a box: its scores say little" in source.info["notes"]
+    assert "no image of test has a box: its scores mean little" in source.info["notes"]
     put(root / "labels/train/a.txt", "")
-    refused(lambda: read(root, KIND), "no image for training has a box")
+    refused(lambda: read(root, KIND), "no training image has a box")
 
 
 def test_outlines_become_the_boxes_around_them(tmp_path):
@@ -786,15 +786,15 @@ def test_bad_lines_and_annotations_are_dropped_alone(tmp_path):
     write(tmp_path / "y", "yolo without splits", **{"labels/a.txt": rows() + broken})
     with pytest.raises(BadInput, match="line 3 is of class 9.*, and 1 more boxes") as caught:
         only(tmp_path / "y").read()
-    np.testing.assert_array_equal(caught.value.kept["objects"]["bbox"], BBOX)
+    np.testing.assert_array_equal(caught.value.partial["objects"]["bbox"], BBOX)
     write(tmp_path / "z", "yolo without splits", **{"labels/a.txt": broken})
     with pytest.raises(BadInput) as caught:
         only(tmp_path / "z").read()
-    assert caught.value.kept is None  # without any box it would pass for background
+    assert caught.value.partial is None  # without any box it would pass for background
     write_coco(tmp_path / "c", changed(bbox=[1, 2, 3]))
     with pytest.raises(BadInput, match="annotation 1 of a.png has the bbox") as caught:
         only(tmp_path / "c").read()
-    assert caught.value.kept["objects"]["label"].tolist() == [1]
+    assert caught.value.partial["objects"]["label"].tolist() == [1]
 
 
 def test_boxes_below_one_pixel_in_all_are_refused(tmp_path):
@@ -812,7 +812,7 @@ def test_crowds_alone_are_nothing_to_learn_from(tmp_path):
     for item in crowds["annotations"]:
         item["iscrowd"] = 1
     write_coco(tmp_path, json.dumps(crowds))
-    refused(lambda: read(tmp_path, KIND), "no image for training has a box", "crowd")
+    refused(lambda: read(tmp_path, KIND), "no training image has a box", "crowd")
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))
@@ -829,12 +829,12 @@ def test_boxes_are_turned_as_their_image_is(orientation, tmp_path):
     Image.fromarray(PICTURE).save(tmp_path / "a.png", exif=exif)
     example = only(tmp_path).read()
     height, width = example["image"].shape[:2]
-    found = example["objects"]["bbox"][0] * [height, width, height, width]
+    box = example["objects"]["bbox"][0] * [height, width, height, width]
     assert "EXIF" in example["notes"][0]
     if orientation > 4:
-        assert tuple(found[[1, 0, 3, 2]]) == wanted
+        assert tuple(box[[1, 0, 3, 2]]) == wanted
     else:  # one size, and labelling tools show the turned image
-        assert tuple(found[[1, 0, 3, 2]]) == (4, 2, 20, 30)
+        assert tuple(box[[1, 0, 3, 2]]) == (4, 2, 20, 30)
         assert "labelling tools" in example["notes"][0]
     if orientation > 4:
         put(tmp_path / "a.xml", xml([("dog", 2, 4, 30, 20)], size=(HEIGHT, WIDTH)))
@@ -872,25 +872,25 @@ def test_names_in_yaml_are_read(case, tmp_path):
         ("train: x\n  names: [a]\n", ["has no names"]),
         ("names:\nnc: 0\n", ["names no class"]),
         ("names: []\n", ["names no class"]),
-        ("names: cat\n", ["line 1 is not understood: cat"]),
-        ("names: &x [a]\n", ["line 1 is not understood"]),
-        ("names:\n  - a\n  - [b]\n", ["line 3 is not understood: - [b]"]),
-        ("names:\n  - a: b\n", ["line 2 is not understood"]),
-        ("names:\n  - a:\n", ["line 2 is not understood"]),
-        ("names:\n  - |\n    a\n", ["line 2 is not understood"]),
-        ("names:\n  -\n", ["line 2 is not understood"]),
-        ("names:\n  - a\n    b\n", ["line 3 is not understood: b"]),
-        ("names:\n  - 'a\n", ["line 2 is not understood"]),
-        ("x: y\nnames: [a,\n b\n", ["not understood in line 3"]),
-        ("names: [a b: c]\n", ["not understood in line 1"]),
-        ("names: ['a' b]\n", ["not understood in line 1"]),
-        ("names: [a, , b]\n", ["not understood in line 1"]),
-        ("names: [a, [b]]\n", ["not understood in line 1"]),
+        ("names: cat\n", ["line 1 cannot be parsed: cat"]),
+        ("names: &x [a]\n", ["line 1 cannot be parsed"]),
+        ("names:\n  - a\n  - [b]\n", ["line 3 cannot be parsed: - [b]"]),
+        ("names:\n  - a: b\n", ["line 2 cannot be parsed"]),
+        ("names:\n  - a:\n", ["line 2 cannot be parsed"]),
+        ("names:\n  - |\n    a\n", ["line 2 cannot be parsed"]),
+        ("names:\n  -\n", ["line 2 cannot be parsed"]),
+        ("names:\n  - a\n    b\n", ["line 3 cannot be parsed: b"]),
+        ("names:\n  - 'a\n", ["line 2 cannot be parsed"]),
+        ("x: y\nnames: [a,\n b\n", ["cannot be parsed in line 3"]),
+        ("names: [a b: c]\n", ["cannot be parsed in line 1"]),
+        ("names: ['a' b]\n", ["cannot be parsed in line 1"]),
+        ("names: [a, , b]\n", ["cannot be parsed in line 1"]),
+        ("names: [a, [b]]\n", ["cannot be parsed in line 1"]),
         ("names: {0: a, 2: b}\n", ["not numbered 0 to 1"]),
         ("names:\n  - a\n  1: b\n", ["not numbered 0 to 1"]),
         ("names: [a, a]\n", ["names a twice"]),
         ("names: [a, '']\n", ["class 1 has no name"]),
-        ("names: [a, b]\nnc: 3\n", ["nc is 3, and it names 2"]),
+        ("names: [a, b]\nnc: 3\n", ["nc is 3, but it names 2"]),
         (b"names: [\xff]\n", ["not a text file"]),
     ],
 )
@@ -913,16 +913,16 @@ def test_many_names_and_blanks_take_no_time(tmp_path):
         assert len(yolo_labels.yaml_names(file)) == count
         assert yolo_labels.yaml_values(file, "train") == []
     file = put(tmp_path / "data.yaml", f"names:\n  - a{blanks}b\n")
-    refused(lambda: yolo_labels.yaml_names(file), "line 2 is not understood")
+    refused(lambda: yolo_labels.yaml_names(file), "line 2 cannot be parsed")
 
 
 def test_names_of_classes_are_needed_and_must_agree(tmp_path):
     write(tmp_path, "yolo", **{"data.yaml": None})
-    refused(lambda: read(tmp_path, KIND), "nothing names its classes", "classes.txt")
+    refused(lambda: read(tmp_path, KIND), "no file names its classes", "classes.txt")
     put(tmp_path / "data.yaml", "names: [cat, dog]"), put(tmp_path / "classes.txt", "cat\ndog")
     assert read(tmp_path, KIND).classes == CLASSES
     put(tmp_path / "classes.txt", "dog\ncat")
-    refused(lambda: read(tmp_path, KIND), "classes.txt", "dog, cat, and data.yaml cat, dog")
+    refused(lambda: read(tmp_path, KIND), "classes.txt", "dog, cat, but data.yaml names cat, dog")
 
 
 # Damage

@@ -70,13 +70,13 @@ def test_units_and_signs_of_thousands(name, tmp_path):
 
 
 UNCLEAR = {
-    "mixed.csv": (b"x;y;z\n1.5;2,5;3\n", "what a comma means cannot be known"),
+    "mixed.csv": (b"x;y;z\n1.5;2,5;3\n", "the meaning of a comma is ambiguous"),
     "both.csv": (b"1,0416,2,5,3,0\n1,5,2,0051,3,1\n", "decimal commas and commas between columns"),
-    "short.csv": (b"x,y,z\n1,4416,2,5,3,4\n", "header names 3 columns and its lines hold 6"),
+    "short.csv": (b"x,y,z\n1,4416,2,5,3,4\n", "header names 3 columns but its lines have 6"),
     "degrees.csv": (b"lon,lat,alt\n5,6,7\n", "lon, lat, alt"),
-    "ids.xyz": (table(counted(XYZ), " "), "first column counts the lines"),
+    "ids.xyz": (table(counted(XYZ), " "), "first column numbers the lines"),
     "bomb.xyz.gz": (gzip.compress(b"0 0 0\n" * 200_000), "ZOO_MEMORY"),
-    "torn.xyz.gz": (gzip.compress(b"0 0 0\n" * 99)[:-9], "no sound .gz file"),
+    "torn.xyz.gz": (gzip.compress(b"0 0 0\n" * 99)[:-9], "a corrupt .gz file"),
 }
 
 
@@ -101,7 +101,7 @@ def test_hints_say_columns_axis_and_unit(tmp_path):
     cloud = clouds.read_cloud(tmp_path / "b" / "1.csv", columns="u,v,w,kind")
     assert cloud["labels"].tolist() == [7, 7]
     for wrong, why in [
-        ({"up": "up"}, "--up: 'up' is no axis"),
+        ({"up": "up"}, "--up: 'up' is not an up axis"),
         ({"units": "parsec"}, "--units: 'parsec'"),
         ({"columns": "1,2"}, "--columns: '1,2' does not name three"),
     ]:
@@ -187,7 +187,7 @@ def test_ply_comments_hold_any_byte_and_vertices_lists(tmp_path):
         np.testing.assert_array_equal(cloud["points"], np.arange(1, 10).reshape(3, 3))
         assert cloud["labels"].tolist() == [9, 8, 7]
         put(path, head % form + body[:-12])
-        with pytest.raises(BadInput, match="declare|as the header says"):
+        with pytest.raises(BadInput, match="declare|does not match the header"):
             clouds.read_cloud(path)
 
 
@@ -222,7 +222,7 @@ def test_meshes_are_sampled_evenly_on_their_faces(name, tmp_path):
     path = put(tmp_path / name, MESHES[name])
     cloud = clouds.read_cloud(path)
     points = cloud["points"]
-    assert len(points) == 10_000 and "drawn on the faces" in cloud["notes"][0]
+    assert len(points) == 10_000 and "sampled on the faces" in cloud["notes"][0]
     assert (clouds.NO_UP in cloud["notes"]) == (name == "box.obj")
     np.testing.assert_array_equal(points, clouds.read_cloud(path)["points"])
     on = np.isclose(points, [0, 0, 0]) | np.isclose(points, [1, 1, 10])
@@ -233,13 +233,13 @@ def test_meshes_are_sampled_evenly_on_their_faces(name, tmp_path):
 
 
 BROKEN = {
-    "index.off": (b"OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 3\n", "none of its 3"),
+    "index.off": (b"OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 3\n", "outside its 3"),
     "few.off": (b"OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n", "declares 3 vertices"),
     "huge.off": (b"OFF\n3000000000 1 0\n0 0 0\n", "declares 3000000000"),
-    "word.off": (b"OFFSET\n3 1 0\n", "no sound mesh"),
+    "word.off": (b"OFFSET\n3 1 0\n", "a corrupt mesh"),
     "face.off": (b"OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1\n", "a face of 3"),
     "nan.off": (b"OFF\n3 1 0\n0 0 nan\n1 0 0\n0 1 0\n3 0 1 2\n", "NaN"),
-    "zero.obj": (b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 0 1 2\n", "count from 1"),
+    "zero.obj": (b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 0 1 2\n", "indices start at 1"),
     "cut.stl": (STL[:-1], "12 triangles"),
     "none.obj": (b"o nothing\n", "no points"),
 }
@@ -259,7 +259,7 @@ def test_clouds_without_extent_or_faces_of_area_are_told(tmp_path):
     cloud = clouds.read_cloud(
         put(tmp_path / "a.off", b"OFF\n3 1 0\n0 0 0\n1 0 0\n2 0 0\n3 0 1 2\n")
     )
-    assert len(cloud["points"]) == 3 and "no area" in cloud["notes"][0]
+    assert len(cloud["points"]) == 3 and "zero area" in cloud["notes"][0]
 
 
 def test_an_archive_is_refused_by_the_sum_of_its_arrays(tmp_path, monkeypatch):
@@ -319,7 +319,7 @@ def survey(path, text=FEET, points=ROWS, version="1.4", kind=6):
 def test_surveys_in_feet_become_metres(tmp_path):
     cloud = clouds.read_cloud(survey(tmp_path / "a.laz"))
     np.testing.assert_allclose(cloud["points"] + cloud["offset"], ROWS * 0.3048, atol=2e-4)
-    assert "its unit is 0.3048 m, as the file says" in cloud["notes"][0]
+    assert "its unit is 0.3048 m, according to the file" in cloud["notes"][0]
     given = clouds.read_cloud(tmp_path / "a.laz", units="m")
     np.testing.assert_allclose(given["points"] + given["offset"], ROWS, atol=1e-3)
     degrees = survey(tmp_path / "b.las", 'GEOGCS["WGS 84",UNIT["degree",0.017]]')

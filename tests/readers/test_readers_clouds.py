@@ -156,7 +156,7 @@ BAD = {
     "empty.npz": (b"", "empty"),
     "blank.txt": (b"\n\n", "no points"),
     "none.ply": (ply(0, ""), "no points"),
-    "few.ply": (ply(3, "0 0 0\n1 1 1\n"), "declares 3 lines and 2 follow"),
+    "few.ply": (ply(3, "0 0 0\n1 1 1\n"), "declares 3 lines, but 2 follow"),
     "huge.ply": (ply(10**12, "0 0 0\n"), "declares 1000000000000 lines"),
     "flat.ply": (ply(1, "0 0\n", "property float x\nproperty float y\n"), "no single x, y and z"),
     "typo.ply": (ply(1, "0 0 0\n", "property flaot x\n"), "property flaot x"),
@@ -168,16 +168,16 @@ BAD = {
     "image.txt": (b"\x89PNG\r\n\x1a\n\xff", "not a text file"),
     "far.csv": (b"0,0,0\n1e9,0,0\n", "1e+09 m apart"),
     "cut.bin": (b"\0" * 37, "37 bytes"),
-    "fake.las": (b"LASX" + b"\0" * 400, "no LAS file"),
-    "fake.npz": (b"PK\x03\x04nothing", "no sound .npz"),
-    "fake.npy": (b"\x93NUMPY\x01\x00\xff\xff{", "header is damaged"),
+    "fake.las": (b"LASX" + b"\0" * 400, "not a LAS file"),
+    "fake.npz": (b"PK\x03\x04nothing", "a corrupt .npz"),
+    "fake.npy": (b"\x93NUMPY\x01\x00\xff\xff{", "header is corrupt"),
     "shape.npz": (npz(points=np.zeros((4, 2))), "(4, 2)"),
     "type.npz": (npz(points=np.array([["a", "b", "c"]])), "type <U1"),
     "pickled.npz": (npz(points=np.array([{}, None], object)), "Python objects"),
     "unclear.npz": (npz(a=np.zeros((4, 3)), b=np.zeros((5, 3))), "a (4, 3), b (5, 3)"),
     "labels.npz": (npz(points=np.zeros((4, 3)), labels=np.zeros(3, int)), "labels of shape (3,)"),
-    "halves.npz": (npz(points=np.zeros((4, 3)), labels=np.full(4, 0.5)), "not whole numbers"),
-    "cloud.step": (b"v 0 0 0", ".step is no format of clouds"),
+    "halves.npz": (npz(points=np.zeros((4, 3)), labels=np.full(4, 0.5)), "not integers"),
+    "cloud.step": (b"v 0 0 0", ".step is not a point cloud format"),
 }
 
 
@@ -210,8 +210,8 @@ def test_find_clouds_expands_folders_and_names_what_is_wrong(tmp_path):
     (tmp_path / "b" / ".hidden").mkdir(parents=True)
     for name in ["a.xyz", "b/c.PLY", "b/d.laz", "b/.hidden/e.ply", "b/notes.md"]:
         (tmp_path / name).touch()
-    found = clouds.find_clouds([tmp_path / "b", tmp_path / "a.xyz"])
-    assert [path.name for path in found] == ["c.PLY", "d.laz", "a.xyz"]
+    paths = clouds.find_clouds([tmp_path / "b", tmp_path / "a.xyz"])
+    assert [path.name for path in paths] == ["c.PLY", "d.laz", "a.xyz"]
     (tmp_path / "void").mkdir()
     for name, reason in [("void", "no point clouds"), ("x", "no such"), ("b/notes.md", "format")]:
         with pytest.raises(BadInput, match=reason):

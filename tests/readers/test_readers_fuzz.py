@@ -70,7 +70,7 @@ def read_image(path):
         try:
             mask = images.read_mask(path, colours)
         except BadInput as error:
-            reasons = ("not whole numbers", "not black and white", "truncated", "bands")
+            reasons = ("not integers", "not black and white", "truncated", "bands")
             assert any(reason in str(error) for reason in reasons), error
         else:
             assert mask.shape in (image.shape[:2], (*image.shape[:2], 3))
@@ -106,13 +106,13 @@ def fuzz(path):
         print(f"case {case}", flush=True)  # the last line tells which case killed the process
         signal.alarm(SECONDS)
         try:
-            found = read(path)
+            example = read(path)
         except BadInput as error:
             assert path.name in str(error), error
             refused += 1
             continue
         if cut:
-            check_cut(path.name, found, valid)
+            check_cut(path.name, example, valid)
     print(f"{refused} of {CASES} refused")
 
 

@@ -290,7 +290,7 @@ def test_files_of_several_pictures_are_refused_but_for_phones(tmp_path):
     first, second = Image.fromarray(GRAY), Image.fromarray(255 - GRAY)
     for name in ["a.gif", "a.tif", "a.png", "a.webp"]:
         path = save(tmp_path / name, first, save_all=True, append_images=[second])
-        refused(lambda path=path: read_image(path), name, "holds 2 pictures")
+        refused(lambda path=path: read_image(path), name, "contains 2 images")
     path = tmp_path / "a.jpg"
     first.save(path, format="MPO", save_all=True, append_images=[second])
     assert read_image(path).shape == (20, 30, 1)
@@ -309,7 +309,7 @@ def huge(width, height):
 
 FAULTS = {
     "empty.png": (b"", "the file is empty"),
-    "text.jpg": (b"not an image at all", "corrupt image, or none of PNG, JPEG, TIFF"),
+    "text.jpg": (b"not an image at all", "corrupt image, or not one of PNG, JPEG, TIFF"),
     "folder.png": (None, "cannot be read"),
     "gone.png": (0, "cannot be read"),
     "huge.png": (huge(40_000, 40_000), "40000 x 40000 pixels"),
@@ -352,7 +352,7 @@ def test_floats_that_are_not_finite_are_refused(value, tmp_path):
     array[1, 2:4] = value
     path = save(tmp_path / "a.tif", array)
     refused(lambda: read_image(path), "a.tif", "2 of its values are NaN or infinite")
-    refused(lambda: read_mask(path), "a.tif", "not whole numbers")
+    refused(lambda: read_mask(path), "a.tif", "not integers")
 
 
 def test_pillows_limit_and_warnings_do_not_leak(tmp_path):
@@ -367,12 +367,12 @@ def test_images_are_found_in_files_and_folders(tmp_path):
     for name in ["b/2.JPG", "b/deep/1.png", "a.tif", "b/notes.md"]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
-    found = find_images([tmp_path / "b", str(tmp_path / "a.tif")])
-    assert found == [tmp_path / name for name in ["b/2.JPG", "b/deep/1.png", "a.tif"]]
+    paths = find_images([tmp_path / "b", str(tmp_path / "a.tif")])
+    assert paths == [tmp_path / name for name in ["b/2.JPG", "b/deep/1.png", "a.tif"]]
     refused(lambda: find_images([tmp_path / "c"]), "no such file or folder")
-    refused(lambda: find_images([tmp_path / "b" / "notes.md"]), "no format of images", ".webp")
+    refused(lambda: find_images([tmp_path / "b" / "notes.md"]), "not an image format", ".webp")
     (tmp_path / "empty").mkdir()
-    refused(lambda: find_images([tmp_path / "empty"]), "holds no images", ".png")
+    refused(lambda: find_images([tmp_path / "empty"]), "contains no images", ".png")
 
 
 # One mask
@@ -457,7 +457,7 @@ def test_layouts_of_images_and_masks(layout, tmp_path):
     assert source.name == "my_nuclei" and source.classes == ("background", "foreground")
     split = {None: "train", "training": "train", "val": "validation"}
     wanted = {split.get(name, name): 3 for name in LAYOUTS[layout]}
-    assert {name: len(found) for name, found in source.splits.items()} == wanted
+    assert {name: len(examples) for name, examples in source.splits.items()} == wanted
     first = next(iter(source.splits["train"]))
     pictures, _ = next(iter(LAYOUTS[layout].values()))
     assert first.name == pictures.format("1")
@@ -540,7 +540,7 @@ def test_bad_files_are_one_example_that_says_why(tmp_path):
     (tmp_path / "masks" / "2.png").write_bytes(b"x")
     (tmp_path / "images" / "3.jpg").write_bytes(b"x")
     first, second, third = read(tmp_path, MASKS).splits["train"]
-    refused(first.read, "masks/1.png", "25 x 20 pixels", "1.jpg 30 x 20")
+    refused(first.read, "masks/1.png", "25 x 20 pixels", "1.jpg has 30 x 20")
     refused(second.read, "masks/2.png", "corrupt image")
     refused(third.read, "images/3.jpg", "corrupt image")
     for name in NAMES:
@@ -554,13 +554,13 @@ def test_faults_of_layouts_are_named(tmp_path):
     save(tmp_path / "a" / "masks" / "train" / "9.png", INDEX)
     refused(lambda: read(tmp_path / "a", MASKS), "images/1.jpg", "in no split")
     (tmp_path / "b" / "images").mkdir(parents=True), (tmp_path / "b" / "masks").mkdir()
-    refused(lambda: read(tmp_path / "b", MASKS), "hold no images")
+    refused(lambda: read(tmp_path / "b", MASKS), "contain no images")
     save(tmp_path / "c" / "images" / "1.png", RGB)
     refused(lambda: read(tmp_path / "c", MASKS), "none of the layouts", "trainannot", ".webp")
     write(tmp_path / "d")
     for name in ["classes.txt", "codes.txt"]:
         (tmp_path / "d" / name).write_text("a\nb\n")
-    refused(lambda: read(tmp_path / "d", MASKS), "classes.txt and codes.txt", "Keep one")
+    refused(lambda: read(tmp_path / "d", MASKS), "classes.txt and codes.txt", "Keep only one")
 
 
 # What values mean
@@ -591,12 +591,12 @@ def test_values_without_a_list(name, tmp_path):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ((0,), ["hold 0 alone", "two classes"]),
-        ((3, -1), ["hold -1, 3 alone"]),
+        ((0,), ["have only 0", "two classes"]),
+        ((3, -1), ["have only -1, 3"]),
         (range(256), ["256 values", "smoothed, or JPEG", "PNG"]),
         ((0, 1, 2, 253, 254, 255), ["0, 1, 2, 253", "must be exact"]),
         ((0, 128, 255), ["too far apart", "name 128 128 128"]),
-        ((0, 1, 700), ["from 0 to 700", "single objects"]),
+        ((0, 1, 700), ["from 0 to 700", "instance ids"]),
         ((-7, 0, 1), ["from -7 to 1"]),
         ((), ["The masks"]),
     ],
@@ -635,7 +635,7 @@ def test_a_value_without_a_name_is_found_with_its_file(tmp_path):
     write(listed(tmp_path, "a\nb\nc\n"), mask=lambda i: INDEX if i == 1 else INDEX % 3)
     first, second, _ = read(tmp_path, MASKS).splits["train"]
     assert first.read()["segmentation_mask"].max() == 2
-    refused(second.read, "masks/2.png", "the mask holds 3", "classes.txt does not name")
+    refused(second.read, "masks/2.png", "the mask has 3", "which is not in")
 
 
 def test_255_beside_a_list(tmp_path):
@@ -647,7 +647,12 @@ def test_255_beside_a_list(tmp_path):
         masks_of(read(tmp_path / "three", MASKS))[0], np.array([0, 1, 2, -1])[INDEX]
     )
     write(listed(tmp_path / "lost", "a\nb\nvoid\n"))
-    refused(lambda: read(tmp_path / "lost", MASKS), "0, 255", "1 of the classes", "by the order")
+    refused(
+        lambda: read(tmp_path / "lost", MASKS),
+        "0, 255",
+        "1 of the classes",
+        "positions in the list",
+    )
 
 
 COLOURS = np.array([[0, 0, 0], [128, 64, 128], [0, 255, 9], [9, 9, 9]], np.uint8)
@@ -688,7 +693,7 @@ def test_colours_that_nobody_named(tmp_path):
     refused(lambda: read(tmp_path, MASKS), "masks/1.png", "in colours", "name R G B")
     listed(tmp_path, "a 0 0 0\nb 128 64 128\nc 0 255 9\n")
     first = next(iter(read(tmp_path, MASKS).splits["train"]))
-    refused(first.read, "masks/1.png", "(9, 9, 9)", "does not name")
+    refused(first.read, "masks/1.png", "(9, 9, 9)", "which is not in")
 
 
 @pytest.mark.parametrize(
@@ -727,10 +732,10 @@ def test_class_folders_of_images(tmp_path):
         save(tmp_path / "test" / name, array)
     source = read(tmp_path, PICTURES)
     assert source.classes == ("cat", "dog") and set(source.splits) == {"train", "test"}
-    found = [example.read() for example in source.splits["train"]]
-    assert [example["image"].shape[2] for example in found] == [3, 1, 1]
-    assert [example["label"] for example in found] == [0, 0, 1]
-    np.testing.assert_array_equal(found[2]["image"][..., 0], DEEP)
+    examples = [example.read() for example in source.splits["train"]]
+    assert [example["image"].shape[2] for example in examples] == [3, 1, 1]
+    assert [example["label"] for example in examples] == [0, 0, 1]
+    np.testing.assert_array_equal(examples[2]["image"][..., 0], DEEP)
 
 
 # Arrays
@@ -751,11 +756,11 @@ def test_arrays_of_images(shape, kind, tmp_path):
     x = CHANCE.integers(0, 200, shape).astype(kind)
     source = read(arrays(tmp_path, x_train=x), PICTURES)
     assert source.classes == ("0", "1")
-    found = [example.read() for example in source.splits["train"]]
-    assert [example["label"] for example in found] == [0, 1, 0, 1]
-    assert isinstance(found[0]["label"], int)
-    np.testing.assert_array_equal(found[1]["image"], x[1].reshape(6, 5, -1))
-    assert found[1]["image"].dtype == (np.float32 if kind == np.float64 else kind)
+    examples = [example.read() for example in source.splits["train"]]
+    assert [example["label"] for example in examples] == [0, 1, 0, 1]
+    assert isinstance(examples[0]["label"], int)
+    np.testing.assert_array_equal(examples[1]["image"], x[1].reshape(6, 5, -1))
+    assert examples[1]["image"].dtype == (np.float32 if kind == np.float64 else kind)
 
 
 @pytest.mark.parametrize("channel", [(), (1,)])
@@ -786,7 +791,7 @@ def test_arrays_of_masks(channel, tmp_path):
         (PICTURES, dict(y_train=np.arange(4) - 1), ["from -1"]),
         (MASKS, dict(), ["'y_train' of shape (4,)", "(4, 6, 5)"]),
         (MASKS, dict(y_train=np.full((4, 6, 5), 0.5)), ["float64", "round()"]),
-        (MASKS, dict(y_train=np.zeros((4, 6, 5), int)), ["'y_train'", "0 alone"]),
+        (MASKS, dict(y_train=np.zeros((4, 6, 5), int)), ["'y_train'", "have only 0"]),
         (MASKS, dict(y_train=np.arange(120).reshape(4, 6, 5) * 4), ["'y_train'", "476"]),
     ],
 )
@@ -809,7 +814,7 @@ def test_faults_of_arrays_of_images_are_named(kind, changes, words, tmp_path):
 )
 def test_real_data(name, sizes, shape, classes, tile):
     source = read(pathlib.Path(os.environ["ZOO_DATA"]) / name, MASKS)
-    assert {split: len(found) for split, found in source.splits.items()} == sizes
+    assert {split: len(examples) for split, examples in source.splits.items()} == sizes
     assert len(source.classes) == classes
     assert tuple(source.options.values()) == tile
     example = next(iter(source.splits["train"])).read()

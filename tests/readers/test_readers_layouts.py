@@ -1,4 +1,4 @@
-"""Each layout of a person's own files becomes the right source, and its faults are named."""
+"""Each layout of the user's own files becomes the right source, and its faults are named."""
 
 import os
 import pathlib
@@ -38,8 +38,8 @@ def test_what_has_no_layout_is_told_which_there_are(kind, tmp_path):
     put(tmp_path / "notes.md")
     words = {"pointcloud": ["label_2", "clouds as", ".laz"], "image": ["images as", ".jpeg"]}
     words |= {"forecasting": ["series as", ".parquet"], "sequence": ["X_TRAIN.ts", ".ts"]}
-    own = {"image_detection": "(COCO)", "forecasting": "data.npz"}.get(kind, "x_train")
-    refused(tmp_path, kind, tmp_path, own, *words[kind.partition("_")[0]])
+    expected = {"image_detection": "(COCO)", "forecasting": "data.npz"}.get(kind, "x_train")
+    refused(tmp_path, kind, tmp_path, expected, *words[kind.partition("_")[0]])
     refused(tmp_path / "nowhere", kind, "nowhere", "no such file or folder")
     refused(tmp_path, "weather", "weather", kind)
 
@@ -55,14 +55,14 @@ def test_class_folders_without_splits(tmp_path):
         {"train"},
     )
     assert source.info["ignored"] == {".png": 1}
-    found = examples(source)
-    assert [(name, example["label"]) for name, example in found] == [
+    items = examples(source)
+    assert [(name, example["label"]) for name, example in items] == [
         ("car/2.XYZ", 0),
         ("car/deep/3.txt", 0),
         ("tree/a.xyz", 1),
         ("tree/b.xyz", 1),
     ]
-    assert set(found[0][1]) == {"points", "label"} and found[0][1]["points"].shape == (2, 3)
+    assert set(items[0][1]) == {"points", "label"} and items[0][1]["points"].shape == (2, 3)
     before = source.fingerprint
     put(tmp_path / "my scans" / "tree" / "a.xyz", b"0 0 0\n")
     assert read(tmp_path / "my scans", OBJECTS).fingerprint != before
@@ -75,7 +75,7 @@ def test_class_folders_with_official_splits(order, tmp_path):
             for i in range(count):
                 put(tmp_path / order.format(split=split, name=name) / f"{split}{i}.xyz")
     source = read(tmp_path, OBJECTS)
-    sizes = {split: len(found) for split, found in source.splits.items()}
+    sizes = {split: len(items) for split, items in source.splits.items()}
     assert sizes == {"train": 6, "validation": 4, "test": 2}
     assert [e["label"] for _, e in examples(source, "test")] == [0, 1]
 
@@ -188,13 +188,13 @@ def test_kitti_prefers_reduced_scans_where_they_are_complete(tmp_path):
 @pytest.mark.parametrize(
     ("file", "content", "reason"),
     [
-        ("velodyne/000000.bin", b"12345", "no whole number of points"),
+        ("velodyne/000000.bin", b"12345", "not a whole number of points"),
         ("label_2/000000.txt", b"Car 0 0 0 1 2\n", "line 1 has 6 columns"),
         ("label_2/000000.txt", b"Car a 0 0 1 2\n", "line 1: could not convert"),
-        ("label_2/000000.txt", b"Car" + b" 0" * 14, "has no size"),
+        ("label_2/000000.txt", b"Car" + b" 0" * 14, "has zero size"),
         ("calib/000000.txt", b"R0_rect: 1 0 0 0 1 0 0 0 1\n", "Tr_velo_to_cam"),
-        ("calib/000000.txt", b"R0_rect: 1 0\nTr_velo_to_cam: 1\n", "missing or cut"),
-        ("calib/000000.txt", b"", "missing or cut"),
+        ("calib/000000.txt", b"R0_rect: 1 0\nTr_velo_to_cam: 1\n", "missing or truncated"),
+        ("calib/000000.txt", b"", "missing or truncated"),
     ],
 )
 def test_bad_kitti_frames_are_one_example_that_says_why(kind, file, content, reason, tmp_path):
@@ -226,7 +226,7 @@ def test_a_labelled_kitti_frame_without_its_scan_is_named(tmp_path):
 )
 def test_real_data(path, kind, sizes, classes):
     source = read(pathlib.Path(os.environ["ZOO_DATA"]) / path, kind)
-    assert {split: len(found) for split, found in source.splits.items()} == sizes
+    assert {split: len(items) for split, items in source.splits.items()} == sizes
     assert len(source.classes) == classes
     for split in sizes:
         seen = set()
@@ -236,7 +236,7 @@ def test_real_data(path, kind, sizes, classes):
 
 
 def test_a_hint_that_nothing_takes_is_refused(tmp_path):
-    with pytest.raises(BadInput, match="--masks: no files for forecasting are read by it"):
+    with pytest.raises(BadInput, match="--masks: it does not apply to files for forecasting"):
         read(tmp_path, "forecasting", {"masks": "gt"})
     with pytest.raises(BadInput, match="--masks: mnist is a data set by name"):
         open_source("mnist", "image_segmentation", {"masks": "gt"})
@@ -245,7 +245,7 @@ def test_a_hint_that_nothing_takes_is_refused(tmp_path):
 def test_hints_are_part_of_the_fingerprint():
     source = Source("data", "0" * 16, (), {})
     prints = {readers.hinted(source, {"masks": name}).fingerprint for name in ("a", "b", "a")}
-    assert len(prints) == 2 and all(len(each) == 16 for each in prints)
+    assert len(prints) == 2 and all(len(fingerprint) == 16 for fingerprint in prints)
 
 
 def vehicles(root, splits=("",), classes=("bus", "car", "train")):
@@ -268,7 +268,7 @@ def test_a_class_may_be_called_train(splits, classes, tmp_path):
     source = read(vehicles(tmp_path / "data", splits, classes), OBJECTS)
     assert source.classes == classes
     assert [*source.splits] == (["train", "test"] if len(splits) > 1 else ["train"])
-    assert all(len(found) == 6 for found in source.splits.values())
+    assert all(len(examples) == 6 for examples in source.splits.values())
 
 
 def test_a_link_to_nothing_is_named_and_may_be_skipped(tmp_path):
@@ -297,7 +297,7 @@ def test_a_split_may_be_a_link_to_another(tmp_path):
     vehicles(tmp_path, ["train", "val"])
     (tmp_path / "test").symlink_to("val")
     (tmp_path / "val" / "car" / "loop").symlink_to(tmp_path)
-    assert {s: len(found) for s, found in read(tmp_path, OBJECTS).splits.items()} == {
+    assert {s: len(items) for s, items in read(tmp_path, OBJECTS).splits.items()} == {
         "train": 6,
         "validation": 6,
         "test": 6,
@@ -328,5 +328,5 @@ def test_the_memory_for_one_file_is_bounded(tmp_path, monkeypatch):
     with pytest.raises(BadInput, match="large.xyz.* of memory.*ZOO_MEMORY=1G"):
         files.read_bytes(file)
     monkeypatch.setenv("ZOO_MEMORY", "much")
-    with pytest.raises(BadInput, match="'much' is no amount of memory"):
+    with pytest.raises(BadInput, match="'much' is not an amount of memory"):
         files.budget()

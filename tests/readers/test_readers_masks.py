@@ -1,4 +1,4 @@
-"""Each layout of masks is read, and where several could be meant, the person is asked."""
+"""Each layout of masks is read, and where several are possible, the user is asked."""
 
 import json
 import random
@@ -86,8 +86,8 @@ def test_layouts_of_masks(layout, tmp_path):
         assert len(masks_of(source, split)) == 3
         for mask in masks_of(source, split):
             np.testing.assert_array_equal(mask, DISC > 0)
-    told = source.info.get("notes", [])
-    assert bool(told) == (layout in ("unknown name", "other names")), told
+    notes = source.info.get("notes", [])
+    assert bool(notes) == (layout in ("unknown name", "other names")), notes
 
 
 def test_where_several_folders_could_hold_masks_the_person_is_asked(tmp_path):
@@ -97,13 +97,16 @@ def test_where_several_folders_could_hold_masks_the_person_is_asked(tmp_path):
         write(tmp_path, (image, field), mask=np.full((20, 30), 255, np.uint8))
     refused(tmp_path, "mask, 1st_manual", "--masks 1st_manual")
     source = read(tmp_path, KIND, {"masks": "1st_manual"})
-    assert {split: len(found) for split, found in source.splits.items()} == {"train": 3, "test": 3}
+    assert {split: len(examples) for split, examples in source.splits.items()} == {
+        "train": 3,
+        "test": 3,
+    }
     for mask in masks_of(source) + masks_of(source, "test"):
         np.testing.assert_array_equal(mask, DISC > 0)
     assert "21_test.tif with 21_manual1.gif" in source.info["notes"][0]
-    refused(tmp_path, "2nd_manual is no folder of masks", masks="2nd_manual")
-    other = read(tmp_path / "training", KIND, {"masks": "1st_manual"})
-    assert other.fingerprint != source.fingerprint
+    refused(tmp_path, "2nd_manual is not a folder of masks", masks="2nd_manual")
+    another = read(tmp_path / "training", KIND, {"masks": "1st_manual"})
+    assert another.fingerprint != source.fingerprint
 
 
 def test_photographs_beside_are_no_masks(tmp_path):
@@ -163,9 +166,12 @@ def test_voc(tmp_path):
     (lists / "train.txt").write_text("1\n2\n")
     (lists / "val.txt").write_text("3\n")
     splits = read(tmp_path, KIND).splits
-    assert {split: len(found) for split, found in splits.items()} == {"train": 2, "validation": 1}
+    assert {split: len(examples) for split, examples in splits.items()} == {
+        "train": 2,
+        "validation": 1,
+    }
     (lists / "val.txt").write_text("4\n")
-    refused(tmp_path, "val.txt: line 1 names 4, of which there is no mask")
+    refused(tmp_path, "val.txt: line 1 names 4, which has no mask")
 
 
 def test_alpha_is_the_mask_where_nothing_else_differs(tmp_path):
@@ -190,12 +196,12 @@ def test_jpeg_changes_all_values_but_black_and_white(tmp_path):
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("a.npy", DISC.astype(float) + 0.5, "not whole numbers"),
+        ("a.npy", DISC.astype(float) + 0.5, "not integers"),
         ("a.npy", RGB, "shape (20, 30, 3)"),
         ("a.npy", np.array(["a"]), "type <U1"),
-        ("a.npy", np.array([None]), "no sound .npy"),
-        ("a.mat", {"a": DISC, "b": DISC}, "a, b, and 2 of them are matrices"),
-        ("a.mat", {"a": "text"}, "0 of them are matrices"),
+        ("a.npy", np.array([None]), "a corrupt .npy"),
+        ("a.mat", {"a": DISC, "b": DISC}, "a, b, of which 2 are matrices"),
+        ("a.mat", {"a": "text"}, "of which 0 are matrices"),
     ],
 )
 def test_faults_of_arrays_are_named(name, value, words, tmp_path):
@@ -213,7 +219,7 @@ def test_matrices_of_matlab_may_be_in_structures(field, tmp_path):
         savemat(tmp_path / "b.mat", held, do_compression=compressed)
         np.testing.assert_array_equal(mask_files.read(tmp_path / "b.mat"), DISC)
     (tmp_path / "a.mat").write_bytes(b"MATLAB 7.3 MAT-file" + bytes(200))
-    with pytest.raises(BadInput, match="a.mat: it is no .mat file of Matlab's versions 5 to 7"):
+    with pytest.raises(BadInput, match="a.mat: it is not a .mat file of Matlab's versions 5 to 7"):
         mask_files.read(tmp_path / "a.mat")
 
 
@@ -233,10 +239,15 @@ def test_matrices_of_matlab_are_those_that_scipy_wrote(value, tmp_path):
     written = {"a": value, "b": {"c": value, "d": {"e": value}}, "f": cells}
     for compressed in (False, True):
         savemat(tmp_path / "a.mat", written, do_compression=compressed)
-        found = matlab.read(tmp_path / "a.mat")
-        for same in (found["a"], found["b"]["c"], found["b"]["d"]["e"], found["f"][0]):
+        variables = matlab.read(tmp_path / "a.mat")
+        for same in (
+            variables["a"],
+            variables["b"]["c"],
+            variables["b"]["d"]["e"],
+            variables["f"][0],
+        ):
             np.testing.assert_array_equal(same, value)
-        assert found["f"][1] is None
+        assert variables["f"][1] is None
 
 
 @pytest.mark.parametrize("name", ["plain.mat", "packed.mat", "a.npy", "strips.tif", "tiles.tif"])
@@ -303,15 +314,15 @@ def test_rare_classes_and_masks_of_one_class_are_told(tmp_path):
     notes = read(tmp_path, KIND).info["notes"]
     assert notes == [
         "class foreground is rare: 0.11% of the pixels",
-        "2 of 3 masks hold background alone",
+        "2 of 3 masks have only background",
     ]
 
 
 def test_names_are_compared_without_what_they_share():
     def rests(*names):
         place = [mask_pairs.Place(mask_pairs.pathlib.Path(n), None, None, ()) for n in names]
-        found = mask_pairs.rests(place)
-        return found and [*found]
+        parts = mask_pairs.distinct_parts(place)
+        return parts and [*parts]
 
     assert rests("21_training.tif", "22_training.tif") == ["21", "22"]
     assert rests("img10.png", "img20.png") == ["10", "20"]
@@ -323,11 +334,11 @@ SMALL = [[4, 4, 12, 4, 12, 10, 4, 10]]
 LARGE = [[2, 2, 22, 2, 22, 18, 2, 18]]
 
 
-def coco(found, names=("cat", "dog"), **more):
-    """A COCO file of one image of 30 x 20; those found are (category, segmentation, crowd)."""
+def coco(entries, names=("cat", "dog"), **more):
+    """A COCO file of one image of 30 x 20; its entries are (category, segmentation, crowd)."""
     annotations = [
         {"id": i, "image_id": 1, "category_id": kind, "segmentation": outline, "iscrowd": crowd}
-        for i, (kind, outline, crowd) in enumerate(found)
+        for i, (kind, outline, crowd) in enumerate(entries)
     ]
     return json.dumps(
         {
@@ -350,8 +361,8 @@ def test_outlines_of_coco_are_drawn(tmp_path):
     runs = {"size": [20, 30], "counts": [0, 20, 580]}  # the left column
     coded = {"size": [20, 30], "counts": runs_of.frPyObjects(runs, 20, 30)["counts"].decode()}
     for left in (runs, coded):
-        found = [(5, SMALL, 0), (6, LARGE, 0), (6, left, 1)]
-        source = read(write_coco(tmp_path, coco(found)), KIND)
+        annotations = [(5, SMALL, 0), (6, LARGE, 0), (6, left, 1)]
+        source = read(write_coco(tmp_path, coco(annotations)), KIND)
         assert source.classes == ("background", "cat", "dog")
         assert "drawn from the outlines" in source.info["notes"][0]
         assert source.options == {"tile_height": 32, "tile_width": 32}
@@ -364,7 +375,7 @@ def test_run_lengths_are_decoded_as_pycocotools_does():
     rng = np.random.default_rng(0)
     for shape in [(20, 30), (200, 311)]:
         inside = np.asfortranarray(rng.random(shape) < rng.random()).astype(np.uint8)
-        counts = outlines.uncoded(runs_of.encode(inside)["counts"].decode())
+        counts = outlines.decoded_counts(runs_of.encode(inside)["counts"].decode())
         assert sum(counts) == inside.size
         again = runs_of.decode(runs_of.frPyObjects({"size": list(shape), "counts": counts}, *shape))
         np.testing.assert_array_equal(again, inside)
@@ -374,10 +385,10 @@ def test_run_lengths_are_decoded_as_pycocotools_does():
     ("outline", "words"),
     [
         ([[1, 2, 3, 4]], "annotation 1 of a.png has the segmentation [[1, 2, 3, 4]]"),
-        ([[1, 2, 3, 4, 5, None]], "no polygons"),
-        ({"size": [9, 9], "counts": [81]}, "no runs of 20 x 30"),
-        ({"size": [20, 30], "counts": [10**9]}, "no runs of 20 x 30"),
-        ({"size": [20, 30], "counts": "zzzzzz"}, "no runs of 20 x 30"),
+        ([[1, 2, 3, 4, 5, None]], "not polygons"),
+        ({"size": [9, 9], "counts": [81]}, "nor runs of 20 x 30"),
+        ({"size": [20, 30], "counts": [10**9]}, "nor runs of 20 x 30"),
+        ({"size": [20, 30], "counts": "zzzzzz"}, "nor runs of 20 x 30"),
         (None, "the segmentation null"),
     ],
 )
@@ -386,7 +397,7 @@ def test_faults_of_outlines_are_named_and_the_rest_is_kept(outline, words, tmp_p
     with pytest.raises(BadInput) as caught:
         masks_of(source)
     assert words in str(caught.value) and "instances_train.json" in str(caught.value)
-    assert caught.value.kept["segmentation_mask"].sum() == 48
+    assert caught.value.partial["segmentation_mask"].sum() == 48
     refused(write_coco(tmp_path, coco([(5, [], 0)])), "no outlines (segmentation)", "detection")
 
 
@@ -424,13 +435,16 @@ def test_shapes_of_labelme_are_drawn(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (labelme(("a", "point", [[1, 1]])), "shapes[0] (point 'a') surrounds nothing"),
+        (labelme(("a", "point", [[1, 1]])), "shapes[0] (point 'a') has no area"),
         (labelme(("a", "polygon", [[1, 1], [2, 2]])), "has the points [[1, 1], [2, 2]]"),
         (labelme(("a", "circle", [[1, 1], [2, "x"]])), "has the points"),
-        (labelme(("a", "polygon", SQUARE), imagePath="gone.png"), "'gone.png' beside it"),
+        (
+            labelme(("a", "polygon", SQUARE), imagePath="gone.png"),
+            "'gone.png' or of its name beside it",
+        ),
         (labelme(("a", "polygon", SQUARE), imageHeight=40), "30 x 40 pixels"),
         ('{"shapes": [{"label": 3}]}', "no shapes with labels"),
-        ('{"shapes": ', "no sound JSON"),
+        ('{"shapes": ', "not valid JSON"),
     ],
 )
 def test_faults_of_labelme_are_named(text, words, tmp_path):
@@ -459,7 +473,7 @@ def test_hints_and_notes_travel_from_the_command_to_the_record(tmp_path, capsys)
     assert sum(map(len, splits.values())) == 3
     assert any("EXIF" in note for note in record["notes"])
     assert "EXIF" in capsys.readouterr().out
-    with pytest.raises(BadInput, match="Say which: --mask-suffix _1stHO"):
+    with pytest.raises(BadInput, match="Choose one: --mask-suffix _1stHO"):
         train.prepare({**settings, "hints": {}}, tasks.get("image_segmentation"))
     assert provenance.cut([member(settings)])["hints"] == {"mask_suffix": "_2ndHO"}
     assert provenance.cut([member(settings), member({})])["hints"] is None

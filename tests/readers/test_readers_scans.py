@@ -58,7 +58,7 @@ def test_scans_with_a_label_column_and_splits(tmp_path):
     np.testing.assert_array_equal(examples(source)[0][1]["labels"], [0, -1, 1])
     np.testing.assert_array_equal(examples(source, "test")[0][1]["labels"], [1])
     put(tmp_path / "train" / "c.csv", b"0,0,0\n")
-    with pytest.raises(BadInput, match=r"c\.csv: it carries no label"):
+    with pytest.raises(BadInput, match=r"c\.csv: it has no labels"):
         examples(read(tmp_path, SCENES))
     put(tmp_path / "d.csv")
     refused(tmp_path, SCENES, "d.csv", "in no split")
@@ -66,8 +66,8 @@ def test_scans_with_a_label_column_and_splits(tmp_path):
 
 def test_faults_of_scans_are_named(tmp_path):
     file = put(tmp_path / "plain" / "a.xyz")
-    refused(file, SCENES, "a.xyz", "carries no label")
+    refused(file, SCENES, "a.xyz", "has no labels")
     put(tmp_path / "one" / "a.csv", b"x,y,z,label\n0,0,0,5\n")
     refused(tmp_path / "one", SCENES, "one", "1 classes")
     write_las(put(tmp_path / "one" / "b.las"))
-    refused(tmp_path / "one", SCENES, "mean different things")
+    refused(tmp_path / "one", SCENES, "different meanings")

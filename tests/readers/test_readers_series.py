@@ -36,8 +36,8 @@ def example(path, text=PLAIN):
 def refused(path, *words, kind=FORECAST):
     with pytest.raises(BadInput) as caught:
         for some in read(path, kind).splits.values():
-            for one in some:
-                one.read()
+            for example in some:
+                example.read()
     for word in words:
         assert str(word) in str(caught.value), caught.value
     return caught.value
@@ -52,15 +52,15 @@ def test_a_table_is_an_example(tmp_path):
     source = read(put(tmp_path / "my load.csv", PLAIN), FORECAST)
     assert (source.name, source.classes, source.options) == ("my_load", (), {})
     assert source.info.keys() == {"layout"}
-    (one,) = source.splits["train"]
-    found = one.read()
-    assert one.name == "my load.csv"
-    assert list(found) == ["values", "columns", "times", "time_columns"]
-    np.testing.assert_array_equal(found["values"], [[1, 4], [2.5, 5], [3, 6]])
-    assert found["values"].dtype == np.float64 and found["times"].dtype == np.int64
-    assert found["columns"].tolist() == ["load", "heat"]
-    assert found["time_columns"].tolist() == ["date"]
-    np.testing.assert_array_equal(found["times"], days(0, 1, 2)[:, None])
+    (item,) = source.splits["train"]
+    example = item.read()
+    assert item.name == "my load.csv"
+    assert list(example) == ["values", "columns", "times", "time_columns"]
+    np.testing.assert_array_equal(example["values"], [[1, 4], [2.5, 5], [3, 6]])
+    assert example["values"].dtype == np.float64 and example["times"].dtype == np.int64
+    assert example["columns"].tolist() == ["load", "heat"]
+    assert example["time_columns"].tolist() == ["date"]
+    np.testing.assert_array_equal(example["times"], days(0, 1, 2)[:, None])
     before = source.fingerprint
     put(tmp_path / "my load.csv", PLAIN + "2020-01-04,1,1\n")
     assert read(tmp_path / "my load.csv", FORECAST).fingerprint != before
@@ -96,9 +96,9 @@ def test_a_table_is_an_example(tmp_path):
     ],
 )
 def test_however_a_table_is_written_it_says_the_same(name, text, tmp_path):
-    found, wanted = example(tmp_path / name, text), example(tmp_path / "plain.csv")
+    result, wanted = example(tmp_path / name, text), example(tmp_path / "plain.csv")
     for key, array in wanted.items():
-        np.testing.assert_array_equal(found[key], array)
+        np.testing.assert_array_equal(result[key], array)
 
 
 @pytest.mark.parametrize("missing", ["", "?", "n/a", "-", "NULL", "NaN", "nan", " ? ", "None"])
@@ -113,22 +113,22 @@ def test_words_for_what_is_missing(missing, column, tmp_path):
 
 
 def test_an_empty_line_of_a_single_column_is_a_missing_value(tmp_path):
-    found = example(tmp_path / "a.csv", "x\n1\n\n3\n4\n\n")["values"]
-    np.testing.assert_array_equal(found[:, 0], [1, np.nan, 3, 4])
+    result = example(tmp_path / "a.csv", "x\n1\n\n3\n4\n\n")["values"]
+    np.testing.assert_array_equal(result[:, 0], [1, np.nan, 3, 4])
 
 
 def test_numbers_of_any_kind_are_read_exactly(tmp_path):
     words = ["0.1", "-1e-3", "+7", ".5", "3.", "123456789.123456789", "18446744073709551616"]
-    found = example(tmp_path / "a.csv", "x\n" + "\n".join(words))["values"][:, 0]
-    assert found.tolist() == [float(word) for word in words]
-    found = example(tmp_path / "a.csv", "x,y\nTrue,1\n,2\nFalse,3\n")["values"]
-    np.testing.assert_array_equal(found[:, 0], [1, np.nan, 0])
+    result = example(tmp_path / "a.csv", "x\n" + "\n".join(words))["values"][:, 0]
+    assert result.tolist() == [float(word) for word in words]
+    result = example(tmp_path / "a.csv", "x,y\nTrue,1\n,2\nFalse,3\n")["values"]
+    np.testing.assert_array_equal(result[:, 0], [1, np.nan, 0])
 
 
 @pytest.mark.parametrize("form", ["1,234;5", "1.5;2,5"])
 def test_numbers_with_other_marks_are_refused(form, tmp_path):
     refused(
-        put(tmp_path / "a.csv", f"x;y\n{form}\n{form}\n{form}\n"), "a.csv", "no number", "point"
+        put(tmp_path / "a.csv", f"x;y\n{form}\n{form}\n{form}\n"), "a.csv", "not a number", "point"
     )
 
 
@@ -161,7 +161,7 @@ def test_thousands_and_units_are_read_where_one_of_them_leaves_no_doubt(words, w
     [
         (["1.050", "950", "2.000"], ["line 2", "'1.050' may be a fraction or thousands", "'950'"]),
         (["999", "", "1.312"], ["line 4", "'1.312'", "Write 1312", "999.000"]),
-        (["5 kW"] * 10 + ["?", "off"], ["line 13", "'off' is no number in kW"]),
+        (["5 kW"] * 10 + ["?", "off"], ["line 13", "'off' is not a number in kW"]),
         (["1e300", "2", "3"], ["line 2", "1e+300 is too large for float32"]),
     ],
 )
@@ -172,8 +172,8 @@ def test_numbers_that_may_mean_two_things_are_refused(words, named, tmp_path):
 
 def test_three_decimals_everywhere_are_noted(tmp_path):
     text = "n;x\n" + "".join(f"{i};{word}\n" for i, word in enumerate(["1.050", "-20.500", ""]))
-    found, notes = noted(tmp_path / "a.csv", text)
-    np.testing.assert_array_equal(found["values"][:, 1], [1.05, -20.5, np.nan])
+    example, notes = noted(tmp_path / "a.csv", text)
+    np.testing.assert_array_equal(example["values"][:, 1], [1.05, -20.5, np.nan])
     assert "column 'x' has three decimals" in notes and "1.050 means thousands" in notes
     _, notes = noted(tmp_path / "a.csv", text.replace("20.500", "0.500"))
     assert "three decimals" not in notes
@@ -181,8 +181,8 @@ def test_three_decimals_everywhere_are_noted(tmp_path):
 
 def noted(path, text):
     source = read(put(path, text), FORECAST)
-    (one,) = source.splits["train"]
-    return one.read(), " ".join(source.info.get("notes", []))
+    (example,) = source.splits["train"]
+    return example.read(), " ".join(source.info.get("notes", []))
 
 
 @pytest.mark.parametrize(
@@ -192,44 +192,48 @@ def noted(path, text):
         ("any", ["2020-01-01 00:00:00 +0000", "2020-01-02 01:00:00 +0100", "2020-01-03Z"], ""),
         ("timestamp", ["1577836800.0", "1577923200.0", "1578009600.0"], "seconds since 1970"),
         ("t", ["1577836800", "1577923200", "1578009600"], "seconds since 1970"),
-        ("Date", ["43831", "43832", "43833"], "days of Excel"),
-        ("ts", ["43831.0", "43832.00000", "43833.00000001"], "days of Excel"),
+        ("Date", ["43831", "43832", "43833"], "Excel days"),
+        ("ts", ["43831.0", "43832.00000", "43833.00000001"], "Excel days"),
     ],
 )
 def test_times_of_all_kinds_are_times(name, words, note, tmp_path):
     text = f"{name},x\n" + "".join(f"{word},{i}.5\n" for i, word in enumerate(words))
-    found, notes = noted(tmp_path / "a.csv", text)
-    assert found["columns"].tolist() == ["x"] and note in notes
-    np.testing.assert_array_equal(found["times"][:, 0], days(0, 1, 2))
+    example, notes = noted(tmp_path / "a.csv", text)
+    assert example["columns"].tolist() == ["x"] and note in notes
+    np.testing.assert_array_equal(example["times"][:, 0], days(0, 1, 2))
 
 
 def test_quarters_and_parts_of_seconds_are_times(tmp_path):
-    found = example(tmp_path / "a.csv", "q,x\n2020Q1,1\n2020-Q2,2\n2020 q3,4\n")
+    result = example(tmp_path / "a.csv", "q,x\n2020Q1,1\n2020-Q2,2\n2020 q3,4\n")
     wanted = np.array(["2020-01", "2020-04", "2020-07"], "datetime64[M]").astype("datetime64[ns]")
-    np.testing.assert_array_equal(found["times"][:, 0], wanted.astype(np.int64))
-    found = example(tmp_path / "a.csv", "time,x\n1577836800.25,1\n1577836800.5,2\n1577836801,4\n")
-    assert (found["times"][:, 0] - days(0)[0]).tolist() == [25 * 10**7, 5 * 10**8, 10**9]
+    np.testing.assert_array_equal(result["times"][:, 0], wanted.astype(np.int64))
+    result = example(tmp_path / "a.csv", "time,x\n1577836800.25,1\n1577836800.5,2\n1577836801,4\n")
+    assert (result["times"][:, 0] - days(0)[0]).tolist() == [25 * 10**7, 5 * 10**8, 10**9]
 
 
 def test_times_without_a_date_are_not_forecast_and_missing_dates_are_named(tmp_path):
-    found, notes = noted(tmp_path / "a.csv", "time,x\n0,5\n0.1,4\n0.2,7\n")
-    assert found["columns"].tolist() == ["x"] and "'time'" in notes and "not forecast" in notes
-    found, notes = noted(tmp_path / "a.csv", "time,x\n3,5\n0.1,4\n0.2,7\n")  # a measurement
-    assert found["columns"].tolist() == ["time", "x"] and not notes
-    found, notes = noted(tmp_path / "a.csv", "count,x\n1577836800,5\n1577836999,4\n1578009600,7\n")
-    assert found["columns"].tolist() == ["count", "x"] and not notes
+    example, notes = noted(tmp_path / "a.csv", "time,x\n0,5\n0.1,4\n0.2,7\n")
+    assert example["columns"].tolist() == ["x"] and "'time'" in notes and "not forecast" in notes
+    example, notes = noted(tmp_path / "a.csv", "time,x\n3,5\n0.1,4\n0.2,7\n")  # a measurement
+    assert example["columns"].tolist() == ["time", "x"] and not notes
+    example, notes = noted(
+        tmp_path / "a.csv", "count,x\n1577836800,5\n1577836999,4\n1578009600,7\n"
+    )
+    assert example["columns"].tolist() == ["count", "x"] and not notes
     text = "timestamp,x\n1577836800,5\n,4\n1578009600,7\n"
     refused(put(tmp_path / "a.csv", text), "line 3", "the date is missing")
 
 
 def test_what_is_decided_about_a_text_is_noted(tmp_path):
-    found, notes = noted(tmp_path / "a.csv", "Gr\u00f6\u00dfe,b\n1,2\n3,4\n5,9\n".encode("cp1252"))
-    assert found["columns"].tolist() == ["Gr\u00f6\u00dfe", "b"] and "Windows-1252" in notes
+    example, notes = noted(
+        tmp_path / "a.csv", "Gr\u00f6\u00dfe,b\n1,2\n3,4\n5,9\n".encode("cp1252")
+    )
+    assert example["columns"].tolist() == ["Gr\u00f6\u00dfe", "b"] and "Windows-1252" in notes
     _, notes = noted(tmp_path / "a.csv", "a,b\n-,kW\n1,2\n3,4\n5,9\n")
-    assert "line 2 holds no values, and is taken for units: 'b' in kW" in notes
+    assert "line 2 has no values, and is read as units: 'b' in kW" in notes
     _, notes = noted(tmp_path / "a.csv", "a,b\n1,2 m\n3,4 m\n5,9 m\n")
     assert notes == "a.csv: column 'b' is read as numbers in m"
-    refused(put(tmp_path / "a.csv", "a,b\n1,2,\n3,4,5\n"), "line 3 has 3 columns, and line 1 2")
+    refused(put(tmp_path / "a.csv", "a,b\n1,2,\n3,4,5\n"), "line 3 has 3 columns, but line 1 has 2")
 
 
 @pytest.mark.parametrize("case", range(24))
@@ -254,17 +258,17 @@ def test_a_table_is_read_however_it_is_written(case, tmp_path):
     lines = [separator.join(f"{quote}{cell}{quote}" for cell in row) + trailing for row in rows]
     text = (end * chance.choice([1, 2])).join(lines) + end * chance.randrange(3)
     raw = text.encode(chance.choice(["utf-8", "utf-8-sig", "utf-16", "cp1252"]))
-    found = example(tmp_path / "a.csv", raw)
-    np.testing.assert_allclose(found["values"], values)
-    assert found["columns"].tolist() == rows[0][1:] and len(found["times"]) == steps
+    result = example(tmp_path / "a.csv", raw)
+    np.testing.assert_allclose(result["values"], values)
+    assert result["columns"].tolist() == rows[0][1:] and len(result["times"]) == steps
 
 
 def test_a_table_of_thousands_of_columns_takes_linear_time(tmp_path):
     names = [f"c{i}" for i in range(3000)]
     text = "\n".join([",".join(names), *(",".join(["1.5"] * 3000) for _ in range(3))])
     began = time.process_time()
-    found = example(tmp_path / "a.csv", text)
-    assert found["values"].shape == (3, 3000)
+    result = example(tmp_path / "a.csv", text)
+    assert result["values"].shape == (3, 3000)
     assert time.process_time() - began < 10  # minutes, once each name was compared with all
 
 
@@ -282,7 +286,7 @@ def test_tables_that_swell_are_refused_before_they_do(tmp_path, monkeypatch):
 def test_a_damaged_gz_is_named(tmp_path):
     refused(
         put(tmp_path / "a.csv.gz", gzip.compress(PLAIN.encode(), mtime=0)[:-12]),
-        "no sound .gz file",
+        "a corrupt .gz file",
     )
 
 
@@ -298,13 +302,13 @@ def test_a_damaged_gz_is_named(tmp_path):
     ],
 )
 def test_names_of_columns(text, names, tmp_path):
-    found = example(tmp_path / "a.csv", text)
-    assert found["columns"].tolist() == names and found["values"].shape == (3, len(names))
+    result = example(tmp_path / "a.csv", text)
+    assert result["columns"].tolist() == names and result["values"].shape == (3, len(names))
 
 
 def test_a_table_without_names_may_have_dates(tmp_path):
-    found = example(tmp_path / "a.csv", PLAIN.partition("\n")[2])
-    assert found["columns"].tolist() == ["1", "2"] and found["time_columns"].tolist() == ["0"]
+    result = example(tmp_path / "a.csv", PLAIN.partition("\n")[2])
+    assert result["columns"].tolist() == ["1", "2"] and result["time_columns"].tolist() == ["0"]
 
 
 def test_columns_of_text_are_left_out_and_told(tmp_path):
@@ -315,10 +319,10 @@ def test_columns_of_text_are_left_out_and_told(tmp_path):
     assert source.info["left_out"] == ["city", "empty", "code"]
     assert source.info["notes"] == [
         "columns that are neither numbers nor dates are left out: 'city', 'code'",
-        "columns that hold no value are left out: 'empty'",
+        "columns that have no values are left out: 'empty'",
     ]
-    (one,) = source.splits["train"]
-    assert one.read()["columns"].tolist() == ["load"]
+    (example,) = source.splits["train"]
+    assert example.read()["columns"].tolist() == ["load"]
 
 
 @pytest.mark.parametrize(
@@ -340,18 +344,18 @@ def test_columns_of_text_are_left_out_and_told(tmp_path):
 )
 def test_dates_in_common_forms(name, words, tmp_path):
     text = f"x;{name}\n" + "".join(f"{i};{word}\n" for i, word in enumerate(words))
-    found = example(tmp_path / "a.csv", text)
-    assert found["time_columns"].tolist() == [name] and found["columns"].tolist() == ["x"]
-    np.testing.assert_array_equal(found["times"][:, 0], days(0, 1, 2))
+    result = example(tmp_path / "a.csv", text)
+    assert result["time_columns"].tolist() == [name] and result["columns"].tolist() == ["x"]
+    np.testing.assert_array_equal(result["times"][:, 0], days(0, 1, 2))
 
 
 def test_months_and_years_are_dates(tmp_path):
-    found = example(tmp_path / "a.csv", "Month,n\n1949-01,1\n1949-02,2\n1949-03,3\n")
+    result = example(tmp_path / "a.csv", "Month,n\n1949-01,1\n1949-02,2\n1949-03,3\n")
     wanted = np.array(["1949-01", "1949-02", "1949-03"], "datetime64[M]")
-    assert (found["times"][:, 0] == wanted.astype("datetime64[ns]").astype(np.int64)).all()
-    found = example(tmp_path / "a.csv", "YEAR,n\n1700,1\n1701,2\n1702,3\n")
+    assert (result["times"][:, 0] == wanted.astype("datetime64[ns]").astype(np.int64)).all()
+    result = example(tmp_path / "a.csv", "YEAR,n\n1700,1\n1701,2\n1702,3\n")
     wanted = np.array(["1700", "1701", "1702"], "datetime64[Y]")
-    assert (found["times"][:, 0] == wanted.astype("datetime64[ns]").astype(np.int64)).all()
+    assert (result["times"][:, 0] == wanted.astype("datetime64[ns]").astype(np.int64)).all()
     many = example(tmp_path / "a.csv", "year,n\n1700,1\n1700,2\n1701,3\n")
     assert many["columns"].tolist() == ["year", "n"] and many["times"].shape == (3, 0)
 
@@ -362,8 +366,8 @@ def test_day_and_month_are_told_apart_by_the_whole_column(tmp_path):
         return f"x,{name}\n" + "".join(f"{i},{row}/2020\n" for i, row in enumerate(rows))
 
     for form in ("{day}/{month}", "{month}/{day}"):
-        found = example(tmp_path / "a.csv", text(form))
-        np.testing.assert_array_equal(found["times"][:, 0], days(10, 11, 12))
+        result = example(tmp_path / "a.csv", text(form))
+        np.testing.assert_array_equal(result["times"][:, 0], days(10, 11, 12))
     unclear = text("{day}/{month}").replace("13/1", "10/1")
     refused(
         put(tmp_path / "a.csv", unclear), "line 2", "'11/1/2020'", "day and month", "2020-12-31"
@@ -376,16 +380,16 @@ def test_day_and_month_are_told_apart_by_the_whole_column(tmp_path):
     ("header", "row", "words"),
     [
         ("load,date", "1,2020-02-30", ["line 4", "'date'", "'2020-02-30'", "2020-12-31"]),
-        ("load,date", "1,soon", ["line 4", "'date'", "'soon'", "no date"]),
+        ("load,date", "1,soon", ["line 4", "'date'", "'soon'", "not a date"]),
         ("load,date", "1,", ["line 4", "'date'", "missing", "Fill it in"]),
         ("load,date", "1,9999-01-01", ["line 4", "'date'", "9999", "1678 to 2261"]),
-        ("load,date", "oops,2020-01-03", ["line 4", "'load'", "'oops' is no number"]),
+        ("load,date", "oops,2020-01-03", ["line 4", "'load'", "'oops' is not a number"]),
         ("load,date", "inf,2020-01-03", ["line 4", "'load'", "infinite"]),
         ("load,date", "1e999,2020-01-03", ["line 4", "'load'", "too large"]),
-        ("load,date", "1", ["line 4 has 1 columns", "line 1 2"]),
-        ("load,date", "1,2020-01-03,5", ["line 4 has 3 columns", "line 1 2"]),
+        ("load,date", "1", ["line 4 has 1 columns", "line 1 has 2"]),
+        ("load,date", "1,2020-01-03,5", ["line 4 has 3 columns", "line 1 has 2"]),
         ("load,date", "1,2020-01-02", ["line 4", "'date'", "2020-01-02 comes after 2020-01-02",
-                                       "Remove one", "file of its own"]),
+                                       "Remove one", "its own file"]),
         ("load,date", "1,2020-01-01 06:00", ["line 4", "2020-01-01 06:00:00 comes after", "Sort"]),
         ("load,load", "1,2020-01-03", ["two columns 'load'", "Rename"]),
         ("load,date", '1,"2020-01-03', ["line 4", "quotation"]),
@@ -408,13 +412,13 @@ def test_lines_are_counted_as_an_editor_does(tmp_path):
         (b"\n \n", ["empty"]),
         (b"\xef\xbb\xbf", ["empty"]),
         (b"date,load\n", ["no rows"]),
-        (b"a,b\nx,y\nz,w\nu,v\n", ["no column of numbers", "'a', 'b'"]),
-        (b"date\n2020-01-01\n2020-01-02\n2020-01-03\n", ["no column of numbers", "'date'"]),
-        (b"a\n1\n2\n", ["2 steps", "3 at least"]),
-        (b"a,\n1,2\n3,4\n\xe4,6\n", ["line 4", "'\u00e4' is no number"]),
+        (b"a,b\nx,y\nz,w\nu,v\n", ["no numeric column", "'a', 'b'"]),
+        (b"date\n2020-01-01\n2020-01-02\n2020-01-03\n", ["no numeric column", "'date'"]),
+        (b"a\n1\n2\n", ["2 steps", "at least 3"]),
+        (b"a,\n1,2\n3,4\n\xe4,6\n", ["line 4", "'\u00e4' is not a number"]),
         (
             "\u043d\u0430,b\n1,2\n3,4\n".encode("cp1251"),
-            ["no text in UTF-8", "Save it as CSV in UTF-8"],
+            ["not UTF-8 text", "Save it as CSV in UTF-8"],
         ),
         (b"\x89PNG\r\n\x1a\n\xff", ["UTF-8"]),
         (b"PK\x03\x04\x00\x00", ["not a text file"]),
@@ -429,8 +433,8 @@ def test_order_of_time_matters_only_where_one_column_has_it(tmp_path):
     text = (
         "date,made,x\n2020-01-03,2020-02-01,1\n2020-01-02,2020-02-02,2\n2020-01-01,2020-02-03,3\n"
     )
-    found = example(tmp_path / "a.csv", text)
-    assert found["time_columns"].tolist() == ["date", "made"] and found["times"].shape == (3, 2)
+    result = example(tmp_path / "a.csv", text)
+    assert result["time_columns"].tolist() == ["date", "made"] and result["times"].shape == (3, 2)
     refused(
         put(tmp_path / "a.csv", text.replace("made", "2", 0).replace("2020-02-0", "v")), "line 3"
     )
@@ -453,14 +457,14 @@ def frame():
 def test_parquet_is_read_with_its_types(tmp_path):
     frame().to_parquet(tmp_path / "a.parquet")
     source = read(tmp_path / "a.parquet", FORECAST)
-    (one,) = source.splits["train"]
-    found = one.read()
-    assert found["columns"].tolist() == ["load", "count", "word", "on"]
-    assert found["time_columns"].tolist() == ["when"] and source.info["left_out"] == ["city"]
+    (item,) = source.splits["train"]
+    example = item.read()
+    assert example["columns"].tolist() == ["load", "count", "word", "on"]
+    assert example["time_columns"].tolist() == ["when"] and source.info["left_out"] == ["city"]
     nan = np.nan
     wanted = [[1.5, 1, 1, 1], [nan, nan, 2, 0], [3, 3, nan, 1]]
-    np.testing.assert_array_equal(found["values"], wanted)
-    np.testing.assert_array_equal(found["times"][:, 0], days(0, 1, 2) - DAY // 24)  # UTC
+    np.testing.assert_array_equal(example["values"], wanted)
+    np.testing.assert_array_equal(example["times"][:, 0], days(0, 1, 2) - DAY // 24)  # UTC
 
 
 def test_an_index_of_dates_is_a_column_of_a_parquet_file(tmp_path):
@@ -480,21 +484,23 @@ def test_arrays_of_one_and_of_several_series(tmp_path):
     times = np.arange("2020-01-01", "2020-01-07", dtype="datetime64[D]")
     names = np.array(["a", "b"])
     np.savez(tmp_path / "x.npz", values=values, columns=names, times=times)
-    found = series.read_example(tmp_path / "x.npz")
-    np.testing.assert_array_equal(found["values"], values)
-    np.testing.assert_array_equal(found["times"][:, 0], days(*range(6)))
-    assert found["columns"].tolist() == ["a", "b"] and found["time_columns"].tolist() == ["times"]
+    example = series.read_example(tmp_path / "x.npz")
+    np.testing.assert_array_equal(example["values"], values)
+    np.testing.assert_array_equal(example["times"][:, 0], days(*range(6)))
+    assert example["columns"].tolist() == ["a", "b"] and example["time_columns"].tolist() == [
+        "times"
+    ]
     np.savez(tmp_path / "x.npz", values=values[:, 0].astype(np.float32))
-    found = series.read_example(tmp_path / "x.npz")
-    assert found["values"].shape == (6, 1) and found["values"].dtype == np.float64
-    assert found["columns"].tolist() == ["0"] and found["times"].shape == (6, 0)
+    example = series.read_example(tmp_path / "x.npz")
+    assert example["values"].shape == (6, 1) and example["values"].dtype == np.float64
+    assert example["columns"].tolist() == ["0"] and example["times"].shape == (6, 0)
     np.save(tmp_path / "x.npy", values)
     np.testing.assert_array_equal(series.read_example(tmp_path / "x.npy")["values"], values)
     np.savez(tmp_path / "x.npz", values=values.reshape(2, 3, 2), times=days(0, 1, 2))
     items = list(read(tmp_path / "x.npz", FORECAST).splits["train"])
-    assert [one.name for one in items] == ["x.npz#values[0]", "x.npz#values[1]"]
+    assert [item.name for item in items] == ["x.npz#values[0]", "x.npz#values[1]"]
     np.testing.assert_array_equal(items[1].read()["values"], values[3:])
-    with pytest.raises(BadInput, match="holds 2 series"):
+    with pytest.raises(BadInput, match="contains 2 series"):
         series.read_example(tmp_path / "x.npz")
 
 
@@ -503,18 +509,18 @@ def test_arrays_of_one_and_of_several_series(tmp_path):
     [
         (dict(values=None, v=np.ones(4)), ["no array 'values'", "times, v"]),
         (dict(values=np.ones((2, 2, 2, 2))), ["(2, 2, 2, 2)", "(n, T, C)"]),
-        (dict(values=np.array(["a"] * 4)), ["'values'", "does not hold numbers"]),
+        (dict(values=np.array(["a"] * 4)), ["'values'", "is not numeric"]),
         (dict(values=np.ones((4, 0))), ["(4, 0)"]),
         (dict(values=np.array([[1, 2], [3, np.inf], [1, 2], [1, 2]])), ["infinite at [1, 1]"]),
         (dict(values=np.array([[1, 2], [3, -1e300]] * 2)), ["-1e+300 at [1, 1]", "float32"]),
-        (dict(columns=np.array(["a", "a"])), ["'columns'", "2 different names"]),
-        (dict(columns=np.array([1, 2])), ["'columns'", "2 different names"]),
-        (dict(columns=np.array(["a", "times"])), ["none of which is times"]),
-        (dict(times=days(0, 1)), ["'times' of shape (2,)", "does not fit 4 steps"]),
-        (dict(times=np.arange(4.0)), ["'times'", "float64", "holds no dates"]),
+        (dict(columns=np.array(["a", "a"])), ["'columns'", "2 distinct names"]),
+        (dict(columns=np.array([1, 2])), ["'columns'", "2 distinct names"]),
+        (dict(columns=np.array(["a", "times"])), ["other than times"]),
+        (dict(times=days(0, 1)), ["'times' of shape (2,)", "does not match 4 steps"]),
+        (dict(times=np.arange(4.0)), ["'times'", "float64", "is not of dates"]),
         (dict(times=np.array(["2020", "NaT", "2021", "2022"], "datetime64[D]")), ["missing"]),
         (dict(times=days(0, 1, 1, 2)), ["values[2]", "'times'", "comes after", "Remove one"]),
-        (dict(values=np.full((4, 2), np.nan)), ["no column of numbers"]),
+        (dict(values=np.full((4, 2), np.nan)), ["no numeric column"]),
     ],
 )
 def test_faults_of_arrays_are_named(changes, words, tmp_path):
@@ -555,9 +561,9 @@ def test_official_splits_of_series(names, tmp_path):
     ("text", "words"),
     [
         ("date,load\n2020-01-01,1\n2020-01-02,2\n2020-01-03,3\n", ["lacks 'heat'"]),
-        (PLAIN.replace("heat", "cold"), ["lacks 'heat' and has 'cold' besides"]),
+        (PLAIN.replace("heat", "cold"), ["lacks 'heat' and also has 'cold'"]),
         (PLAIN.replace(",4", ",a").replace(",5", ",b").replace(",6", ",c"),
-         ["'heat' holds text", "holds numbers"]),
+         ["'heat' has text", "but numbers in a.csv"]),
     ],
 )  # fmt: skip
 def test_files_of_a_folder_have_the_same_columns(text, words, tmp_path):
@@ -568,7 +574,7 @@ def test_files_of_a_folder_have_the_same_columns(text, words, tmp_path):
 def test_a_column_may_be_empty_in_some_files(tmp_path):
     put(tmp_path / "b.csv")
     put(tmp_path / "a.csv", PLAIN.replace(",4", ",").replace(",5", ",").replace(",6", ","))
-    first, second = (one.read() for one in read(tmp_path, FORECAST).splits["train"])
+    first, second = (example.read() for example in read(tmp_path, FORECAST).splits["train"])
     assert np.isnan(first["values"][:, 1]).all() and second["values"][:, 1].tolist() == [4, 5, 6]
 
 
@@ -583,10 +589,14 @@ def test_a_bad_file_of_a_folder_is_found_when_it_is_read(tmp_path):
 def test_find_series_expands_folders_and_names_what_is_wrong(tmp_path):
     for name in ("b/c.CSV", "b/d.parquet", "b/.hidden/e.csv", "b/notes.md", "a.npz"):
         put(tmp_path / name)
-    found = series.find_series([tmp_path / "b", tmp_path / "a.npz"])
-    assert [path.name for path in found] == ["c.CSV", "d.parquet", "a.npz"]
+    paths = series.find_series([tmp_path / "b", tmp_path / "a.npz"])
+    assert [path.name for path in paths] == ["c.CSV", "d.parquet", "a.npz"]
     (tmp_path / "void").mkdir()
-    for name, reason in [("void", "no series"), ("x", "no such"), ("b/notes.md", "no format")]:
+    for name, reason in [
+        ("void", "no series"),
+        ("x", "no such"),
+        ("b/notes.md", "not a time series"),
+    ]:
         with pytest.raises(BadInput, match=reason):
             series.find_series([tmp_path / name])
 
@@ -617,15 +627,15 @@ def test_class_folders_of_tables(tmp_path):
     source = read(tmp_path, CLASSIFY)
     assert source.classes == ("run", "walk")
     assert {split: len(some) for split, some in source.splits.items()} == {"train": 4, "test": 2}
-    found = [one.read() for one in source.splits["train"]]
-    assert [one["series"].shape for one in found] == [(3, 2), (4, 2)] * 2
-    assert [one["label"] for one in found] == [0, 0, 1, 1]
-    assert found[0]["series"].dtype == np.float32 and set(found[0]) == {"series", "label"}
+    examples = [example.read() for example in source.splits["train"]]
+    assert [example["series"].shape for example in examples] == [(3, 2), (4, 2)] * 2
+    assert [example["label"] for example in examples] == [0, 0, 1, 1]
+    assert examples[0]["series"].dtype == np.float32 and set(examples[0]) == {"series", "label"}
     put(tmp_path / "train" / "walk" / "0.csv", "heat,load\n1,2\n")
     swapped = list(read(tmp_path, CLASSIFY).splits["train"])
-    assert [one.read()["series"].tolist() for one in swapped][2] == [[2, 1]]
+    assert [example.read()["series"].tolist() for example in swapped][2] == [[2, 1]]
     put(tmp_path / "train" / "walk" / "0.csv", "load,cold\n1,2\n")
-    refused(tmp_path, "0.csv", "run/0.csv", "lacks 'heat' and has 'cold'", kind=CLASSIFY)
+    refused(tmp_path, "0.csv", "run/0.csv", "lacks 'heat' and also has 'cold'", kind=CLASSIFY)
     put(tmp_path / "train" / "walk" / "0.csv", "load,heat\n1,2\n1e200,4\n")
     refused(tmp_path, "0.csv", "line 3", "'load'", "1e+200", "float32", kind=CLASSIFY)
 
@@ -636,13 +646,13 @@ def test_arrays_of_sequences(tmp_path):
     y = np.array([0, 1, 1, 0])
     np.savez(tmp_path / "own.npz", x_train=x, y_train=y, x_test=x[:2, :5], y_test=y[:2])
     source = read(tmp_path / "own.npz", CLASSIFY)
-    found = [one.read() for one in source.splits["train"]]
-    assert [one["series"].shape for one in found] == [(6, 2), (4, 2), (6, 2), (6, 2)]
-    assert np.isnan(found[2]["series"]).sum() == 1 and found[0]["series"].dtype == np.float32
-    assert source.classes == ("0", "1") and [one["label"] for one in found] == y.tolist()
+    examples = [example.read() for example in source.splits["train"]]
+    assert [example["series"].shape for example in examples] == [(6, 2), (4, 2), (6, 2), (6, 2)]
+    assert np.isnan(examples[2]["series"]).sum() == 1 and examples[0]["series"].dtype == np.float32
+    assert source.classes == ("0", "1") and [example["label"] for example in examples] == y.tolist()
     np.savez(tmp_path / "own.npz", x_train=x[..., 0], y_train=y)
-    (one, *_) = read(tmp_path / "own.npz", CLASSIFY).splits["train"]
-    np.testing.assert_array_equal(one.read()["series"], x[0, :, :1].astype(np.float32))
+    (example, *_) = read(tmp_path / "own.npz", CLASSIFY).splits["train"]
+    np.testing.assert_array_equal(example.read()["series"], x[0, :, :1].astype(np.float32))
 
 
 @pytest.mark.parametrize(
@@ -650,7 +660,7 @@ def test_arrays_of_sequences(tmp_path):
     [
         (dict(x_train=np.ones(4)), ["'x_train' of shape (4,)", "(examples, steps, features)"]),
         (dict(x_train=np.ones((4, 0, 2))), ["(4, 0, 2)", "NaN at the end"]),
-        (dict(x_train=np.full((4, 3), "a")), ["'x_train'", "does not hold numbers"]),
+        (dict(x_train=np.full((4, 3), "a")), ["'x_train'", "is not numeric"]),
         (dict(x_train=np.full((4, 3), np.inf)), ["'x_train'", "[0, 0, 0] is inf"]),
         (dict(x_train=np.full((4, 3), np.nan)), ["own.npz#x_train[0]", "all its values are NaN"]),
         (dict(x_test=np.ones((4, 3, 2)), y_test=np.arange(4) % 2), ["test", "2 features", "1"]),
@@ -692,14 +702,14 @@ def long_table():
 
 def check(path):
     """Read a series; it is sound, or refused in words that name the file."""
-    found = series.read_example(path)
-    values, times = found["values"], found["times"]
+    example = series.read_example(path)
+    values, times = example["values"], example["times"]
     assert values.ndim == 2 and values.dtype == np.float64 and len(values) >= 3
-    assert not np.isinf(values).any() and len(found["columns"]) == values.shape[1] >= 1
-    assert times.shape == (len(values), len(found["time_columns"])) and times.dtype == np.int64
+    assert not np.isinf(values).any() and len(example["columns"]) == values.shape[1] >= 1
+    assert times.shape == (len(values), len(example["time_columns"])) and times.dtype == np.int64
     if times.shape[1] == 1:
         assert (np.diff(times[:, 0]) > 0).all()
-    return found
+    return example
 
 
 def fuzz(path):
@@ -718,16 +728,18 @@ def fuzz(path):
         print(f"case {case}", flush=True)  # the last line tells which case killed the process
         signal.alarm(test_readers_fuzz.SECONDS)
         try:
-            found = check(path)
+            example = check(path)
         except BadInput as error:
             assert path.name in str(error) and len(str(error)) < 2000, error
             refusals += 1
             continue
         if cut:  # where a line ends, a cut file is a shorter sound one
-            assert path.suffix in (".csv", ".tsv") and len(found["values"]) <= len(valid["values"])
-            whole = found["columns"].tolist() == valid["columns"].tolist()
-            rows = len(found["values"]) - 1
-            assert not whole or (found["values"][:rows] == valid["values"][:rows]).all()
+            assert path.suffix in (".csv", ".tsv") and len(example["values"]) <= len(
+                valid["values"]
+            )
+            whole = example["columns"].tolist() == valid["columns"].tolist()
+            rows = len(example["values"]) - 1
+            assert not whole or (example["values"][:rows] == valid["values"][:rows]).all()
     print(f"{refusals} refused")
 
 
@@ -746,19 +758,19 @@ def test_damaged_files_are_refused_or_read_soundly(name, tmp_path):
 @pytest.mark.skipif("ZOO_DATA" not in os.environ, reason="needs ZOO_DATA")
 def test_real_loads():
     folder = pathlib.Path(os.environ["ZOO_DATA"]) / "ett"
-    (one,) = read(folder / "ETTh1.csv", FORECAST).splits["train"]
-    found = one.read()
-    assert found["columns"].tolist() == ["HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT"]
-    assert found["values"].shape == (17_420, 7) and found["time_columns"].tolist() == ["date"]
-    assert np.isfinite(found["values"]).all()
-    assert set(np.diff(found["times"][:, 0])) == {3600 * 10**9}
+    (item,) = read(folder / "ETTh1.csv", FORECAST).splits["train"]
+    example = item.read()
+    assert example["columns"].tolist() == ["HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT"]
+    assert example["values"].shape == (17_420, 7) and example["time_columns"].tolist() == ["date"]
+    assert np.isfinite(example["values"]).all()
+    assert set(np.diff(example["times"][:, 0])) == {3600 * 10**9}
     with open(folder / "ETTh1.csv") as file:
         lines = file.read().splitlines()
     for row in (0, 9_999, 17_419):
         date, *numbers = lines[row + 1].split(",")
-        assert found["values"][row].tolist() == [float(word) for word in numbers]
-        assert found["times"][row, 0] == np.datetime64(date, "ns").astype(np.int64)
-    assert [len(one.read()["values"]) for one in read(folder, FORECAST).splits["train"]] == [
+        assert example["values"][row].tolist() == [float(word) for word in numbers]
+        assert example["times"][row, 0] == np.datetime64(date, "ns").astype(np.int64)
+    assert [len(item.read()["values"]) for item in read(folder, FORECAST).splits["train"]] == [
         17_420, 17_420,
     ]  # fmt: skip
 

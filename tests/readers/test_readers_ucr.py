@@ -38,14 +38,14 @@ def put(path, header=HEADER, lines=LINES):
 
 
 def examples(source, split="train"):
-    return [(one.name, one.read()) for one in source.splits[split]]
+    return [(example.name, example.read()) for example in source.splits[split]]
 
 
 def refused(path, *words):
     with pytest.raises(BadInput) as caught:
         for some in read(path, KIND).splits.values():
-            for one in some:
-                one.read()
+            for example in some:
+                example.read()
     for word in words:
         assert str(word) in str(caught.value), caught.value
 
@@ -58,7 +58,7 @@ def test_a_file_is_read_as_written(tmp_path):
     assert first["series"].dtype == np.float32 and type(first["label"]) is int
     np.testing.assert_array_equal(first["series"], [[1, 4], [2, 5], [3, 6]])
     np.testing.assert_array_equal(second["series"], [[-1, 7], [0.5, np.nan], [1000, 9]])
-    assert [one["label"] for one in (first, second, third)] == [0, 1, 0]
+    assert [example["label"] for example in (first, second, third)] == [0, 1, 0]
 
 
 @pytest.mark.parametrize("give", ["", "Walk_TRAIN.ts", "Walk_TEST.ts"])
@@ -84,8 +84,8 @@ def test_a_file_without_its_partner_is_for_training(tmp_path):
 
 def test_series_may_differ_in_length(tmp_path):
     lines = "1,2:3,4:2\n1,2,3,4:5,6,7,8:slow\n"
-    found = examples(read(put(tmp_path / "a.ts", FREE, lines), KIND))
-    assert [one["series"].shape for _, one in found] == [(2, 2), (4, 2)]
+    pairs = examples(read(put(tmp_path / "a.ts", FREE, lines), KIND))
+    assert [item["series"].shape for _, item in pairs] == [(2, 2), (4, 2)]
 
 
 @pytest.mark.parametrize(
@@ -104,8 +104,10 @@ def test_series_may_differ_in_length(tmp_path):
 def test_headers_that_say_the_same(header, tmp_path):
     wanted = examples(read(put(tmp_path / "a.ts"), KIND))
     (tmp_path / "a.ts").write_bytes((header + LINES).encode())
-    for (_, one), (_, other) in zip(examples(read(tmp_path / "a.ts", KIND)), wanted, strict=True):
-        np.testing.assert_array_equal(one["series"], other["series"])
+    for (_, first), (_, second) in zip(
+        examples(read(tmp_path / "a.ts", KIND)), wanted, strict=True
+    ):
+        np.testing.assert_array_equal(first["series"], second["series"])
     (tmp_path / "a.ts").write_bytes((header.lstrip("\ufeff") + LINES).encode("latin-1"))
     assert len(examples(read(tmp_path / "a.ts", KIND))) == 3
 
@@ -125,23 +127,27 @@ def test_one_dimension_is_the_simplest(tmp_path):
         ("1,2,3:", "", ["line 13 has 1 dimensions, not 2"]),
         ("1,2,3:4,5,6", "1,2:4,5", ["line 13 has 2 values in dimension 1, not 3", "@equalLength"]),
         ("1,2,3:4,5,6", "1,2,3:4,5", ["line 13 has 2 values in dimension 2, not 3"]),
-        ("1,2,3", "1,two,3", ["line 13: 'two' is no number", '"?"']),
-        ("1,2,3", "1,,3", ["line 13: a value lacks"]),
+        ("1,2,3", "1,two,3", ["line 13: 'two' is not a number", '"?"']),
+        ("1,2,3", "1,,3", ["line 13: a value is missing"]),
         ("1,2,3", "1,2_0,3", ["line 13: '2_0'"]),
-        ("1,2,3", "1,inf,3", ["line 13: 'inf' is no number"]),
+        ("1,2,3", "1,inf,3", ["line 13: 'inf' is not a number"]),
         ("1,2,3", "1,1e99,3", ["line 13", "1e+99", "float32"]),
         ("@data", "", ["no line @data"]),
         (LINES, "", ["no series follows"]),
         ("@timeStamps false", "@timeStamps true", ["have times", "@timeStamps false"]),
         ("@classLabel true 2 slow", "@classLabel false", ["no classes"]),
-        ("@classLabel true 2 slow", "@targetLabel true", ["numbers to predict", "@classLabel"]),
+        ("@classLabel true 2 slow", "@targetLabel true", ["regression targets", "@classLabel"]),
         ("@classLabel true 2 slow\n", "", ["no line @classLabel"]),
         ("@classLabel true 2 slow", "@classLabel true 2", ["declares 2"]),
         ("@classLabel true 2 slow", "@classLabel true 2 2", ["declares 2, 2"]),
         ("@classLabel true", "@classLabel", ["line 9", "neither true nor false"]),
         ("@missing false", "@missing no", ["line 4", "neither true nor false"]),
-        ("@dimensions 2", "@dimensions two", ["line 6", "'@dimensions two' is no number"]),
-        ("@dimensions 2", "@dimensoins 2", ["line 6", "no line of a header", "@dimensions"]),
+        (
+            "@dimensions 2",
+            "@dimensions two",
+            ["line 6", "'@dimensions two' is not a positive integer"],
+        ),
+        ("@dimensions 2", "@dimensoins 2", ["line 6", "not a header line", "@dimensions"]),
     ],
 )
 def test_faults_are_named(old, new, words, tmp_path):
@@ -161,17 +167,17 @@ def test_faults_of_two_files_are_named(tmp_path):
     put(tmp_path / "X_TEST.ts", HEADER.replace("2 slow", "2 fast"))
     refused(tmp_path, "X_TEST.ts", "'fast'", "X_TRAIN.ts")
     put(tmp_path / "X_TEST.ts", HEADER.replace("@dimensions 2", "@dimensions 3"))
-    refused(tmp_path, "X_TEST.ts", "3 dimensions", "X_TRAIN.ts 2")
+    refused(tmp_path, "X_TEST.ts", "3 dimensions", "X_TRAIN.ts have 2")
     put(tmp_path / "X.ts")
     refused(tmp_path, "X.ts", "in no split")
     put(tmp_path / "Y_TRAIN.ts")
-    refused(tmp_path, "several problems: X, Y", "Give one of the files")
+    refused(tmp_path, "several data sets: X, Y", "Give one of the files")
 
 
 def test_a_bad_line_is_found_when_it_is_read_and_not_before(tmp_path):
     put(tmp_path / "a.ts", lines=LINES + "1,2:3,x:2\n")
     *good, bad = read(tmp_path / "a.ts", KIND).splits["train"]
-    assert len([one.read() for one in good]) == 3
+    assert len([example.read() for example in good]) == 3
     with pytest.raises(BadInput, match="line 16"):
         bad.read()
 
@@ -187,28 +193,32 @@ def test_each_line_can_be_predicted(tmp_path):
     (tmp_path / "b" / "1.csv").write_text("x,y\n1,2\n3,4\n")
     unlabelled = HEADER.replace("true 2 slow", "false")
     put(tmp_path / "new.ts", unlabelled, "1,2,3:4,5,6\n")
-    found = ucr.find([tmp_path / "b", tmp_path / "new.ts"])
-    assert [path.name for path in found] == [
+    paths = ucr.find([tmp_path / "b", tmp_path / "new.ts"])
+    assert [path.name for path in paths] == [
         "1.csv", "X_TEST.ts#0", "X_TEST.ts#1", "X_TEST.ts#2", "new.ts#0",
     ]  # fmt: skip
-    series = [ucr.read_example(path)["series"] for path in found]
-    assert [one.shape for one in series] == [(2, 2), (3, 2), (3, 2), (3, 2), (3, 2)]
+    series = [ucr.read_example(path)["series"] for path in paths]
+    assert [example.shape for example in series] == [(2, 2), (3, 2), (3, 2), (3, 2), (3, 2)]
     np.testing.assert_array_equal(series[1], series[4])
     put(tmp_path / "new.ts", unlabelled, "1,2,3:4,5,7\n")
     os.utime(tmp_path / "new.ts", (1, 1))
-    assert ucr.read_example(found[4])["series"][2, 1] == 7
+    assert ucr.read_example(paths[4])["series"][2, 1] == 7
     (tmp_path / "void").mkdir(), (tmp_path / "b" / "a.md").touch()
-    for name, reason in [("void", "no series"), ("x.ts", "no such"), ("b/a.md", "no format")]:
+    for name, reason in [
+        ("void", "no series"),
+        ("x.ts", "no such"),
+        ("b/a.md", "not a time series"),
+    ]:
         with pytest.raises(BadInput, match=reason):
             ucr.find([tmp_path / name])
-    with pytest.raises(BadInput, match="no format of one series"):
+    with pytest.raises(BadInput, match="not a format of one series"):
         sequences.read_example(tmp_path / "b" / "a.md")
 
 
 def test_damaged_files_are_refused_or_read_soundly(tmp_path):
     rows = [f"{i},{i / 3},-{i}:{i},?,{i}.5:{'2' if i % 2 else 'slow'}\n" for i in range(20)]
     raw = put(tmp_path / "a.ts", lines="".join(rows)).read_bytes()
-    valid = [one for _, one in examples(read(tmp_path / "a.ts", KIND))]
+    valid = [item for _, item in examples(read(tmp_path / "a.ts", KIND))]
     chance, refusals = random.Random(0), 0
     for _ in range(400):
         content, cut = damage(raw, chance)
@@ -219,18 +229,18 @@ def test_damaged_files_are_refused_or_read_soundly(tmp_path):
             assert "a.ts" in str(error)
             refusals += 1
             continue
-        for number, one in enumerate(source.splits["train"]):
+        for number, item in enumerate(source.splits["train"]):
             try:
-                found = one.read()
+                example = item.read()
             except BadInput as error:
                 assert "line" in str(error)
                 refusals += 1
                 continue
-            assert found["series"].dtype == np.float32 and found["series"].ndim == 2
-            assert not np.isinf(found["series"]).any() and len(found["series"])
-            assert 0 <= found["label"] < len(source.classes)
+            assert example["series"].dtype == np.float32 and example["series"].ndim == 2
+            assert not np.isinf(example["series"]).any() and len(example["series"])
+            assert 0 <= example["label"] < len(source.classes)
             if cut:  # a line that lost its end is refused, unless a class has the name of its rest
-                np.testing.assert_array_equal(found["series"], valid[number]["series"])
+                np.testing.assert_array_equal(example["series"], valid[number]["series"])
     assert refusals > 100
 
 
@@ -248,16 +258,18 @@ def test_damaged_files_are_refused_or_read_soundly(tmp_path):
 def test_real_problems(name, sizes, lengths, features, classes):
     path, start = pathlib.Path(os.environ["ZOO_DATA"]) / "ucr" / name, time.process_time()
     source = read(path, KIND)
-    found = {split: [e for _, e in examples(source, split)] for split in ("train", "test")}
+    by_split = {split: [e for _, e in examples(source, split)] for split in ("train", "test")}
     assert time.process_time() - start < 2  # seconds; a tenth of it on an idle machine
-    assert (len(found["train"]), len(found["test"])) == sizes and len(source.classes) == classes
-    both = found["train"] + found["test"]
-    shapes = {one["series"].shape for one in both}
+    assert (len(by_split["train"]), len(by_split["test"])) == sizes and len(
+        source.classes
+    ) == classes
+    both = by_split["train"] + by_split["test"]
+    shapes = {item["series"].shape for item in both}
     assert {shape[1] for shape in shapes} == {features}
     assert (min(shapes)[0], max(shapes)[0]) == lengths
-    assert all(np.isfinite(one["series"]).all() for one in both)
-    for some in found.values():
-        assert {one["label"] for one in some} == set(range(classes))
+    assert all(np.isfinite(item["series"]).all() for item in both)
+    for some in by_split.values():
+        assert {item["label"] for item in some} == set(range(classes))
     assert source.name == name
 
 
@@ -300,7 +312,7 @@ def test_one_format_of_a_problem_is_read_and_the_others_are_told(tmp_path):
     source = read(tmp_path, KIND)
     assert source.classes == ("2", "slow")
     (note,) = source.info["notes"]
-    assert note.startswith("Walk_TRAIN.ts and Walk_TEST.ts are read, and these are not")
+    assert note.startswith("Walk_TRAIN.ts and Walk_TEST.ts are read, but not")
     assert "Walk_TRAIN.arff" in note and "Walk_TEST.tsv" in note
     assert read(tmp_path / "Walk_TRAIN.tsv", KIND).classes == ("1", "2")
 
@@ -323,7 +335,7 @@ def test_tables_of_measurements_are_no_problem_of_the_archive(name, text, tmp_pa
 def test_faults_of_such_a_table_are_named(tmp_path):
     (tmp_path / "a_TRAIN.tsv").write_text(table("1122").replace("1.25", "x"))
     refused(
-        tmp_path / "a_TRAIN.tsv", "a_TRAIN.tsv", "line 2", "'x' is no number", "first the class"
+        tmp_path / "a_TRAIN.tsv", "a_TRAIN.tsv", "line 2", "'x' is not a number", "first the class"
     )
     (tmp_path / "a_TRAIN.tsv").write_text(table("1122"))
     (tmp_path / "a_TEST.tsv").write_text(table("1133"))

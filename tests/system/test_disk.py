@@ -97,7 +97,7 @@ def test_damaged_prepared_data_are_made_anew(capsys):
             damage(prepared_folder() / name)
             read.clear()
             np.testing.assert_array_equal(prepare(data)[0]["train"].take()[0], whole)
-            assert read and "is damaged" in capsys.readouterr().err
+            assert read and "is corrupt" in capsys.readouterr().err
     read.clear()
     prepare(data)
     assert not read
@@ -123,7 +123,7 @@ def test_a_folder_made_by_another_process_meanwhile_counts(tmp_path):
         if not folder.exists():
             stores.make(folder, lambda other: (other / "a").write_text("theirs"))
 
-    assert stores.kept(folder, write, lambda path: (path / "a").read_text()) == "theirs"
+    assert stores.cached(folder, write, lambda path: (path / "a").read_text()) == "theirs"
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
@@ -135,7 +135,7 @@ def test_a_folder_that_is_removed_meanwhile_is_made_again(tmp_path):
             removed.append(shutil.rmtree(path))
         return (path / "a").read_text()
 
-    assert stores.kept(tmp_path / "data", lambda work: (work / "a").write_text("x"), read) == "x"
+    assert stores.cached(tmp_path / "data", lambda work: (work / "a").write_text("x"), read) == "x"
 
 
 def test_half_made_folders_of_dead_processes_are_removed(tmp_path):

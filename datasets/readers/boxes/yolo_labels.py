@@ -1,11 +1,10 @@
-"""YOLO's text files: one an image, a line a box, in fractions of the image.
+"""YOLO's text files: one per image, a line per box, in fractions of the image size.
 
-Redmon's Darknet, https://pjreddie.com/darknet/yolo/: `class x y width height`, x and y being the
-middle of the box; or an outline, `class x1 y1 x2 y2 x3 y3 ...`, of which the box around it is
-taken. `images/` and `labels/`, each with or without train, val and test, or these with
-both in each; or text files beside their images. `data.yaml`, `classes.txt` or `obj.names` names the
-classes; `datasets.readers.boxes.yolo_splits` reads the splits that data.yaml or lists of images
-name.
+Redmon's Darknet, https://pjreddie.com/darknet/yolo/: `class x y width height`, where x and y are
+the centre of the box; or an outline, `class x1 y1 x2 y2 x3 y3 ...`, which is read as its bounding
+box. `images/` and `labels/`, each with or without train, val and test, or these with both in each;
+or text files beside their images. `data.yaml`, `classes.txt` or `obj.names` names the classes;
+`datasets.readers.boxes.yolo_splits` reads the splits of data.yaml or lists of images.
 """
 
 import dataclasses
@@ -20,68 +19,70 @@ from datasets.source import BadInput, Source
 
 YAML = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 NAMES = ("classes.txt", "obj.names", "_darknet.labels")
-COLUMNS = "class, middle x and y, width, height"
+COLUMNS = "class, centre x and y, width, height"
 CORRECT = "Correct the line: fractions of width and height, from 0 to 1"
-WRITE = "Write `names:` with a line `  - name` a class, or classes.txt with a line a class"
+WRITE = "Write `names:` with a line `  - name` per class, or classes.txt with a line per class"
 OUTLINE = "the outline of line "
-OUTLINES = "its outlines (polygons) are read as the boxes around them"
-LONG = 4096  # characters of a line in data.yaml
+OUTLINES = "its outlines (polygons) are read as their bounding boxes"
+LONG = 4096  # maximum length of a line in data.yaml
 QUOTED = r"""'((?:[^'\\]|'')*)'|"([^"\\]*)\""""
 INDEX = r"""(?:['"]?(\d{1,6})['"]?\s*:\s+)"""
 BLOCK = re.compile(
     rf"""\s*(?:-\s+|{INDEX})(?:{QUOTED}|([^\s'"&*!|>%@`\[\]{{}}#,?:-](?:(?!:\s|:$).)*?))(?:\s+\#.*)?\s*"""
 )  # a line of a list or a mapping
 FLOW = re.compile(rf"""{INDEX}?(?:{QUOTED}|([^\s'"&*!|>%@`\[\]{{}}#,?:-][^\n,\[\]{{}}#:]*))""")
-GAP = re.compile(r"(?:\s|#[^\n]*)*")  # between what is in brackets
+GAP = re.compile(r"(?:\s|#[^\n]*)*")  # between items in brackets
 
 
 def match(path: pathlib.Path) -> bool:
-    """Tell whether a folder holds text files in folders for labels, or beside images."""
+    """Return whether a folder contains text files in folders of labels, or beside images."""
     if not path.is_dir():
         return False
     files = walk(path)
     texts = [boxes.place(file, path) for file in label_files(files)]
     images = {boxes.place(file, path)[::2] for file in divide(files, EXTENSIONS)[0]}
-    return any(role == "note" or (split, key) in images for split, role, key in texts)
+    return any(role == "annotation" or (split, key) in images for split, role, key in texts)
 
 
 def read(path: pathlib.Path) -> Source:
     """Pair images with their text files, by name; folders named train, val or test are splits.
 
-    An image without a text file shows no objects, where its split has a folder for labels; else it
-    is an example that raises `BadInput`, as is one whose lines or image cannot be read, and a text
-    file in such a folder without an image.
+    An image without a text file has no objects, if its split has a folder of labels; otherwise its
+    example raises `BadInput`, as do examples whose lines or image cannot be read, and text files in
+    such a folder without an image.
 
     Raises:
-        BadInput: nothing names the classes, a name occurs twice, or only some files are in a split.
+        BadInput: the classes have no names, a name occurs twice, or only some files are in a split.
     """
     files = walk(path)
     lists, classes = read_classes(path)
     yaml = next((file for file in lists if file.name.lower() in YAML), None)
     owner, notices, split_lists = yolo_splits.assigned(path, files, yaml, yaml_values)
-    folders_say = not owner
-    images = boxes.by_place(divide(files, EXTENSIONS)[0], path, "image", folders_say)
+    by_folders = not owner
+    images = boxes.by_place(divide(files, EXTENSIONS)[0], path, "image", by_folders)
     folders = [inner for outer in subfolders(path) for inner in (outer, *subfolders(outer))]
     folders = [boxes.place(folder / "any", path) for folder in folders]
-    labelled = {split for split, role, _ in folders if role == "note"}
+    labelled = {split for split, role, _ in folders if role == "annotation"}
     notes = [file for file in label_files(files) if file not in split_lists]
-    if not labelled:  # a readme.txt is no label
+    if not labelled:  # a readme.txt is not a label file
         notes = [file for file in notes if boxes.place(file, path)[::2] in images]
-    notes = boxes.by_place(notes, path, "note", folders_say)
+    notes = boxes.by_place(notes, path, "annotation", by_folders)
     pairs = [
         boxes.Pair(
             split=place[0],
             name=boxes.title(path, images.get(place), notes.get(place)),
             image=images.get(place),
-            note=notes.get(place),
+            annotation=notes.get(place),
             what=notes.get(place) or images[place],
         )
         for place in images.keys() | notes.keys()
     ]
-    unlabelled = {pair.image for pair in pairs if not pair.note and pair.split not in labelled}
+    unlabelled = {
+        pair.image for pair in pairs if not pair.annotation and pair.split not in labelled
+    }
     pairs, more = placed(pairs, owner)
     pairs, others = without_test(pairs, unlabelled)
-    used = {file for pair in pairs for file in (pair.image, pair.note) if file} | set(lists)
+    used = {file for pair in pairs for file in (pair.image, pair.annotation) if file} | set(lists)
     used |= set(split_lists)
     return boxes.source(
         path,
@@ -91,29 +92,33 @@ def read(path: pathlib.Path) -> Source:
         used=sorted(used),
         ignored=[file for file in files if file not in used],
         notes=[*notices, *more, *others],
-        boxed=[s for s in {pair.split for pair in pairs} if any(map(drawn, of_split(pairs, s)))],
+        boxed=[
+            s for s in {pair.split for pair in pairs} if any(map(has_boxes, of_split(pairs, s)))
+        ],
     )
 
 
 def placed(pairs, owner):
-    """Return pairs in the splits that are named, {image: split}, without those in none; and notes.
+    """Return the pairs in the named splits, {image: split}, without those in no split; and notes.
 
-    A split that is not named may be a folder still, and a label without an image is none's.
+    A split that is not named may still be a folder; a label without an image is in no split.
     """
     if not owner:
         return pairs, []
     named = set(owner.values())
-    found = []
+    result = []
     for pair in pairs:
-        other = pair.split if pair.split not in named or not pair.image else None
-        if split := owner.get(pair.image, other):
-            found.append(dataclasses.replace(pair, split=split))
-    left = len(pairs) - len(found)
-    return found, [f"{left:,} images or labels are in no split, and are left out"] * bool(left)
+        folder_split = pair.split if pair.split not in named or not pair.image else None
+        if split := owner.get(pair.image, folder_split):
+            result.append(dataclasses.replace(pair, split=split))
+    dropped = len(pairs) - len(result)
+    return result, [f"{dropped:,} images or labels are in no split, and are left out"] * bool(
+        dropped
+    )
 
 
 def without_test(pairs, unlabelled):
-    """Return pairs without a test split that nobody labelled, and a note on that."""
+    """Return pairs without an unlabelled test split, and a note on it."""
     test = of_split(pairs, "test")
     if not test or len(test) == len(pairs) or any(p.image not in unlabelled for p in test):
         return pairs, []
@@ -126,79 +131,81 @@ def of_split(pairs, split):
     return [pair for pair in pairs if pair.split == split]
 
 
-def drawn(pair):
-    """Tell whether a pair has a line of a box, or one that cannot be read."""
+def has_boxes(pair):
+    """Return whether a pair has a line of a box, or a file that cannot be read."""
     try:
-        return bool(pair.note and boxes.read_text(pair.note).strip())
+        return bool(pair.annotation and boxes.read_text(pair.annotation).strip())
     except BadInput:
         return True
 
 
 def label_files(files):
-    """Return the text files that are no lists of classes."""
+    """Return the text files that are not lists of classes."""
     return [f for f in files if f.suffix.lower() == ".txt" and f.name.lower() not in NAMES]
 
 
 def read_classes(root):
-    """Return the files that name the classes, and the names.
+    """Return the files with the names of the classes, and the names.
 
     Raises:
-        BadInput: there is none, or they differ.
+        BadInput: there is no such file, or files differ.
     """
     folders = [f for f in subfolders(root) if boxes.place(f / "any", root)[2] == "any"]
-    found = {root / name: yaml_names for name in YAML}
-    found |= {folder / name: boxes.read_names for folder in (root, *folders) for name in NAMES}
-    found = {file: read_file(file) for file, read_file in found.items() if file.is_file()}
-    if not found:
+    readers = {root / name: yaml_names for name in YAML}
+    readers |= {folder / name: boxes.read_names for folder in (root, *folders) for name in NAMES}
+    readers = {file: read_file(file) for file, read_file in readers.items() if file.is_file()}
+    if not readers:
         raise BadInput(
-            root, "nothing names its classes", "Write classes.txt into it, with a line a class"
+            root, "no file names its classes", "Write classes.txt into it, with a line per class"
         )
-    (first, names), *others = found.items()
-    for file, other in others:
-        if other != names:
-            why = f"it names {', '.join(other)}, and {first.name} {', '.join(names)}"
-            raise BadInput(file, why, "Keep the one that is right")
-    return list(found), names
+    (first, names), *rest = readers.items()
+    for file, different in rest:
+        if different != names:
+            why = f"it names {', '.join(different)}, but {first.name} names {', '.join(names)}"
+            raise BadInput(file, why, "Keep the correct one")
+    return list(readers), names
 
 
-def read_pair(pair, count, said_in, labelled):
-    """Read an example; `labelled` tells whether no text file means no objects."""
+def read_pair(pair, count, names_file, labelled):
+    """Read an example; `labelled` is whether an image without a text file has no objects."""
     if not pair.image:
-        raise BadInput(pair.note, "there is no image of its name", "Add it, or remove the file")
-    if not pair.note and not labelled:
+        raise BadInput(
+            pair.annotation, "there is no image with its name", "Add it, or remove the file"
+        )
+    if not pair.annotation and not labelled:
         raise BadInput(
             pair.image,
             f"there is no {pair.image.stem}.txt, and no folder of labels for its split",
-            "Add it, with a line a box; without objects it is empty",
+            "Add it, with a line per box, or empty if there are no objects",
         )
-    rows, faults = read_rows(pair.note, count, said_in) if pair.note else ([], [])
-    found = boxes.Boxes(
+    rows, errors = read_rows(pair.annotation, count, names_file) if pair.annotation else ([], [])
+    pair_boxes = boxes.Boxes(
         corners=[corners for _, corners, _ in rows],
         labels=[label for label, *_ in rows],
-        said=[said for *_, said in rows],
+        descriptions=[text for *_, text in rows],
         fractions=True,
-        faults=faults,
-        notes=[OUTLINES] if any(OUTLINE in said for *_, said in rows) else [],
+        errors=errors,
+        notes=[OUTLINES] if any(OUTLINE in text for *_, text in rows) else [],
     )
-    return boxes.example(pair.what, pair.image, found, CORRECT)
+    return boxes.example(pair.what, pair.image, pair_boxes, CORRECT)
 
 
-def read_rows(path, count, said_in):
-    """Return (class, corners, what to call it) of each box in a text file, and what is wrong."""
-    rows, faults = [], []
+def read_rows(path, count, names_file):
+    """Return (class, corners, description) of each box in a text file, and the errors."""
+    rows, errors = [], []
     for line, text in enumerate(boxes.read_text(path).splitlines(), 1):
         try:
-            rows += read_row(path, line, text.split(), count, said_in)
+            rows += read_row(path, line, text.split(), count, names_file)
         except BadInput as error:
-            faults.append(error)
-    return rows, faults
+            errors.append(error)
+    return rows, errors
 
 
-def read_row(path, line, words, count, said_in):
-    """Return a list of the (class, corners, what to call it) of a line, none if it is blank.
+def read_row(path, line, words, count, names_file):
+    """Return a list of the (class, corners, description) of a line, empty for a blank line.
 
     Raises:
-        BadInput: it has not five numbers, nor an outline, or its class is none of the `count`.
+        BadInput: it has neither five numbers nor an outline, or its class is not below `count`.
     """
     if not words:
         return []
@@ -209,27 +216,27 @@ def read_row(path, line, words, count, said_in):
         raise BadInput(path, why, "Export boxes or outlines, without probabilities")
     if None in values:
         word = words[values.index(None)]
-        raise BadInput(path, f"line {line}: {word[:40]!r} is no number", CORRECT)
+        raise BadInput(path, f"line {line}: {word[:40]!r} is not a number", CORRECT)
     label, *places = values
     if not (label.is_integer() and 0 <= label < count):
-        why = f"line {line} is of class {words[0]}, and {said_in} names 0 to {count - 1}"
+        why = f"line {line} is of class {words[0]}, but {names_file} names 0 to {count - 1}"
         raise BadInput(path, why, "Correct the line, or name all classes")
     if outline:
         x, y = places[::2], places[1::2]
         corners = min(x), min(y), max(x), max(y)
         return [(int(label), corners, f"{OUTLINE}{line}")]
     x, y, w, h = places
-    said = f"the box of line {line} (x {x:g}, y {y:g}, width {w:g}, height {h:g})"
-    return [(int(label), (x - w / 2, y - h / 2, x + w / 2, y + h / 2), said)]
+    text = f"the box of line {line} (x {x:g}, y {y:g}, width {w:g}, height {h:g})"
+    return [(int(label), (x - w / 2, y - h / 2, x + w / 2, y + h / 2), text)]
 
 
 def yaml_names(path: pathlib.Path) -> tuple[str, ...]:
     """Read `names` of a .yaml file: a list, or a mapping from 0, in lines or in brackets.
 
-    Of YAML this is what such files hold; anything else is refused, never guessed.
+    Only this part of YAML is supported; anything else raises an error.
 
     Raises:
-        BadInput: there are no names, they are written otherwise, or `nc` is not their number.
+        BadInput: there are no names, they have another format, or `nc` is not their number.
     """
     text = boxes.read_text(path)
     head = re.search(r"^names[ \t]*:[ \t]*(?:#.*)?", text, re.MULTILINE)
@@ -237,23 +244,23 @@ def yaml_names(path: pathlib.Path) -> tuple[str, ...]:
         raise BadInput(path, "it has no names", WRITE)
     first = text.count("\n", 0, head.start()) + 1
     opening = text[head.end() : head.end() + 1] in ("[", "{")
-    found = in_brackets(path, text, head.end()) if opening else in_lines(path, text, first)
-    keys = [key for key, _ in found if key is not None]
-    if keys and sorted(keys) != list(range(len(found))):
-        raise BadInput(path, f"its names are not numbered 0 to {len(found) - 1}", WRITE)
-    found = sorted(found, key=lambda one: one[0]) if keys else found
-    names = boxes.checked(path, [name for _, name in found])
+    entries = in_brackets(path, text, head.end()) if opening else in_lines(path, text, first)
+    keys = [key for key, _ in entries if key is not None]
+    if keys and sorted(keys) != list(range(len(entries))):
+        raise BadInput(path, f"its names are not numbered 0 to {len(entries) - 1}", WRITE)
+    entries = sorted(entries, key=lambda item: item[0]) if keys else entries
+    names = boxes.checked(path, [name for _, name in entries])
     count = re.search(r"^nc[ \t]*:[ \t]*(\d{1,6})", text, re.MULTILINE)
     if count and int(count[1]) != len(names):
-        raise BadInput(path, f"nc is {count[1]}, and it names {len(names)}", "Correct it")
+        raise BadInput(path, f"nc is {count[1]}, but it names {len(names)}", "Correct it")
     return names
 
 
 def yaml_values(path: pathlib.Path, key: str) -> list[str]:
-    """Return the text or the list of texts under a key of a .yaml file; none if it is not there.
+    """Return the list of texts of a key of a .yaml file; empty if the key is missing.
 
     Raises:
-        BadInput: a list is written otherwise than data.yaml is.
+        BadInput: a list has another format than in data.yaml.
     """
     text = boxes.read_text(path)
     head = re.search(rf"^{key}[ \t]*:(?=\s|$)[ \t]*([^\n]*)", text, re.MULTILINE)
@@ -270,7 +277,7 @@ def yaml_values(path: pathlib.Path, key: str) -> list[str]:
 
 def in_lines(path, text, first, key="names"):
     """Return (number or None, name) of the lines that follow line `first`."""
-    found = []
+    entries = []
     for number, line in enumerate(text.split("\n")[first - 1 :], first):
         if number == first:
             line = re.sub(rf"^{key}[ \t]*:[ \t]*", "", line)
@@ -281,24 +288,24 @@ def in_lines(path, text, first, key="names"):
         line = line.rstrip()
         item = BLOCK.fullmatch(line) if number > first and len(line) <= LONG else None
         if not item:
-            raise BadInput(path, f"line {number} is not understood: {line.strip()[:60]}", WRITE)
-        found.append(entry(item))
-    return found
+            raise BadInput(path, f"line {number} cannot be parsed: {line.strip()[:60]}", WRITE)
+        entries.append(entry(item))
+    return entries
 
 
 def in_brackets(path, text, place):
-    """Return (number or None, name) of what stands in the brackets that open at a place."""
-    found, closing = [], {"[": "]", "{": "}"}[text[place]]
+    """Return (number or None, name) of the items in the brackets that open at a position."""
+    entries, closing = [], {"[": "]", "{": "}"}[text[place]]
     place = GAP.match(text, place + 1).end()
     while text[place : place + 1] != closing:
         item = FLOW.match(text, place)
         end = GAP.match(text, item.end()).end() if item else place
         if not item or text[end : end + 1] not in (",", closing):
             line = text.count("\n", 0, place) + 1
-            raise BadInput(path, f"its names are not understood in line {line}", WRITE)
-        found.append(entry(item))
+            raise BadInput(path, f"its names cannot be parsed in line {line}", WRITE)
+        entries.append(entry(item))
         place = GAP.match(text, end + 1).end() if text[end] == "," else end
-    return found
+    return entries
 
 
 def entry(item):

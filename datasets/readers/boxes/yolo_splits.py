@@ -1,8 +1,8 @@
-"""Which split an image is in, as YOLO's files say: `data.yaml`, or Darknet's lists of images.
+"""The split of each image from YOLO's files: `data.yaml`, or Darknet's lists of images.
 
 `train`, `val` and `test` of a `data.yaml` are folders or lists of images, or several of them, below
-its `path`; Darknet's `train.txt` and `valid.txt` name an image a line. Their paths are those of the
-machine that wrote them, so that what precedes a folder of the data is left away.
+its `path`; Darknet's `train.txt` and `valid.txt` name an image per line. Their paths may be those
+of another machine, so the part before a folder of the data is dropped.
 """
 
 import pathlib
@@ -23,20 +23,20 @@ def assigned(
     yaml: pathlib.Path | None,
     values: Callable,
 ) -> tuple[dict, list[str], list[pathlib.Path]]:
-    """Return the splits that files beside the images name.
+    """Return the splits that are named by files beside the images.
 
     Args:
         root: the folder of the data.
         files: all files below it.
         yaml: its data.yaml, or None.
-        values: (yaml, key) to the list of texts that stand there.
+        values: function (yaml, key) to the list of its texts.
 
     Returns:
-        ({image: split}, notes on what was decided, the lists of images). All are empty where
-        nothing is named.
+        ({image: split}, notes on what was decided, the lists of images). All are empty if no
+        file names splits.
 
     Raises:
-        BadInput: a list names an image that is not there, or one that is in another split.
+        BadInput: a list names an image that does not exist, or one of another split.
     """
     lists = {file: split for file in files if (split := list_split(root, file))}
     entries, path = {}, ""
@@ -51,24 +51,28 @@ def assigned(
             if place:
                 places.setdefault(split, []).append(place)
             else:
-                notes.append(f"{yaml.name}: {text}, named for {split}, is not there")
+                notes.append(f"{yaml.name}: {text}, named for {split}, does not exist")
     if not places:
         for file, split in lists.items():
             places.setdefault(split, []).append(file)
     known, owner = set(files), {}
     for split, some in places.items():
-        found = {file: place for place in some for file in held(root, place, files, known)}
-        twice = [file for file in found if file in owner]
-        if twice and len(twice) == len(found):
-            same = owner[twice[0]]
+        images = {file: place for place in some for file in images_of(root, place, files, known)}
+        duplicates = [file for file in images if file in owner]
+        if duplicates and len(duplicates) == len(images):
+            other = owner[duplicates[0]]
             notes.append(
-                f"the images of {split} are those of {same}: they are used for {same} alone"
+                f"the images of {split} are those of {other}: they are used for {other} only"
             )
             continue
-        if twice:
-            what = f"{len(twice)} images for {split} are for {owner[twice[0]]} as well"
-            raise BadInput(found[twice[0]], f"{what} ({shown(twice, root)})", "Let each be in one")
-        owner |= dict.fromkeys(found, split)
+        if duplicates:
+            what = f"{len(duplicates)} images for {split} are also for {owner[duplicates[0]]}"
+            raise BadInput(
+                images[duplicates[0]],
+                f"{what} ({shown(duplicates, root)})",
+                "Keep each in one split",
+            )
+        owner |= dict.fromkeys(images, split)
         used += [place for place in some if place.suffix.lower() == ".txt"]
     if owner:
         what = yaml.name if yaml and not set(used) & set(lists) else "lists of images"
@@ -79,7 +83,7 @@ def assigned(
 
 
 def list_split(root, file):
-    """Return the split of which a file is a list of images, None if it is none."""
+    """Return the split of a list of images, None if the file is not such a list."""
     depth = len(file.relative_to(root).parts)
     split = split_of(file.stem) if file.suffix.lower() == ".txt" and depth <= 2 else None
     if not split:
@@ -95,9 +99,9 @@ def lines_of(file):
 
 
 def located(root, text, path=""):
-    """Return the folder or list below a root that a path means, None if it is not there.
+    """Return the folder or list below a root that a path refers to, None if it does not exist.
 
-    Of a path that begins elsewhere the longest end that is there counts.
+    Of a path with another root the longest existing suffix is used.
     """
     parts = steps(text)
     tries = [steps(path) + parts, parts]
@@ -111,31 +115,31 @@ def located(root, text, path=""):
 
 
 def steps(text):
-    """Return the steps of a path of any system, without those that go up."""
+    """Return the parts of a path of any operating system, without those that go up."""
     return [part for part in re.split(r"[\\/]+", text) if part not in ("", ".", "..")]
 
 
-def held(root, place, files, known):
-    """Return the images in a folder, or those that a list names.
+def images_of(root, place, files, known):
+    """Return the images in a folder, or those of a list.
 
     Raises:
-        BadInput: an image of a list is not there.
+        BadInput: an image of a list does not exist.
     """
     if place.is_dir():
         return [f for f in files if f.suffix.lower() in EXTENSIONS and f.is_relative_to(place)]
-    found = []
+    images = []
     for number, line in lines_of(place):
         beside = place.parent.joinpath(*steps(line))
-        file = beside if beside in known else ending(root, line, known)
+        file = beside if beside in known else by_suffix(root, line, known)
         if not file:
-            why = f"line {number} names {line[:80]}, which is not there"
+            why = f"line {number} names {line[:80]}, which does not exist"
             raise BadInput(place, why, "Add the image, or remove the line")
-        found.append(file)
-    return found
+        images.append(file)
+    return images
 
 
-def ending(root, line, known):
-    """Return the file below a root that the longest end of a path names, None if there is none."""
+def by_suffix(root, line, known):
+    """Return the file below a root with the longest suffix of a path, None if there is none."""
     parts = steps(line)
     files = (root.joinpath(*parts[i:]) for i in range(len(parts)))
     return next((file for file in files if file in known), None)

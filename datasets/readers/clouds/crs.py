@@ -1,7 +1,7 @@
 """The unit of a survey's coordinates, from the reference system in its header.
 
 OGC, GeoTIFF 1.1, 2019: keys 1024 (model type), 3076 and 4099 (linear and vertical unit); OGC, WKT 1
-and 2. Codes of whole systems (EPSG) are not looked up: most headers name the unit besides.
+and 2. Codes of reference systems (EPSG) are not resolved: most headers also name the unit.
 """
 
 import re
@@ -17,15 +17,15 @@ TOKEN = re.compile(r'"((?:[^"]|"")*)"|([A-Za-z_0-9.+-]+)|([\[\](),])')
 
 
 def metres(records: dict[int, bytes]) -> tuple[float, float, float] | None:
-    """Return how many metres the unit of x, y and z has; None if the header does not say.
+    """Return the units of x, y and z in metres; None if the header does not define them.
 
     Args:
         records: contents of the header's records of LASF_Projection, by number: 2112 is WKT,
             34735 and 34737 are GeoTIFF's keys and texts.
 
     Returns:
-        The unit of z is that of x and y unless the header says otherwise. A system of degrees
-        gives (0, 0, 0).
+        The unit of z is that of x and y unless the header has another. It is (0, 0, 0) for
+        degrees.
     """
     text = records.get(2112, b"").decode("utf-8", "replace").strip("\0 \n")
     keys = geo_keys(records.get(34735, b""))
@@ -45,14 +45,14 @@ def metres(records: dict[int, bytes]) -> tuple[float, float, float] | None:
 
 
 def geo_keys(content):
-    """Return {key: value} of a GeoTIFF directory's short numbers."""
+    """Return {key: value} of the 16-bit integers in a GeoTIFF directory."""
     numbers = struct.unpack(f"<{len(content) // 2}H", content[: len(content) // 2 * 2])
     rows = zip(*(numbers[i::4] for i in range(4)), strict=False)
     return {key: value for key, place, _, value in rows if not place}
 
 
 def of_wkt(text):
-    """Return the metres of the unit of x and y, 0 for degrees, and of z; None if not said."""
+    """Return the units of x and y, 0 for degrees, and of z in metres; None if not defined."""
     root = parse(text)
     plane = height = None
     for node in [root, *children(root)]:
@@ -67,12 +67,12 @@ def of_wkt(text):
 
 
 def children(node):
-    """Return the nodes directly in a node."""
+    """Return the child nodes of a node."""
     return [item for item in node[1:] if isinstance(item, list) and item]
 
 
 def unit_of(node):
-    """Return the number of metres in a system's unit, its own or its axes', None without one."""
+    """Return the unit of a system or of its axes in metres, None without one."""
     for inner in [*children(node), *(i for axis in children(node) for i in children(axis))]:
         if inner[0].upper() in ("UNIT", "LENGTHUNIT") and len(inner) > 2:
             try:

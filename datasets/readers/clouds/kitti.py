@@ -1,7 +1,7 @@
-"""KITTI's 3-D object benchmark: scans of a spinning sensor with boxes around road users.
+"""KITTI's 3-D object benchmark: scans of a spinning sensor with boxes of road users.
 
 Geiger, Lenz & Urtasun, CVPR 2012; formats as in the readme of the object development kit. Boxes
-are given in the rectified camera frame (x right, y down, z ahead); points stay in the sensor's own
+are given in the rectified camera frame (x right, y down, z ahead); points stay in the sensor
 frame (x ahead, y left, z up), metres.
 """
 
@@ -15,19 +15,19 @@ from datasets.readers.files import read_bytes, safe_name
 from datasets.source import BadInput, Examples, Source, fingerprint
 
 TYPES = ("Car", "Van", "Truck", "Pedestrian", "Person_sitting", "Cyclist", "Tram", "Misc")
-MIN_POINTS = 10  # fewer do not show what an object is
+MIN_POINTS = 10  # fewer points do not show an object
 
 
 def match(path: pathlib.Path) -> bool:
-    """Tell whether a folder holds label_2, or training/label_2."""
+    """Return whether a folder contains label_2, or training/label_2."""
     return (root_of(path) / "label_2").is_dir()
 
 
 def read(path: pathlib.Path, kind: str) -> Source:
-    """Read KITTI frames: one example an object (classification) or a frame (segmentation).
+    """Read KITTI frames: one example per object (classification) or frame (segmentation).
 
-    Objects are cut out by their boxes, those of at least 10 points; their points keep the sensor's
-    frame. In segmentation class 0 is the background and a point in a box has the box's class.
+    Objects are cropped by their boxes, if they have at least 10 points, in the sensor frame. In
+    segmentation class 0 is the background and points in a box have the class of the box.
     A frame that cannot be read is one example that raises `BadInput`.
 
     Raises:
@@ -37,7 +37,7 @@ def read(path: pathlib.Path, kind: str) -> Source:
     root = root_of(path)
     labels = sorted((root / "label_2").glob("*.txt"))
     if not labels:
-        raise BadInput(root / "label_2", "it holds no label files (000000.txt)")
+        raise BadInput(root / "label_2", "it contains no label files (000000.txt)")
     scans = scan_folder(root, [label.stem for label in labels])
     frames, present = [], set()
     for label in labels:
@@ -45,13 +45,15 @@ def read(path: pathlib.Path, kind: str) -> Source:
         try:
             objects = inside(*frame)
         except BadInput:
-            objects = None  # reading the example says why
+            objects = None  # reading the example raises the error
         frames.append((frame, objects))
         present |= {name for name, _ in objects or []}
     classes = [t for t in TYPES if t in present] + sorted(present - set(TYPES))
     if not classes:
-        read_frame(*frames[0][0])  # if the frames are bad, say why
-        raise BadInput(root, f"no box holds {MIN_POINTS} points or more", "Check the calibration")
+        read_frame(*frames[0][0])  # raises the error if frames are invalid
+        raise BadInput(
+            root, f"no box contains at least {MIN_POINTS} points", "Check the calibration"
+        )
     if kind == "pointcloud_segmentation":
         classes = ["background", *classes]
         items = [frame for frame, _ in frames]
@@ -78,17 +80,17 @@ def read(path: pathlib.Path, kind: str) -> Source:
 
 
 def root_of(path):
-    """Return the folder that holds label_2."""
+    """Return the folder that contains label_2."""
     return path / "training" if (path / "training").is_dir() else path
 
 
 def scan_folder(root, names):
-    """Choose velodyne_reduced or velodyne: the one that has more of the labelled frames."""
+    """Return velodyne_reduced or velodyne: the one with more of the labelled frames."""
 
     def covered(folder):
         return sum((root / folder / f"{name}.bin").is_file() for name in names)
 
-    return max(("velodyne_reduced", "velodyne"), key=covered)  # the first where they are equal
+    return max(("velodyne_reduced", "velodyne"), key=covered)  # the first if they are equal
 
 
 def frame_files(root, scans, name):
@@ -100,7 +102,7 @@ def frame_files(root, scans, name):
     )
 
 
-@functools.lru_cache(maxsize=2)  # the objects of a frame are read one after the other
+@functools.lru_cache(maxsize=2)  # the objects of a frame are read one after another
 def read_frame(root, scans, name):
     """Return points (n, 3) and objects [(type, mask (n,))] of a frame, all boxes but DontCare."""
     scan, labels, calibration = frame_files(root, scans, name)
@@ -116,14 +118,14 @@ def inside(root, scans, name):
 
 
 def classification(frame, which, classes):
-    """Cut one object out of its frame."""
+    """Crop one object from its frame."""
     points, _ = read_frame(*frame)
     kind, mask = inside(*frame)[which]
     return {"points": points[mask], "label": classes.index(kind)}
 
 
 def segmentation(frame, classes):
-    """Label each point of a frame with the class of the box around it, 0 outside of all."""
+    """Label each point of a frame with the class of the box around it, 0 outside all boxes."""
     points, objects = read_frame(*frame)
     labels = np.zeros(len(points), np.int64)
     for kind, mask in objects:
@@ -133,9 +135,9 @@ def segmentation(frame, classes):
 
 
 def in_box(points, box):
-    """Tell which points (n, 3) lie in a box (h, w, l, x, y, z, ry), both in the camera's frame.
+    """Return which points (n, 3) are in a box (h, w, l, x, y, z, ry), both in the camera frame.
 
-    x y z is the middle of the box's bottom, y points down, ry turns about y.
+    x y z is the centre of the bottom of the box, y points down, ry is the rotation about y.
     """
     height, width, length, *bottom, turn = box
     x, y, z = (points - bottom).T
@@ -150,12 +152,12 @@ def read_boxes(path):
     for number, line in enumerate(text_lines(path), 1):
         kind, *values = line.split()
         values = floats(path, f"line {number}", values)
-        if len(values) not in (14, 15):  # 15 where a detector added its score
+        if len(values) not in (14, 15):  # 15 with the score of a detector
             raise BadInput(path, f"line {number} has {len(values) + 1} columns, not 15")
         if kind == "DontCare":
             continue
         if min(values[7:10]) <= 0:
-            raise BadInput(path, f"the box in line {number} has no size", "Correct the line")
+            raise BadInput(path, f"the box in line {number} has zero size", "Correct the line")
         boxes.append((kind, values[7:14]))
     return boxes
 
@@ -169,14 +171,16 @@ def to_camera(path):
     except (KeyError, ValueError) as error:
         if isinstance(error, BadInput):
             raise
-        raise BadInput(path, f"R0_rect or Tr_velo_to_cam is missing or cut ({error})") from error
+        raise BadInput(
+            path, f"R0_rect or Tr_velo_to_cam is missing or truncated ({error})"
+        ) from error
     if abs(np.linalg.det(rectify) - 1) > 0.01 or abs(np.linalg.det(move[:, :3]) - 1) > 0.01:
-        raise BadInput(path, "R0_rect or Tr_velo_to_cam is no rotation", "Copy it again")
+        raise BadInput(path, "R0_rect or Tr_velo_to_cam is not a rotation", "Copy it again")
     return rectify @ move
 
 
 def text_lines(path):
-    """Read the lines of a small text file that are not blank; an empty label file is none."""
+    """Return the nonblank lines of a small text file, which may be empty."""
     if path.is_file() and path.stat().st_size == 0:
         return []
     try:
@@ -192,5 +196,5 @@ def floats(path, what, words):
     except ValueError as error:
         raise BadInput(path, f"{what}: {error}") from error
     if not np.isfinite(values).all():
-        raise BadInput(path, f"{what} holds a number that is not finite")
+        raise BadInput(path, f"{what} has a number that is not finite")
     return values

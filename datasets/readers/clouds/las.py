@@ -1,8 +1,8 @@
-"""Airborne surveys (.las, compressed .laz): world coordinates and a classification code a point.
+"""Airborne surveys (.las, compressed .laz): world coordinates and a classification code per point.
 
-ASPRS, LAS Specification 1.4 - R15, 2019: tables 3 (header) and 17 (classes). laspy and lazrs do
-the reading; the header is compared with the file's length first, because laspy reads on for minutes
-where a damaged header declares billions of records, and lazrs panics.
+ASPRS, LAS Specification 1.4 - R15, 2019: tables 3 (header) and 17 (classes). laspy and lazrs read
+the points; the header is compared with the file size first, because laspy reads for minutes if a
+corrupt header declares billions of records, and lazrs panics.
 """
 
 import pathlib
@@ -23,21 +23,21 @@ CLASS_NAMES = {
     12: "overlap", 13: "wire guard", 14: "wire", 15: "tower", 16: "wire connector",
     17: "bridge deck", 18: "high noise", 19: "overhead structure", 20: "ignored ground",
     21: "snow", 22: "temporal exclusion", 26: "civil structure",
-}  # fmt: skip # 1 is what a survey looked at and gave no class; 26 is the Dutch AHN's own
+}  # fmt: skip # 1 is unclassified; 26 is specific to the Dutch AHN
 CHUNK = 1_000_000
-TAKES = 100  # bytes of memory that a point takes while it is read, about
-REMEDY = "Copy it again, or write it anew with the program it comes from"
+TAKES = 100  # approximate bytes of memory per point while reading
+REMEDY = "Copy it again, or write it again with the program that created it"
 
 
 def read_las(path: pathlib.Path) -> RawCloud:
     """Read a .las or .laz file.
 
     Returns:
-        World coordinates (n, 3) float64, ASPRS classification codes (n,) uint8, and the unit that
-        the header's reference system has: 0 where these are degrees.
+        World coordinates (n, 3) float64, ASPRS classification codes (n,) uint8, and the unit of
+        the reference system in the header: 0 for degrees.
 
     Raises:
-        BadInput: it is no LAS file, or truncated, or damaged.
+        BadInput: it is not a LAS file, or truncated, or corrupt.
     """
     import laspy
 
@@ -56,30 +56,30 @@ def read_las(path: pathlib.Path) -> RawCloud:
                 codes.append(np.array(chunk.classification, np.uint8))
                 points -= len(chunk)
             metres = unit_of(reader)
-    except (BadInput, MemoryError, KeyboardInterrupt, SystemExit):  # not laspy's
+    except (BadInput, MemoryError, KeyboardInterrupt, SystemExit):  # not errors of laspy
         raise
-    except BaseException as error:  # a Rust panic in lazrs is no Exception
+    except BaseException as error:  # a Rust panic in lazrs is not an Exception
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BadInput(path, f"laspy cannot read it ({why})", REMEDY) from None
     if points:
-        raise BadInput(path, f"{points} of the points that its header declares are missing", REMEDY)
+        raise BadInput(path, f"{points} of the points declared in its header are missing", REMEDY)
     return RawCloud(np.concatenate(xyz), np.concatenate(codes), metres=metres)
 
 
 def unit_of(reader):
-    """Return the metres in the unit of each axis, 0 for degrees, None if the header names none."""
+    """Return the unit of each axis in metres, 0 for degrees, None if the header has none."""
     vlrs = [*reader.header.vlrs, *(getattr(reader.header, "evlrs", None) or ())]
     return crs.metres({vlr.record_id: vlr.record_data_bytes() for vlr in vlrs
                        if vlr.user_id.strip("\0 ") == "LASF_Projection"})  # fmt: skip
 
 
 def relabel(path: pathlib.Path, target: pathlib.Path, codes: np.ndarray) -> None:
-    """Copy a .las or .laz file with other classification codes; all else stays as it is.
+    """Copy a .las or .laz file with other classification codes; all else is unchanged.
 
     Args:
         path: the file.
-        target: the new one; it is compressed if its name ends in .laz.
-        codes: (n,) uint8, one a point, in the file's order.
+        target: the new file; it is compressed if its name ends in .laz.
+        codes: (n,) uint8, one per point, in the order of the file.
     """
     import laspy
 
@@ -92,7 +92,7 @@ def relabel(path: pathlib.Path, target: pathlib.Path, codes: np.ndarray) -> None
 
 
 def labelled(path: pathlib.Path, labels: np.ndarray, classes) -> dict:
-    """Return what writes a copy of a survey with predicted classes, by the ending of its name.
+    """Return functions that write a copy of a survey with predicted classes, by extension.
 
     Args:
         path: of the file.
@@ -100,7 +100,7 @@ def labelled(path: pathlib.Path, labels: np.ndarray, classes) -> dict:
         classes: their names.
 
     Returns:
-        {".laz": function of the path to write}; {} where a class has no code, see `codes_of`.
+        {".laz": function of the path to write}; {} if a class has no code, see `codes_of`.
     """
     codes = codes_of(path, classes)
     if codes is None:
@@ -114,21 +114,21 @@ def codes_of(path: pathlib.Path, classes) -> list[int] | None:
     """Return the classification code of each class by its name, as `CLASS_NAMES` or "class 64".
 
     Returns:
-        None if a name stands for no code, or for one that the file's points have no room for.
+        None if a name has no code, or a code too large for the file's point format.
     """
-    known = {name: code for code, name in CLASS_NAMES.items()}
-    codes = [known.get(name) for name in classes]
+    code_of_name = {name: code for code, name in CLASS_NAMES.items()}
+    codes = [code_of_name.get(name) for name in classes]
     for i, name in enumerate(classes):
         if codes[i] is None and (match := re.fullmatch(r"class (\d{1,3})", name)):
             codes[i] = int(match[1])
     with open(path, "rb") as file:
-        kind = file.read(105)[104] & 0x3F
-    most = 31 if kind < 6 else 255  # older points have five bits for it
-    return None if any(code is None or code > most for code in codes) else codes
+        point_format = file.read(105)[104] & 0x3F
+    largest = 31 if point_format < 6 else 255  # older point formats have five bits for it
+    return None if any(code is None or code > largest for code in codes) else codes
 
 
 def check_header(path, size):
-    """Compare the public header with the file's size in bytes; return the number of points."""
+    """Check the public header against the file size in bytes; return the number of points."""
     with open(path, "rb") as file:
         head = file.read(375).ljust(375, b"\0")
     minor = head[25]
@@ -140,16 +140,16 @@ def check_header(path, size):
     if size == 0:
         raise BadInput(path, "the file is empty", "Remove it or copy it again")
     if head[:4] != b"LASF" or head[24] != 1 or minor > 4:
-        raise BadInput(path, "it is no LAS file of version 1.0 to 1.4", REMEDY)
+        raise BadInput(path, "it is not a LAS file of version 1.0 to 1.4", REMEDY)
     if length < 227 or start < length + 54 * records or start > size or extra * 60 > size:
-        raise BadInput(path, f"its header does not fit a file of {size} bytes", REMEDY)
-    if kind < 128:  # bit 7 says compressed
+        raise BadInput(path, f"its header does not match a file of {size} bytes", REMEDY)
+    if kind < 128:  # bit 7 means compressed
         declared = points * record
         left = size - start - declared
         if left < 0 or (left >= record and minor < 3):  # later versions may append other records
             raise BadInput(
                 path,
-                f"its header declares {points} points, {declared} bytes, and {size - start} follow",
+                f"its header declares {points} points, {declared} bytes, but {size - start} follow",
                 REMEDY,
             )
     return points

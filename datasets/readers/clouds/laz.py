@@ -1,17 +1,17 @@
-"""The chunks of a .laz file: are the lengths that it declares possible, before lazrs trusts them?
+"""The chunks of a .laz file: checks of their declared lengths, before lazrs relies on them.
 
-Isenburg, LASzip, 2013, and the "layered chunks" of LAS 1.4. lazrs reserves what a damaged length
-asks for, up to 4 GiB a layer, and ends the process where that much memory is not to be had.
+Isenburg, LASzip, 2013, and the "layered chunks" of LAS 1.4. lazrs allocates the declared length,
+up to 4 GiB per layer if it is corrupt, and aborts the process if there is not enough memory.
 """
 
 import struct
 
 from datasets.source import BadInput
 
-REMEDY = "Copy it again, or write it anew with the program it comes from"
-USUAL_CHUNK = 1_000_000  # lazrs reserves whole chunks even if they are not full; usual is 50,000
-POINTS_PER_BYTE = 1000  # not even equal points are packed so densely
-VARIABLE = 0xFFFFFFFF  # the table says how many points each chunk has
+REMEDY = "Copy it again, or write it again with the program that created it"
+USUAL_CHUNK = 1_000_000  # lazrs allocates full chunks even if they are not filled; 50,000 is common
+POINTS_PER_BYTE = 1000  # more than even equal points are compressed to
+VARIABLE = 0xFFFFFFFF  # the table has the number of points of each chunk
 # Items, the parts of a point, by type: bytes, None for extra bytes. Layered ones: layers too.
 POINTWISE = {6: 20, 7: 8, 8: 6, 9: 29, 0: None}
 LAYERED = {10: 30, 11: 6, 12: 8, 13: 29, 14: None}
@@ -19,7 +19,7 @@ LAYERS = {10: 9, 11: 1, 12: 2, 13: 1}  # extra bytes have a layer each
 
 
 def check_chunks(path, header, size):
-    """Compare table, chunks and layers of a compressed file with its size and number of points.
+    """Check table, chunks and layers of a compressed file against its size and number of points.
 
     Args:
         path: the file.
@@ -27,7 +27,7 @@ def check_chunks(path, header, size):
         size: its size in bytes.
 
     Raises:
-        BadInput: they do not fit.
+        BadInput: they do not match.
     """
     import lazrs
 
@@ -38,7 +38,7 @@ def check_chunks(path, header, size):
     with open(path, "rb") as file:
         file.seek(start)
         table = signed(file)
-        if table == -1:  # written to a stream: the position stands at the end
+        if table == -1:  # written to a stream: the position is at the end
             file.seek(size - 8)
             table = signed(file)
         if not start + 8 <= table <= size - 8:
@@ -52,7 +52,7 @@ def check_chunks(path, header, size):
         needed = -(-header.point_count // max(per_chunk, 1))
         if count > size or (per_chunk != VARIABLE and count != needed):
             raise BadInput(
-                path, f"{header.point_count} points do not fit {count} compressed chunks", REMEDY
+                path, f"{header.point_count} points do not match {count} compressed chunks", REMEDY
             )
         file.seek(start)
         chunks = lazrs.read_chunk_table(file, lazrs.LazVlr(layout))
@@ -60,11 +60,11 @@ def check_chunks(path, header, size):
         if at + sum(length for _, length in chunks) > table or (
             per_chunk == VARIABLE and sum(points for points, _ in chunks) != header.point_count
         ):
-            raise BadInput(path, "its table of chunks does not fit the file", REMEDY)
+            raise BadInput(path, "its table of chunks does not match the file", REMEDY)
         for number, (_, length) in enumerate(chunks):
             file.seek(at)
             if not layers_fit(file.read(min(length, 1 << 16)), length, items):
-                raise BadInput(path, f"its compressed chunk {number} is damaged", REMEDY)
+                raise BadInput(path, f"its compressed chunk {number} is corrupt", REMEDY)
             at += length
 
 
@@ -92,10 +92,10 @@ def item_sizes(path, layout, record):
 
 
 def layers_fit(head, length, items):
-    """Tell whether the layers' lengths at the head of a chunk add up to the chunk's length.
+    """Return whether the lengths of the layers at the start of a chunk add up to its length.
 
-    A layered chunk is its first point as it is, the number of points, each layer's length, the
-    layers. Chunks of the older formats have no lengths that could be wrong.
+    A layered chunk is its first point uncompressed, the number of points, the length of each layer,
+    and the layers. Chunks of the older formats have no lengths to check.
     """
     if items[0][0] not in LAYERED:
         return True

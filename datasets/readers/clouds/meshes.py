@@ -1,7 +1,7 @@
-"""Meshes (.off, .obj, .stl, .ply with faces) as clouds: points drawn evenly on their faces.
+"""Meshes (.off, .obj, .stl, .ply with faces) as clouds: points sampled uniformly on their faces.
 
-As users of ModelNet do (Qi et al. 2017, PointNet, Sec. 5.1): a face is chosen by its area, and a
-point in it uniformly. The draw depends on nothing but the mesh.
+As is common for ModelNet (Qi et al. 2017, PointNet, Sec. 5.1): a face is drawn with probability
+proportional to its area, and a point in it uniformly. The seed is fixed.
 """
 
 import itertools
@@ -13,14 +13,14 @@ from datasets.readers.clouds.units import RawCloud
 from datasets.readers.files import afford, read_bytes
 from datasets.source import BadInput
 
-POINTS = 10_000  # as many as ModelNet40's common samples have; tasks choose of them
-NOTE = f"{POINTS:,} points are drawn on the faces of the mesh"
-REMEDY = "Copy it again, or write it anew with the program it comes from"
-TAKES = 10  # bytes of memory that a byte of text takes, about
+POINTS = 10_000  # as in common samples of ModelNet40; tasks sample from them
+NOTE = f"{POINTS:,} points are sampled on the faces of the mesh"
+REMEDY = "Copy it again, or write it again with the program that created it"
+TAKES = 10  # approximate bytes of memory per byte of text
 
 
 def on_faces(path: pathlib.Path, vertices: np.ndarray, triangles: np.ndarray) -> RawCloud:
-    """Draw points on the triangles of a mesh, by area.
+    """Sample points on the triangles of a mesh, uniformly by area.
 
     Args:
         path: of the file, for messages.
@@ -28,14 +28,14 @@ def on_faces(path: pathlib.Path, vertices: np.ndarray, triangles: np.ndarray) ->
         triangles: (m, 3) indices of vertices, m >= 1.
 
     Returns:
-        A cloud of `POINTS` points; of the vertices where the faces have no area.
+        A cloud of `POINTS` points; the vertices if the faces have zero area.
 
     Raises:
         BadInput: a face has a vertex that does not exist, or a vertex is not finite.
     """
     vertices = np.asarray(vertices, np.float64)
     if triangles.min() < 0 or triangles.max() >= len(vertices):
-        why = f"a face has a vertex that is none of its {len(vertices)}"
+        why = f"a face has a vertex index outside its {len(vertices)} vertices"
         raise BadInput(path, why, REMEDY)
     corners = vertices[triangles]
     if not np.isfinite(corners).all():
@@ -45,26 +45,26 @@ def on_faces(path: pathlib.Path, vertices: np.ndarray, triangles: np.ndarray) ->
         areas = np.linalg.norm(np.cross(sides[:, 0], sides[:, 1]), axis=1)
         total = areas.sum()
     if not np.isfinite(total):
-        raise BadInput(path, "its faces are larger than numbers can say", REMEDY)
+        raise BadInput(path, "its faces are too large for float64", REMEDY)
     if not total:
-        return RawCloud(vertices, notes=("its faces have no area: its vertices are taken",))
+        return RawCloud(vertices, notes=("its faces have zero area: its vertices are used",))
     rng = np.random.default_rng(0)
     face = rng.choice(len(areas), POINTS, p=areas / total)
-    share = rng.random((POINTS, 2))
-    share = np.where(share.sum(axis=1, keepdims=True) > 1, 1 - share, share)  # fold the square
-    return RawCloud(corners[face, 0] + np.einsum("ps,psd->pd", share, sides[face]), notes=(NOTE,))
+    uv = rng.random((POINTS, 2))
+    uv = np.where(uv.sum(axis=1, keepdims=True) > 1, 1 - uv, uv)  # reflect to the triangle
+    return RawCloud(corners[face, 0] + np.einsum("ps,psd->pd", uv, sides[face]), notes=(NOTE,))
 
 
 def fans(polygons) -> np.ndarray:
-    """Cut polygons, sequences of 3 or more indices, into triangles (m, 3) about their first one."""
+    """Split polygons, sequences of 3 or more indices, into triangles (m, 3) as fans."""
     triangles = [(p[0], a, b) for p in polygons for a, b in itertools.pairwise(p[1:])]
     return np.array(triangles, np.int64).reshape(-1, 3)
 
 
 def read_off(path: pathlib.Path) -> RawCloud:
-    """Read an .off file: numbers of vertices and faces, then these; colours are passed over.
+    """Read an .off file: numbers of vertices and faces, then these; colours are ignored.
 
-    Some files of ModelNet have the numbers on the line of the word OFF, without a blank.
+    Some files of ModelNet have the numbers on the line of the word OFF, without a space.
     """
     lines = text_lines(path)
     head = lines[0].split()[0].upper() if lines else ""
@@ -75,10 +75,10 @@ def read_off(path: pathlib.Path) -> RawCloud:
     lines = [rest, *lines[1:]] if rest else lines[1:]
     counts = words_to_numbers(path, lines[0].split() if lines else [], int)
     if len(counts) < 2 or min(counts) < 0:
-        raise BadInput(path, "it does not say how many vertices and faces it has", REMEDY)
+        raise BadInput(path, "it does not declare its numbers of vertices and faces", REMEDY)
     count, faces = counts[:2]
     if len(lines) - 1 < count + faces:
-        why = f"its header declares {count} vertices and {faces} faces, and {len(lines) - 1} lines"
+        why = f"its header declares {count} vertices and {faces} faces, but {len(lines) - 1} lines"
         raise BadInput(path, f"{why} follow", REMEDY)
     rows = [words_to_numbers(path, line.split()[:3], float) for line in lines[1 : 1 + count]]
     polygons = []
@@ -93,7 +93,7 @@ def read_off(path: pathlib.Path) -> RawCloud:
 
 
 def read_obj(path: pathlib.Path) -> RawCloud:
-    """Read vertices (v) and faces (f) of a Wavefront .obj file; all else is passed over."""
+    """Read vertices (v) and faces (f) of a Wavefront .obj file; all else is ignored."""
     rows, polygons = [], []
     for line in text_lines(path):
         kind, *words = line.split()
@@ -102,7 +102,7 @@ def read_obj(path: pathlib.Path) -> RawCloud:
         elif kind == "f":
             corners = words_to_numbers(path, [word.split("/")[0] for word in words], int)
             if 0 in corners:
-                raise BadInput(path, "a face has the vertex 0, and they count from 1", REMEDY)
+                raise BadInput(path, "a face has the vertex 0, but indices start at 1", REMEDY)
             polygons.append([c - 1 if c > 0 else len(rows) + c for c in corners])
     return mesh(path, rows, polygons)
 
@@ -119,10 +119,10 @@ def read_stl(path: pathlib.Path) -> RawCloud:
         rows = [words_to_numbers(path, w[1:4], float) for w in words if w[0].lower() == "vertex"]
         corners = vertices_of(path, rows)
     else:
-        why = f"its header declares {count} triangles, and it has {len(raw)} bytes"
+        why = f"its header declares {count} triangles, but it has {len(raw)} bytes"
         raise BadInput(path, why, REMEDY)
     if len(corners) % 3:
-        raise BadInput(path, f"{len(corners)} corners are no whole number of triangles", REMEDY)
+        raise BadInput(path, f"{len(corners)} corners are not a whole number of triangles", REMEDY)
     return on_faces(path, corners, np.arange(len(corners)).reshape(-1, 3))
 
 
@@ -134,7 +134,7 @@ def mesh(path, rows, polygons):
 
 
 def vertices_of(path, rows):
-    """Return vertices (n, 3), once each has three numbers."""
+    """Return vertices (n, 3), after checking that each has three numbers."""
     if any(len(row) != 3 for row in rows):
         raise BadInput(path, "a vertex has fewer than three numbers", REMEDY)
     return np.array(rows, np.float64).reshape(-1, 3)
@@ -148,9 +148,9 @@ def text_lines(path):
     return [line for line in lines if line.strip()]
 
 
-def words_to_numbers(path, words, kind):
-    """Return words as numbers of a kind."""
+def words_to_numbers(path, words, number_type):
+    """Return words as numbers of a type."""
     try:
-        return [kind(word) for word in words]
+        return [number_type(word) for word in words]
     except ValueError as error:
-        raise BadInput(path, f"it is no sound mesh ({error})", REMEDY) from error
+        raise BadInput(path, f"it is a corrupt mesh ({error})", REMEDY) from error

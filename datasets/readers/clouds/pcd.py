@@ -1,7 +1,7 @@
 """Point Cloud Data files (.pcd, version 0.7): ascii, binary and binary_compressed.
 
 https://pointclouds.org/documentation/tutorials/pcd_file_format.html. Read with NumPy, like .ply, so
-that what a damaged header declares is compared with the file before memory is taken for it.
+that the declared size is compared with the file before memory is allocated.
 """
 
 import pathlib
@@ -15,32 +15,31 @@ from datasets.source import BadInput
 
 HEADER_LIMIT = 1 << 16
 KINDS = {"F": (4, 8), "I": (1, 2, 4, 8), "U": (1, 2, 4, 8)}  # bytes of each type
-MOST = 1 << 40  # of points, and of numbers in a field: more than any file holds
-REMEDY = "Copy it again, or write it anew with the program it comes from"
+MOST = 1 << 40  # of points, and of numbers in a field: more than any file has
+REMEDY = "Copy it again, or write it again with the program that created it"
 
 
 def read_pcd(path: pathlib.Path) -> RawCloud:
     """Read a .pcd file.
 
-    In an organised cloud (HEIGHT > 1) NaN stands for a ray that met nothing: such points are left
-    out.
+    In an organised cloud (HEIGHT > 1) NaN is a ray without an echo: such points are left out.
 
     Returns:
         Coordinates (n, 3) in the file's own type, and labels (n,) or None.
 
     Raises:
-        BadInput: the header is wrong, or the file's length is not the one that it declares.
+        BadInput: the header is wrong, or the size of the file is not the declared one.
     """
     raw = read_bytes(path)
     entries, start = header(path, raw)
     fields, points, height = describe(path, entries)
-    form, body = entries["DATA"][0], raw[start:]
-    if form == "ascii":
+    encoding, body = entries["DATA"][0], raw[start:]
+    if encoding == "ascii":
         columns = ascii_columns(path, body, fields, points)
-    elif form == "binary":
+    elif encoding == "binary":
         record = sum(count * int(code[2:]) for _, code, count in fields)
         check_length(path, points, points * record, len(body))
-        if record > MOST >> 10:  # of a file without points
+        if record > MOST >> 10:  # for a file without points
             raise BadInput(path, f"its header declares {record} bytes a point", REMEDY)
         kind = np.dtype([(name, code, (count,)) for name, code, count in fields])
         columns = np.frombuffer(body, kind, points)
@@ -50,8 +49,8 @@ def read_pcd(path: pathlib.Path) -> RawCloud:
     xyz = np.concatenate([columns[axis] for axis in "xyz"], axis=1)
     labels = None if label is None else columns[label][:, 0]
     if height > 1:
-        met = ~np.isnan(xyz).all(axis=1)
-        xyz, labels = xyz[met], None if labels is None else labels[met]
+        valid = ~np.isnan(xyz).all(axis=1)
+        xyz, labels = xyz[valid], None if labels is None else labels[valid]
     return RawCloud(xyz, labels)
 
 
@@ -77,7 +76,7 @@ def describe(path, entries):
         counts = [int(word) for word in entries.get("COUNT", ["1"] * len(names))]
         (width,), (height,) = map(int, entries["WIDTH"]), map(int, entries["HEIGHT"])
         (points,) = map(int, entries.get("POINTS", [width * height]))
-        (form,) = entries["DATA"]
+        (encoding,) = entries["DATA"]
         described = list(zip(names, map(str.upper, kinds), sizes, counts, strict=True))
     except (KeyError, ValueError) as error:
         why = " ".join(str(error).split())[:200]
@@ -99,7 +98,7 @@ def describe(path, entries):
         min(width, height, points, *counts) < 0
         or width * height != points
         or len(unique) < len(fields)
-        or form not in ("ascii", "binary", "binary_compressed")
+        or encoding not in ("ascii", "binary", "binary_compressed")
     ):
         raise BadInput(path, "its .pcd header contradicts itself", REMEDY)
     label = label_name(list(unique))
@@ -109,11 +108,11 @@ def describe(path, entries):
 
 
 def check_length(path, points, declared, actual):
-    """Raise unless the file holds at least the bytes that its header declares."""
+    """Raise unless the file has at least the number of bytes declared in its header."""
     if declared > actual:
         raise BadInput(
             path,
-            f"its header declares {points} points, {declared} bytes, and {actual} follow",
+            f"its header declares {points} points, {declared} bytes, but {actual} follow",
             REMEDY,
         )
 
@@ -122,12 +121,12 @@ def ascii_columns(path, body, fields, points):
     """Parse as many lines as the header declares into columns (n, count)."""
     lines = [line for line in body.decode("latin-1").splitlines() if line.strip()]
     if len(lines) != points:
-        raise BadInput(path, f"its header declares {points} lines and {len(lines)} follow", REMEDY)
+        raise BadInput(path, f"its header declares {points} lines, but {len(lines)} follow", REMEDY)
     ends = np.cumsum([count for _, _, count in fields])
     table = numbers(path, lines) if lines else np.empty((0, ends[-1]))
     if table.shape[1] != ends[-1]:
         raise BadInput(
-            path, f"a line holds {table.shape[1]} numbers, the header declares {ends[-1]}", REMEDY
+            path, f"a line has {table.shape[1]} numbers, but the header declares {ends[-1]}", REMEDY
         )
     return {
         name: table[:, end - count : end]
@@ -136,7 +135,7 @@ def ascii_columns(path, body, fields, points):
 
 
 def compressed_columns(path, body, fields, points):
-    """Unpack a body that is stored field after field, and compressed, into columns (n, count)."""
+    """Decompress a body that is stored field by field into columns (n, count)."""
     if len(body) < 8:
         raise BadInput(path, "it ends before its points", REMEDY)
     packed, unpacked = (int(size) for size in np.frombuffer(body, "<u4", 2))
@@ -144,12 +143,12 @@ def compressed_columns(path, body, fields, points):
     check_length(path, points, packed, len(body) - 8)
     if unpacked != sum(sizes):
         raise BadInput(
-            path, f"{points} points need {sum(sizes)} bytes and {unpacked} are stored", REMEDY
+            path, f"{points} points need {sum(sizes)} bytes, but {unpacked} are stored", REMEDY
         )
     afford(path, 2 * unpacked)
     data = decompress(body[8 : 8 + packed], unpacked)
     if data is None:
-        raise BadInput(path, "its compressed points are damaged", REMEDY)
+        raise BadInput(path, "its compressed points are corrupt", REMEDY)
     columns, at = {}, 0
     for (name, code, count), size in zip(fields, sizes, strict=True):
         columns[name] = np.frombuffer(data, code, points * count, at).reshape(points, count)
@@ -158,7 +157,7 @@ def compressed_columns(path, body, fields, points):
 
 
 def decompress(packed: bytes, size: int) -> bytes | None:
-    """Undo LZF compression: runs of literals between references to what was already written.
+    """Decompress LZF: runs of literals and references to earlier output.
 
     Returns:
         The bytes, None unless there are exactly `size` of them.
@@ -181,7 +180,7 @@ def decompress(packed: bytes, size: int) -> bytes | None:
             length += 2
             if back < 0:
                 return None
-            chunk = out[back : back + length]  # shorter than length where it overlaps its own copy
+            chunk = out[back : back + length]  # shorter than length if it overlaps its own copy
             out += (chunk * -(-length // len(chunk)))[:length]
     except IndexError:
         return None

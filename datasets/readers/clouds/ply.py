@@ -1,7 +1,7 @@
 """Polygon files (.ply): a header that describes records, then the records as text or bytes.
 
 Turk, The PLY polygon file format, 1994. Read with NumPy because Open3D's parser returns clouds of
-full length with uninitialised memory when an ASCII file is cut short.
+full length with uninitialised memory if an ASCII file is truncated.
 """
 
 import dataclasses
@@ -24,12 +24,12 @@ TYPES = {
 }  # fmt: skip
 ORDERS = {"ascii": "=", "binary_little_endian": "<", "binary_big_endian": ">"}
 HEADER_LIMIT = 1 << 16
-REMEDY = "Copy it again, or write it anew with the program it comes from"
+REMEDY = "Copy it again, or write it again with the program that created it"
 
 
 @dataclasses.dataclass
 class Element:
-    """One kind of record; `fields` are (name, type of its number), or that of a list's length too.
+    """One kind of record; `fields` are (name, type of the number).
 
     A list is (name, type of its items, type of its length).
     """
@@ -40,23 +40,23 @@ class Element:
 
     @property
     def lists(self):
-        """Whether records differ in length."""
+        """Whether records can differ in length."""
         return any(len(field) == 3 for field in self.fields)
 
     @property
     def least(self):
-        """Bytes that a record has at least: lists may be empty."""
+        """Minimum size of a record in bytes: lists may be empty."""
         return sum(np.dtype(field[-1]).itemsize for field in self.fields)
 
 
 def read_ply(path: pathlib.Path) -> RawCloud:
-    """Read the vertices of a .ply file; of a mesh without labels that has few, points on its faces.
+    """Read the vertices of a .ply file, or points on the faces of a mesh with few, unlabelled ones.
 
     Returns:
         Coordinates (n, 3) in the file's own type, and labels (n,) or None.
 
     Raises:
-        BadInput: the header is wrong, or the file's length is not the one that it declares.
+        BadInput: the header is wrong, or the size of the file is not the declared one.
     """
     raw = read_bytes(path)
     layout, elements, start = header(path, raw)
@@ -66,7 +66,7 @@ def read_ply(path: pathlib.Path) -> RawCloud:
     for element in elements:
         names = [field[0] for field in element.fields]
         if len(set(names)) < len(names):
-            raise BadInput(path, f"its {element.name!r} have a property twice: {names}", REMEDY)
+            raise BadInput(path, f"its {element.name!r} have a duplicate property: {names}", REMEDY)
     vertex = elements[order.index("vertex")]
     names = [field[0] for field in vertex.fields if len(field) == 2]
     if not {"x", "y", "z"} <= set(names):
@@ -94,7 +94,7 @@ def header(path, raw):
     if not re.match(rb"ply[ \t\r]*\n", raw) or not end:
         raise BadInput(path, "it has no complete .ply header", REMEDY)
     layout, elements = None, []
-    for line in raw[3 : end.start()].decode("latin-1").split("\n"):  # a comment holds any byte
+    for line in raw[3 : end.start()].decode("latin-1").split("\n"):  # comments can have any bytes
         match line.split():
             case [] | ["comment" | "obj_info", *_]:
                 continue
@@ -112,15 +112,15 @@ def header(path, raw):
                 shown = ascii(line.strip()[:80])
                 raise BadInput(path, f"its header has a line {shown}", REMEDY)
     if layout is None:
-        raise BadInput(path, "its header names no format", REMEDY)
+        raise BadInput(path, "its header has no format", REMEDY)
     return layout, elements, end.end()
 
 
 def binary_records(path, raw, at, elements, wanted, order):
     """Read the wanted columns of elements, {element: {name: column}}.
 
-    What is declared is compared with the file before memory is taken. Bytes may follow only where
-    lists stand after all that is wanted, as their length is not known.
+    The declared size is compared with the file before memory is allocated. Further bytes are
+    allowed only if lists follow the wanted elements, because their length is unknown.
     """
     columns_of = {}
     for number, element in enumerate(elements):
@@ -130,7 +130,7 @@ def binary_records(path, raw, at, elements, wanted, order):
             raise BadInput(
                 path,
                 f"its header declares {element.count} records {element.name!r}, {need} bytes in "
-                f"all, and the file has {len(raw)}",
+                f"total, but the file has {len(raw)}",
                 REMEDY,
             )
         if element.lists:
@@ -148,15 +148,15 @@ def binary_records(path, raw, at, elements, wanted, order):
 
 
 def pick(columns, names):
-    """Return the columns of some names, of those that there are."""
+    """Return the columns of some names, if they exist."""
     known = columns.dtype.names if isinstance(columns, np.ndarray) else columns
     return {name: columns[name] for name in known if name in names}
 
 
 def with_lists(path, raw, at, element, order):
-    """Read records of which properties are lists, {name: column}, and where they end.
+    """Read records with lists as properties, {name: column}, and return their end.
 
-    Most files have lists of one length, like triangles: these are read at once.
+    Most files have lists of one length, like triangles: these are read together.
     """
     lengths = {}
     if element.count:
@@ -185,7 +185,7 @@ def with_lists(path, raw, at, element, order):
 
 
 def record(path, raw, at, element, order):
-    """Read one record: its values by name, where it ends, and the lengths of its lists."""
+    """Read one record: its values by name, its end, and the lengths of its lists."""
     values, lengths = {}, {}
     try:
         for name, code, *length in element.fields:
@@ -201,20 +201,20 @@ def record(path, raw, at, element, order):
             values[name] = items if length else items[0]
             at += count * kind.itemsize
     except ValueError as error:
-        why = f"its records {element.name!r} end before the {element.count} that are declared"
+        why = f"its records {element.name!r} end before the declared {element.count}"
         raise BadInput(path, why, REMEDY) from error
     return values, at, lengths
 
 
 def text_records(path, body, elements, wanted):
-    """Parse the lines of the wanted elements, once there are as many as the header declares."""
+    """Parse the lines of the wanted elements, after checking their number."""
     try:
         lines = [line for line in body.decode("ascii").splitlines() if line.strip()]
     except UnicodeDecodeError as error:
         raise BadInput(path, "its records are not text", REMEDY) from error
     total = sum(element.count for element in elements)
     if len(lines) != total:
-        raise BadInput(path, f"its header declares {total} lines and {len(lines)} follow", REMEDY)
+        raise BadInput(path, f"its header declares {total} lines, but {len(lines)} follow", REMEDY)
     columns_of, at = {}, 0
     for element in elements:
         rows, at = lines[at : at + element.count], at + element.count
@@ -225,12 +225,12 @@ def text_records(path, body, elements, wanted):
 
 
 def split_numbers(path, lines, element):
-    """Parse lines of equally many numbers, {name: column}."""
+    """Parse lines with the same number of columns, {name: column}."""
     records = numbers(path, lines)
     if len(records) and records.shape[1] != len(element.fields):
         raise BadInput(
             path,
-            f"a line holds {records.shape[1]} numbers and the header declares "
+            f"a line has {records.shape[1]} numbers, but the header declares "
             f"{len(element.fields)} properties",
             REMEDY,
         )
@@ -241,7 +241,7 @@ def split_numbers(path, lines, element):
 
 
 def split_lists(path, lines, element):
-    """Parse lines in which lists stand after their lengths, {name: column}."""
+    """Parse lines with lists, each after its length, {name: column}."""
     columns = {field[0]: [] for field in element.fields}
     for line in lines:
         words = iter(line.split())
@@ -255,7 +255,7 @@ def split_lists(path, lines, element):
             if next(words, None) is not None:
                 raise ValueError("more follows")
         except (ValueError, OverflowError, StopIteration) as error:
-            why = f"the line {line[:40]!r} is not as the header says"
+            why = f"the line {line[:40]!r} does not match the header"
             raise BadInput(path, why, REMEDY) from error
     return {
         field[0]: columns[field[0]] if len(field) == 3 else np.array(columns[field[0]])

@@ -1,6 +1,6 @@
-"""Labelled scans: point clouds whose files carry a class for each point.
+"""Labelled scans: point clouds whose files have a class for each point.
 
-Airborne surveys hold ASPRS classification codes; .ply, .pcd, .npz and text files a label column;
+Airborne surveys have ASPRS classification codes; .ply, .pcd, .npz and text files a label column;
 .bin scans a .label file.
 """
 
@@ -17,35 +17,35 @@ from datasets.readers.clouds.velodyne import label_path
 from datasets.readers.files import divide, one_or_no_split, safe_name, split_of, walk
 from datasets.source import SPLITS, BadInput, Examples, Source, fingerprint
 
-BLOCK = 10.0  # metres of a survey that a network sees at once: about a house
-BLOCK_POINTS = 512  # that a block should hold
-FEWEST_BLOCKS = 32  # that are not made fewer: a block is an example
+BLOCK = 10.0  # metres, the size of a block of a survey: about a house
+BLOCK_POINTS = 512  # wanted number of points per block
+FEWEST_BLOCKS = 32  # minimum number of blocks: a block is an example
 LARGEST_BLOCK = 160.0  # metres
-MAX_CLASSES = 256  # more are instances, or intensities
+MAX_CLASSES = 256  # more are probably instances, or intensities
 SURVEYS = (".las", ".laz")
 
 
 def match(path: pathlib.Path, **hints) -> bool:
-    """Tell whether a path is a cloud, or a folder with clouds in it."""
+    """Return whether a path is a cloud, or a folder with clouds."""
     if path.is_file():
         return extension(path) is not None
     return path.is_dir() and bool(divide(walk(path), EXTENSIONS)[0])
 
 
 def read(path: pathlib.Path, **hints) -> Source:
-    """List labelled scans as examples; folders named train, val or test are official splits.
+    """Return labelled scans as examples; folders named train, val or test are official splits.
 
-    All labels are read once to know the classes, which become indices 0 to K - 1 in the order of
-    their codes. -1 marks what has no class: code 0 of surveys and .label files, negative labels
-    elsewhere. A survey is cut into blocks, as large as its density asks for.
+    All labels are read once to determine the classes, which get indices 0 to K - 1 in the order of
+    their codes. -1 means no class: code 0 of surveys and .label files, negative labels elsewhere. A
+    survey is cut into blocks, whose size depends on its density.
     A scan that cannot be read is one example that raises `BadInput`.
 
     Args:
         path: the file or folder.
-        **hints: what a person says of the files, see `read_cloud`.
+        **hints: hints on the files, see `read_cloud`.
 
     Raises:
-        BadInput: no file carries labels, only some files are in a split, or a hint is impossible.
+        BadInput: no file has labels, only some files are in a split, or a hint is invalid.
     """
     check_hints(**hints)
     root = path if path.is_dir() else path.parent
@@ -73,33 +73,37 @@ def read(path: pathlib.Path, **hints) -> Source:
         return {"points": cloud["points"], "labels": labels, **notes}
 
     by_split = {s: [file for file, split in placed if (split or "train") == s] for s in SPLITS}
-    titled = functools.partial(
+    examples_of = functools.partial(
         Examples.of, read=read_scan, name=lambda f: f.relative_to(root).as_posix()
     )
     labels = [label for file in files if file.suffix == ".bin" and (label := label_path(file))]
     survey, info = any(meaning(file) == "survey" for file in files), {}
     block = float(np.median(blocks))
     if survey and block > BLOCK:
-        why = f"blocks of {BLOCK:g} m hold fewer than {BLOCK_POINTS} points"
+        why = f"blocks of {BLOCK:g} m have fewer than {BLOCK_POINTS} points"
         info["notes"] = [f"cut into blocks of {block:g} m: {why} (--set block=METRES)"]
     return Source(
         name=safe_name(path),
         fingerprint=fingerprint(files + labels, root),
         classes=classes,
-        splits={s: titled(some) for s, some in by_split.items() if some},
+        splits={
+            s: examples_of(files_of_split)
+            for s, files_of_split in by_split.items()
+            if files_of_split
+        },
         info=info | ({"ignored": ignored} if ignored else {}),
         options={"block": block} if survey else {},
     )
 
 
-@functools.lru_cache(maxsize=1)  # a single scan is read for its classes, and then for its points
+@functools.lru_cache(maxsize=1)  # a single scan is read first for its classes, then for its points
 def load(file: pathlib.Path, **hints) -> dict:
     """Read a labelled cloud."""
     cloud = read_cloud(file, **hints)
     if "labels" not in cloud:
         raise BadInput(
             file,
-            "it carries no label for its points",
+            "it has no labels for its points",
             "Add a column label (.ply .pcd .csv), an array labels (.npz), a .label file (.bin) "
             "or classification codes (.las)",
         )
@@ -107,10 +111,10 @@ def load(file: pathlib.Path, **hints) -> dict:
 
 
 def block_of(points):
-    """Return the side in metres of the blocks that a survey of some density is cut into.
+    """Return the side in metres of the blocks of a survey, from its density.
 
-    It is doubled until the median block holds `BLOCK_POINTS`: a network that is given fewer points
-    than it takes sees the same ones again, and little of their surroundings.
+    It is doubled until the median block has `BLOCK_POINTS` points: with fewer points than the input
+    size of a model, points are repeated and there is little context.
     """
     block = BLOCK
     while block < LARGEST_BLOCK:
@@ -124,7 +128,7 @@ def block_of(points):
 
 
 def meaning(file):
-    """Tell whose codes a file holds: ASPRS's (survey), SemanticKITTI's (scan) or its owner's."""
+    """Return the kind of the codes: of ASPRS (survey), of SemanticKITTI (scan) or other (table)."""
     suffix = file.suffix.lower()
     return "survey" if suffix in SURVEYS else "scan" if suffix == ".bin" else "table"
 
@@ -133,25 +137,25 @@ def name_classes(path, codes, meanings):
     """Return {code: index} and the classes' names.
 
     Raises:
-        BadInput: codes of different meaning are mixed, or their number is absurd.
+        BadInput: codes of different meaning are mixed, or there are too few or too many.
     """
     if len(meanings) > 1:
         raise BadInput(
             path,
-            "surveys, .bin scans and other clouds lie together, and their labels mean different "
-            "things",
-            "Keep one kind in a folder",
+            "surveys, .bin scans and other clouds are in one folder, but their labels have "
+            "different meanings",
+            "Put each kind into its own folder",
         )
     if meanings == {"scan"} and codes <= set(semantic_kitti.INDEX):
         return semantic_kitti.INDEX, tuple(semantic_kitti.CODES)
     ignored = {c for c in codes if c < 0 or (c == 0 and meanings != {"table"})}
-    kept = sorted(codes - ignored)
-    if not 2 <= len(kept) <= MAX_CLASSES:
+    labelled = sorted(codes - ignored)
+    if not 2 <= len(labelled) <= MAX_CLASSES:
         raise BadInput(
             path,
-            f"its labels hold {len(kept)} classes ({kept[:5]})",
+            f"its labels have {len(labelled)} classes ({labelled[:5]})",
             f"Label the points with 2 to {MAX_CLASSES} classes",
         )
     names = CLASS_NAMES if meanings == {"survey"} else {}
-    index = {code: i for i, code in enumerate(kept)} | dict.fromkeys(ignored, -1)
-    return index, tuple(names.get(code, f"class {code}") for code in kept)
+    index = {code: i for i, code in enumerate(labelled)} | dict.fromkeys(ignored, -1)
+    return index, tuple(names.get(code, f"class {code}") for code in labelled)

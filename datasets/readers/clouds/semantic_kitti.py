@@ -41,12 +41,12 @@ INDEX |= dict.fromkeys(IGNORED, -1)
 
 
 def match(path: pathlib.Path) -> bool:
-    """Tell whether a folder holds sequences/<nn>/velodyne."""
+    """Return whether a folder contains sequences/<nn>/velodyne."""
     return any((path / "sequences").glob("*/velodyne"))
 
 
 def read(path: pathlib.Path) -> Source:
-    """Read the labelled sequences: 08 is validation, the others are train.
+    """Read the labelled sequences: 08 is for validation, the others are for training.
 
     The benchmark's test sequences 11 to 21 have no public labels; without a .label file beside its
     `velodyne` folder a sequence is left out.
@@ -58,23 +58,23 @@ def read(path: pathlib.Path) -> Source:
     scans = {"train": [], "validation": []}
     unlabelled = []
     for sequence in subfolders(root):
-        found = sorted((sequence / "velodyne").glob("*.bin"))
-        if not any(label_path(scan) for scan in found):
+        paths = sorted((sequence / "velodyne").glob("*.bin"))
+        if not any(label_path(scan) for scan in paths):
             unlabelled.append(sequence.name)
             continue
-        scans["validation" if sequence.name in VALIDATION else "train"] += found
+        scans["validation" if sequence.name in VALIDATION else "train"] += paths
     if not scans["train"]:
         raise BadInput(root, "no training sequence has labels/*.label", "Add the labels")
-    files = [scan for found in scans.values() for scan in found]
+    files = [scan for paths in scans.values() for scan in paths]
     used = files + [label for scan in files if (label := label_path(scan))]
     return Source(
         name=safe_name(path),
         fingerprint=fingerprint(used, root),
         classes=tuple(CODES),
         splits={
-            split: Examples.of(found, read_scan, lambda scan: scan.relative_to(root).as_posix())
-            for split, found in scans.items()
-            if found
+            split: Examples.of(paths, read_scan, lambda scan: scan.relative_to(root).as_posix())
+            for split, paths in scans.items()
+            if paths
         },
         info={"unlabelled sequences": unlabelled} if unlabelled else {},
     )
@@ -89,7 +89,7 @@ def read_scan(path: pathlib.Path) -> dict:
 
 
 def mapped(what, labels, index):
-    """Map codes (n,) to class indices by a table; -1 is "ignored".
+    """Map codes (n,) to class indices by a table; -1 means ignored.
 
     Raises:
         BadInput: a code is not in the table.
@@ -97,5 +97,7 @@ def mapped(what, labels, index):
     codes, where = np.unique(labels, return_inverse=True)
     unknown = [int(code) for code in codes if int(code) not in index]
     if unknown:
-        raise BadInput(what, f"its labels have unknown codes {unknown[:5]}", "Is it damaged?")
+        raise BadInput(
+            what, f"its labels have unknown codes {unknown[:5]}", "Check whether it is corrupt"
+        )
     return np.array([index[int(code)] for code in codes], np.int64)[where]

@@ -12,7 +12,7 @@ from datasets.readers.files import afford, read_bytes
 from datasets.source import BadInput, flag
 
 LABEL_NAMES = ("label", "labels", "class", "classification", "semantic")
-AXES = {  # the names that a column of coordinates may have, the surest first
+AXES = {  # possible names of the columns of coordinates, the most specific first
     "x": ("x", "x_coord", "coord_x", "pos_x", "points:0", "points_0", "easting", "east", "e"),
     "y": ("y", "y_coord", "coord_y", "pos_y", "points:1", "points_1", "northing", "north", "n"),
     "z": ("z", "z_coord", "coord_z", "pos_z", "points:2", "points_2", "height", "elevation",
@@ -23,44 +23,44 @@ WITH_COMMA = re.compile(r"[-+]?\d*(,\d+)?(e[-+]?\d+)?", re.IGNORECASE)
 GROUPED = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?")  # 1,234,567.8
 GROUPS = re.compile(r"(?<=\d)[\u00a0\u2007\u2009\u202f'\u2019](?=\d{3}(?!\d))")  # 1 234 567
 DECIMAL = re.compile(r"[-+]?(\d+|\d{1,3}(\.\d{3})+)?,\d*(e[-+]?\d+)?", re.IGNORECASE)
-LEADING = 2  # lines of words before the numbers
-TAKES = 8  # bytes of memory that a byte of text takes, about
+LEADING = 2  # maximum number of header lines
+TAKES = 8  # approximate bytes of memory per byte of text
 
 
 def read_table(path: pathlib.Path, columns: str | None = None) -> RawCloud:
-    """Read points a line: x y z and more columns, parted by blanks, commas or semicolons.
+    """Read one point per line: x y z and more columns, separated by spaces, commas or semicolons.
 
-    A first line of column names is optional; with it the columns x, y and z may stand anywhere, one
-    named label, class or classification gives the labels, and a unit behind a name, "X (mm)", is
-    the file's. Decimal commas are read where something else parts the columns.
+    A header line of column names is optional; with it the columns x, y and z may be anywhere, one
+    named label, class or classification has the labels, and a unit after a name, "X (mm)", is the
+    unit of the file. Decimal commas are parsed if columns have another separator.
 
     Args:
         path: of the file, which may be compressed (.gz).
         columns: names or numbers (from 1) of the columns of x, y and z, and of the label if there
-            is a fourth: "2,3,4"; None finds them.
+            is a fourth: "2,3,4"; None detects them.
 
     Returns:
         Coordinates (n, 3) float64, and labels (n,) or None.
 
     Raises:
-        BadInput: it is not numeric, or which columns are x, y and z cannot be known.
+        BadInput: it is not numeric, or the columns x, y and z cannot be determined.
     """
     lines = [line for line in text_of(path).splitlines() if line.strip()]
-    heads, body = parted(lines)
+    heads, body = split_header(lines)
     separator = separator_of(body)
     body, notes = decimal_points(path, body, separator)
     if len(body) > 1 and body[0].strip() == str(len(body) - 1):
-        body = body[1:]  # how many points follow
+        body = body[1:]  # the number of points
     table = numbers(path, body, separator)
     count = table.shape[1]
     if count < 3:
-        why = f"a line holds {count} numbers, not x y z"
-        raise BadInput(path, why, "Save at least three columns a point")
+        why = f"a line has {count} numbers, not x y z"
+        raise BadInput(path, why, "Save at least three columns per point")
     titles = titles_of(path, heads, separator, count, columns)
     names = [name for name, _ in titles]
     places = chosen(path, columns, names, count) if columns else places_of(path, names, table)
     if not titles and any(not COMMENT.match(head) for head in heads):
-        notes.append("its first line names no columns: x y z are the first three")
+        notes.append("its first line has no column names: x y z are the first three")
     label = label_name(names)
     at = places[3] if len(places) == 4 else names.index(label) if label else None
     units = [titles[place][1] for place in places[:3]] if titles else []
@@ -70,7 +70,7 @@ def read_table(path: pathlib.Path, columns: str | None = None) -> RawCloud:
 
 
 def text_of(path):
-    """Read a text in UTF-8, UTF-16 with its mark, or else the Windows code page 1252."""
+    """Read a text in UTF-8, UTF-16 with a byte order mark, or else Windows-1252."""
     raw = read_bytes(path)
     afford(path, TAKES * len(raw))
     encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
@@ -86,8 +86,8 @@ def text_of(path):
     return GROUPS.sub("", text.replace('"', ""))
 
 
-def parted(lines):
-    """Return the lines of words and comments before the first numbers, and those of numbers."""
+def split_header(lines):
+    """Return the header lines and comments before the first numbers, and the lines of numbers."""
     heads, words = [], 0
     for at, line in enumerate(lines):
         comment = COMMENT.match(line)
@@ -100,7 +100,7 @@ def parted(lines):
 
 
 def is_number(word):
-    """Tell whether a word is a number."""
+    """Return whether a word is a number."""
     try:
         float(word)
     except ValueError:
@@ -109,7 +109,7 @@ def is_number(word):
 
 
 def separator_of(lines):
-    """Return what parts the columns: ";" or ","; None for blanks and tabs."""
+    """Return the separator of the columns: ";" or ","; None for spaces and tabs."""
     some = lines[:20]
     if some and all(";" in line for line in some):
         return ";"
@@ -122,40 +122,40 @@ def separator_of(lines):
 
 
 def decimal_points(path, lines, separator):
-    """Return lines of numbers with decimal points alone, and sentences on what commas were.
+    """Return lines of numbers with decimal points, and sentences on the meaning of commas.
 
     Raises:
-        BadInput: what a comma means cannot be known.
+        BadInput: the meaning of a comma is ambiguous.
     """
-    remedy = "Write numbers as 1234.5, without signs of thousands"
+    remedy = "Write numbers as 1234.5, without thousands separators"
     if separator == ",":
         cells = re.findall(r"[^,\s]+", "\n".join(lines[:100]))
         if any(re.fullmatch(r"0\d+", cell) for cell in cells) and not any("." in c for c in cells):
-            why = "decimal commas and commas between columns cannot be told apart"
-            raise BadInput(path, why, "Part the columns by semicolons")
+            why = "decimal commas and commas between columns cannot be distinguished"
+            raise BadInput(path, why, "Separate the columns with semicolons")
         return lines, []
     text = "\n".join(lines)
     words = re.findall(r"[^\s;]*,[^\s;]*", text)
     if not words:
         return lines, []
     if all(map(GROUPED.fullmatch, words)) and any(w.count(",") > 1 or "." in w for w in words):
-        return text.replace(",", "").split("\n"), ["commas are signs of thousands"]
+        return text.replace(",", "").split("\n"), ["commas are thousands separators"]
     wrong = next((word for word in words if not DECIMAL.fullmatch(word)), None)
     dotted = next(iter(re.findall(r"(?<![^\s;])[-+]?\d+\.[^\s;,]*(?![^\s;])", text)), None)
     dots = any("." in word for word in words)  # 1.234,5
     if dots and dotted and re.fullmatch(r"[-+]?\d{1,3}(\.\d{3})+", dotted):
         dotted = None
     if wrong or dotted:
-        why = f"it holds {words[0]!r} and {wrong or dotted!r}: what a comma means cannot be known"
+        why = f"it has {words[0]!r} and {wrong or dotted!r}: the meaning of a comma is ambiguous"
         raise BadInput(path, why, remedy)
     return text.replace(".", "").replace(",", ".").split("\n"), ["commas are decimal commas"]
 
 
 def titles_of(path, heads, separator, count, columns):
-    """Return (lower-case name, unit or None) of each column; none if no line names them.
+    """Return (lower-case name, unit or None) of each column; empty without a header line.
 
     Raises:
-        BadInput: x y z are named in a line of more or fewer names than there are numbers.
+        BadInput: x y z are named in a header line with another number of columns.
     """
     for head in heads:
         line = head.strip().strip("#/ \t").lower()
@@ -169,14 +169,14 @@ def titles_of(path, heads, separator, count, columns):
             raise BadInput(
                 path,
                 f"its header names {min(map(len, parsed), key=lambda n: abs(n - count))} columns "
-                f"and its lines hold {count} numbers",
-                "Name each column; where numbers have decimal commas, part them by semicolons",
+                f"but its lines have {count} numbers",
+                "Name each column; separate numbers with decimal commas by semicolons",
             )
     return []
 
 
 def title_of(cell):
-    """Return the name of a column, blanks as "_", and the key of its unit of length or None."""
+    """Return the name of a column, with "_" for spaces, and the key of its unit or None."""
     cell = cell.strip().strip("'")
     parts = re.fullmatch(r"(.+?)[\s_]*[\[(]\s*(.*?)\s*[\])]", cell)
     parts = parts or re.fullmatch(r"(.+)[\s_](m|cm|mm|km|ft)", cell)
@@ -185,12 +185,12 @@ def title_of(cell):
 
 
 def places_of(path, names, table):
-    """Return the places of the columns x, y and z.
+    """Return the indices of the columns x, y and z.
 
     Raises:
-        BadInput: the names are of other columns, or the first column without a name counts lines.
+        BadInput: no names match, or without names the first column numbers the lines.
     """
-    remedy = f"Say which columns are x, y and z: {flag('columns')} NAME,NAME,NAME (or numbers)"
+    remedy = f"Specify the columns x, y and z: {flag('columns')} NAME,NAME,NAME (or numbers)"
     if names:
         places = [next((n for n in known if names.count(n) == 1), None) for known in AXES.values()]
         if None in places:
@@ -199,12 +199,14 @@ def places_of(path, names, table):
         return [names.index(name) for name in places]
     first = table[:, 0]
     if table.shape[1] > 3 and len(table) > 9 and (first == first[0] + np.arange(len(table))).all():
-        raise BadInput(path, "its first column counts the lines, and none has a name", remedy)
+        raise BadInput(
+            path, "its first column numbers the lines, and columns have no names", remedy
+        )
     return [0, 1, 2]
 
 
 def chosen(path, columns, names, count):
-    """Return the places of columns that a person chose by name or number."""
+    """Return the indices of columns that the user chose by name or number."""
     places = []
     for word in columns.lower().split(","):
         name = title_of(word)[0]
@@ -220,7 +222,7 @@ def chosen(path, columns, names, count):
 
 
 def label_name(names: Sequence[str]) -> str | None:
-    """Find the column that holds a label a point ("scalar_Label" is how CloudCompare writes it)."""
+    """Return the name of the column of labels ("scalar_Label" in CloudCompare)."""
     for name in names:
         if name.lower().removeprefix("scalar_") in LABEL_NAMES:
             return name
@@ -228,7 +230,7 @@ def label_name(names: Sequence[str]) -> str | None:
 
 
 def numbers(path: pathlib.Path, lines: Sequence[str], separator: str | None = None) -> np.ndarray:
-    """Parse lines of equally many numbers into an array (lines, columns) of float64.
+    """Parse lines with the same number of columns into an array (lines, columns) of float64.
 
     Raises:
         BadInput: a word is not a number, or lines differ in length.
@@ -241,5 +243,5 @@ def numbers(path: pathlib.Path, lines: Sequence[str], separator: str | None = No
     except (ValueError, UserWarning) as error:
         why = str(error).split(";")[0].rstrip(".")
         raise BadInput(
-            path, f"it is not numeric: {why}", "Repair the line or copy the file again"
+            path, f"it is not numeric: {why}", "Fix the line or copy the file again"
         ) from error

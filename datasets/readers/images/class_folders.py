@@ -1,7 +1,7 @@
-"""Class folders: the folder that a file lies in says what the file shows.
+"""Class folders: the folder of a file is its class.
 
-`root/<class>/files` has no splits; `root/{train,validation,test}/<class>/files`, and the other way
-round `root/<class>/{train,test}/files`, are official ones. Any kind of file can be kept like this.
+`root/<class>/files` has no splits; `root/{train,validation,test}/<class>/files`, and
+`root/<class>/{train,test}/files`, have official splits. Files can be of any kind.
 """
 
 import pathlib
@@ -12,28 +12,30 @@ from datasets.source import SPLITS, BadInput, Examples, Source, fingerprint, pri
 
 
 def match(path: pathlib.Path, extensions: Sequence[str]) -> bool:
-    """Tell whether a path is a folder with folders in it that hold files of these extensions."""
+    """Return whether a path is a folder whose subfolders contain files of these extensions."""
     if not path.is_dir() or not subfolders(path):
         return False
     return any(len(file.relative_to(path).parts) > 1 for file in divide(walk(path), extensions)[0])
 
 
 def read(path: pathlib.Path, extensions: Sequence[str], read_file: Callable) -> Source:
-    """List the files of class folders as examples.
+    """Return the files of class folders as examples.
 
     Args:
         path: the root folder.
-        extensions: what counts as an example (".ply", ...); others are counted in info["ignored"].
-        read_file: turns a file into a dictionary of arrays; `label`, the class' index, is added.
+        extensions: of the files that are examples (".ply", ...); others are counted in
+            info["ignored"].
+        read_file: function from a file to a dictionary of arrays; `label`, the class index, is
+            added.
 
     Raises:
-        BadInput: a class is empty, stands in one split only, or is alone.
+        BadInput: a class is empty or not in all splits, or there is only one class.
     """
     files, ignored = divide(walk(path), extensions)
     loose = [file for file in files if file.parent == path]
     if loose:
         raise BadInput(
-            loose[0], "it lies beside the class folders, not in one", "Move it into its class"
+            loose[0], "it is beside the class folders, not in one", "Move it into its class folder"
         )
     official = has_splits(path, files)
     placed = [(file, *place(file, path, official)) for file in files]
@@ -44,7 +46,7 @@ def read(path: pathlib.Path, extensions: Sequence[str], read_file: Callable) -> 
 
     index = {name: i for i, name in enumerate(classes)}
 
-    def read_one(item):
+    def read_example(item):
         file, _, name = item
         return {**read_file(file), "label": index[name]}
 
@@ -56,15 +58,17 @@ def read(path: pathlib.Path, extensions: Sequence[str], read_file: Callable) -> 
         name=safe_name(path),
         fingerprint=fingerprint(files, path),
         classes=tuple(map(printable, classes)),
-        splits={s: Examples.of(some, read_one, title) for s, some in by_split.items() if some},
+        splits={
+            s: Examples.of(items, read_example, title) for s, items in by_split.items() if items
+        },
         info={"ignored": ignored} if ignored else {},
     )
 
 
 def has_splits(root, files):
-    """Tell whether folders named train, val or test are splits: else "train" is a class of trains.
+    """Return whether folders named train, val or test are splits; otherwise they are classes.
 
-    It is where other folders are no splits and files lie in it directly.
+    "train" is a class if other folders are not splits and it contains files directly.
     """
     folders = {file.relative_to(root).parts[:-1] for file in files}
     return all(split_of(top) for top, *_ in folders) or not any(
@@ -82,26 +86,26 @@ def place(file, root, official):
     if len(folders) > 1 and split_of(folders[1]):
         return split_of(folders[1]), folders[0]
     if split_of(folders[0]):
-        raise BadInput(file, "it lies in a split but in no class", "Move it into its class' folder")
+        raise BadInput(file, "it is in a split but in no class", "Move it into its class folder")
     return None, folders[0]
 
 
 def check_filled(root, filled, extensions, official):
-    """Raise if a class folder holds no file that counts: its class would silently not exist."""
+    """Raise if a class folder has no file to read: its class would be dropped silently."""
     for folder in subfolders(root):
         split = split_of(folder.name) if official else None
         for inner in subfolders(folder) if split else [folder]:
-            found = [where for where, name in filled if name == inner.name]
-            if not found or (split and split not in found):
+            splits = [where for where, name in filled if name == inner.name]
+            if not splits or (split and split not in splits):
                 raise BadInput(
                     inner,
-                    "the class folder is empty: it holds none of " + " ".join(extensions),
+                    "the class folder is empty: it has no files of " + " ".join(extensions),
                     "Fill it or remove it",
                 )
 
 
 def check_classes(root, placed, classes):
-    """Raise unless there are two classes or more, and training has all of them."""
+    """Raise unless there are at least two classes, and training has all of them."""
     known = set(classes)
     for file, split, name in placed:
         if name not in known:
@@ -113,6 +117,6 @@ def check_classes(root, placed, classes):
     if len(classes) < 2:
         raise BadInput(
             root,
-            f"a classifier needs two classes and this has {classes}",
-            "Give the folder that holds the class folders",
+            f"a classifier needs at least two classes, but there are {classes}",
+            "Give the folder of the class folders",
         )

@@ -1,6 +1,6 @@
-"""TIFF of any number of bands: what a satellite or a microscope sees beside red, green and blue.
+"""TIFF of any number of bands: multispectral images of satellites and microscopes.
 
-Pillow reads one band or three, and of more it gives the first three or nothing; tifffile reads all.
+Pillow reads one or three bands, and of more the first three or none; tifffile reads all.
 """
 
 import dataclasses
@@ -17,23 +17,23 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from datasets.readers.files import afford
 from datasets.source import BadInput
 
-MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter of BigTIFF
+MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF
 WIDTH, HEIGHT, BITS, PHOTOMETRIC, ORIENTATION, SAMPLES, EXTRA = 256, 257, 258, 262, 274, 277, 338
-COLOURS = {0: 1, 1: 1, 2: 3}  # samples of gray and RGB; others are left to Pillow
-ALPHA = (1, 2)  # what ExtraSamples calls a sample that is alpha; 0 is anything
-DROPPED = "its alpha channel is left out"
+COLOURS = {0: 1, 1: 1, 2: 3}  # samples of gray and RGB; Pillow reads others
+ALPHA = (1, 2)  # values of ExtraSamples for alpha; 0 is unspecified
+DROPPED = "its alpha channel is ignored"
 
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-    """What the first directory of a TIFF says.
+    """The first directory of a TIFF.
 
     Attributes:
         size: (H, W) of the upright image.
-        more: whether it has other bands than gray's one or RGB's three, alpha left out.
-        alphas: the places of those that are alpha.
-        orientation: as EXIF numbers it.
-        memory: bytes that the pixels take.
+        more: whether it has more bands than gray or RGB, without alpha.
+        alphas: the indices of the alpha channels.
+        orientation: the EXIF orientation.
+        memory: size of the pixels in bytes.
     """
 
     size: tuple[int, int]
@@ -49,7 +49,7 @@ class Header:
 
 
 def header(file: BinaryIO) -> Header | None:
-    """Read the header of a TIFF and go back to its start; None if it is none, or is damaged."""
+    """Read the header of a TIFF and seek to its start; None if it is not a TIFF, or corrupt."""
     start = file.read(16)
     try:
         if start[:4] not in MAGIC:
@@ -60,7 +60,7 @@ def header(file: BinaryIO) -> Header | None:
             tags.load(file)
             width, height = int(tags[WIDTH]), int(tags[HEIGHT])
             samples, bits = int(tags.get(SAMPLES, 1)), max(tags.get(BITS, (1,)))
-    except Exception:  # whoever decodes it says what is wrong
+    except Exception:  # decoding it raises the error
         return None
     finally:
         file.seek(0)
@@ -84,23 +84,23 @@ def read(path: pathlib.Path, raw: bytes, described: Header) -> np.ndarray:
 
     Args:
         path: the file, for messages.
-        raw: what it holds.
+        raw: its content.
         described: its header.
 
     Returns:
-        (H, W, C) as stored, not turned, without alpha, in the type that the values have.
+        (H, W, C) as stored, not rotated, without alpha, in the stored type.
 
     Raises:
-        BadInput: it holds several pictures or complex values, or needs too much memory.
+        BadInput: it has several images or complex values, or needs too much memory.
     """
-    import tifffile  # on demand: few images need it
+    import tifffile  # imported here, as few images need it
 
-    afford(path, 3 * described.memory, "Cut it into tiles")
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it logs what it makes up for
+    afford(path, 3 * described.memory, "Split it into tiles")
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it logs faults that it works around
     with tifffile.TiffFile(io.BytesIO(raw)) as file:
-        pages = [page for page in file.pages if not page.subfiletype & 1]  # but for overviews
+        pages = [page for page in file.pages if not page.subfiletype & 1]  # without overviews
         if len(pages) != 1:
-            raise BadInput(path, f"it holds {len(pages)} pictures", "Save each as its own file")
+            raise BadInput(path, f"it contains {len(pages)} images", "Save each as its own file")
         (page,) = pages
         check_pieces(path, page, len(raw))
         array = page.asarray(maxworkers=1)
@@ -113,10 +113,10 @@ def read(path: pathlib.Path, raw: bytes, described: Header) -> np.ndarray:
 
 
 def check_pieces(path, page, size):
-    """Raise unless all pieces of a page are in a file of a size: tifffile makes up what is not."""
+    """Raise unless all pieces of a page are inside the file: tifffile fills in missing ones."""
     count = math.prod(page.chunked)
     places = list(zip(page.dataoffsets, page.databytecounts, strict=False))
-    sound = [0 < start and 0 < length and start + length <= size for start, length in places]
-    if len(sound) < count or not all(sound):
-        why = f"it is a corrupt image: {sum(sound)} of its {count} strips or tiles are there"
+    inside = [0 < start and 0 < length and start + length <= size for start, length in places]
+    if len(inside) < count or not all(inside):
+        why = f"it is a corrupt image: {sum(inside)} of its {count} strips or tiles are present"
         raise BadInput(path, why, "Copy it again")

@@ -1,8 +1,8 @@
-"""What the values of masks mean: from a list of classes beside them, or from the values themselves.
+"""Meaning of mask values: from a list of classes beside them, or inferred from the values.
 
-A list is a text file, a line a class in the order of the values: `road`, or `road 128 64 128` for
-masks in colours, or the same with commas. The classes called void, unlabelled or ignore are none:
-their pixels become -1, which counts nowhere.
+A list is a text file with a line per class in the order of the values: `road`, or `road 128 64 128`
+for masks in colours, or the same with commas. Classes named void, unlabelled or ignore are not
+classes: their pixels become -1, which is ignored.
 """
 
 import dataclasses
@@ -20,21 +20,21 @@ LISTS = ("classes.txt", "labels.txt", "codes.txt", "class_dict.csv")
 NO_CLASS = re.compile("void|unlabell?ed|ignored?", re.IGNORECASE)
 LINE = re.compile(r"(.+?)(?:[\s,;]+(\d+)[\s,;]+(\d+)[\s,;]+(\d+))?")
 HEADER = re.compile(r".+[,;]\s*r(ed)?\s*[,;]\s*g(reen)?\s*[,;]\s*b(lue)?", re.IGNORECASE)
-VOID = 255  # as Pascal VOC marks what has no class
-LONG = 1000  # characters of a line; what LINE matches takes their square
+VOID = 255  # pixels of no class in Pascal VOC
+LONG = 1000  # maximum length of a line; the time to match LINE is quadratic
 MAX_CLASSES = 256
-SPARSE = 8  # class numbers up to this many times what occurs; farther apart they are grays
-SMOOTH = range(240, 255)  # what lies just below white where an edge was smoothed
+SPARSE = 8  # class numbers up to this many times the number of values; larger ones are grays
+SMOOTH = range(240, 255)  # values just below white at smoothed edges
 
 
 @dataclasses.dataclass(frozen=True)
 class ClassList:
-    """A list of classes as it was written.
+    """A list of classes.
 
     Attributes:
         what: the file that it comes from.
-        names: the names in the order of the values, those of no class included.
-        colours: (r, g, b) of each, or nothing.
+        names: the names in the order of the values, including void.
+        colours: (r, g, b) of each, or empty.
     """
 
     what: object
@@ -44,19 +44,19 @@ class ClassList:
 
 @dataclasses.dataclass(frozen=True)
 class Meaning:
-    """What the values of masks mean.
+    """The meaning of the values of masks.
 
     Attributes:
         classes: names of the classes in the order of their indices.
-        values: {value: index}, -1 for what has no class.
-        colours: {r << 16 | g << 8 | b: index}; empty where nobody said.
-        said: where that is said, for messages.
+        values: {value: index}, -1 for no class.
+        colours: {r << 16 | g << 8 | b: index}; empty if not specified.
+        origin: the file that defines it, for messages.
     """
 
     classes: tuple[str, ...]
     values: Mapping[int, int]
     colours: Mapping[int, int] = dataclasses.field(default_factory=dict)
-    said: str = "the masks"
+    origin: str = "the masks"
 
 
 def find_list(root: pathlib.Path) -> pathlib.Path | None:
@@ -65,33 +65,33 @@ def find_list(root: pathlib.Path) -> pathlib.Path | None:
     Raises:
         BadInput: there are several.
     """
-    found = [root / name for name in LISTS if (root / name).is_file()]
-    if len(found) > 1:
-        names = " and ".join(path.name for path in found)
-        raise BadInput(root, f"it holds several lists of classes, {names}", "Keep one")
-    return found[0] if found else None
+    paths = [root / name for name in LISTS if (root / name).is_file()]
+    if len(paths) > 1:
+        names = " and ".join(path.name for path in paths)
+        raise BadInput(root, f"it contains several lists of classes, {names}", "Keep only one")
+    return paths[0] if paths else None
 
 
 def read_list(path: pathlib.Path) -> ClassList:
     """Read a list of classes.
 
     Raises:
-        BadInput: it is no text, holds a name or a colour twice, or colours of some classes only.
+        BadInput: it is not text, has a name or a colour twice, or colours of some classes only.
     """
     try:
         text = read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadInput(path, "it is not a text file", "Write a line a class") from error
+        raise BadInput(path, "it is not a text file", "Write a line per class") from error
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith("#")]
     for line in lines:
         if len(line) > LONG:
-            raise BadInput(path, f"a line has {len(line):,} characters", "Write a line a class")
+            raise BadInput(path, f"a line has {len(line):,} characters", "Write a line per class")
     if lines and HEADER.fullmatch(lines[0]):
         del lines[0]
-    found = [LINE.fullmatch(line).groups() for line in lines]
-    names = tuple(printable(name.strip(" \t,;\"'")) for name, *_ in found)
-    colours = tuple(tuple(map(int, colour)) for _, *colour in found if colour[0])
+    rows = [LINE.fullmatch(line).groups() for line in lines]
+    names = tuple(printable(name.strip(" \t,;\"'")) for name, *_ in rows)
+    colours = tuple(tuple(map(int, colour)) for _, *colour in rows if colour[0])
     for what, some in (("names", names), ("colours", colours)):
         if twice := sorted(str(item) for item, count in Counter(some).items() if count > 1):
             raise BadInput(path, f"its {what} {', '.join(twice)} occur twice", "Name each once")
@@ -105,26 +105,24 @@ def read_list(path: pathlib.Path) -> ClassList:
 
 
 def meaning(values: Mapping, listed: ClassList | None) -> Meaning:
-    """Say what the values of single-channel masks mean.
+    """Return the meaning of the values of single-channel masks.
 
     Args:
-        values: {value: the file where it occurs first}, over all masks.
-        listed: the classes as somebody named them; None infers them: two values are background and
-            foreground; more are the numbers of the classes, and 255 beside them is no class.
+        values: {value: the first file with it}, over all masks.
+        listed: the list of classes; None infers them: two values are background and foreground;
+            more are class numbers, and then 255 is no class.
 
     Raises:
-        BadInput: there are not two classes, or the values are no numbers of classes.
+        BadInput: there are fewer than two classes, or the values are not class numbers.
     """
     return named(values, listed) if listed else inferred(values)
 
 
 def named(values, listed):
-    """Say what values mean by a list: the place in it, or the gray that it gives as a colour."""
+    """Return the meaning of values by a list: an index in it, or a gray among its colours."""
     classes = tuple(name for name in listed.names if not NO_CLASS.fullmatch(name))
     if len(classes) < 2:
-        raise BadInput(
-            listed.what, f"it names {len(classes)} classes", "Name the background as well"
-        )
+        raise BadInput(listed.what, f"it names {len(classes)} classes", "Name the background too")
     index = {name: i for i, name in enumerate(classes)}
     places = [index.get(name, -1) for name in listed.names]
     colours = {code(colour): i for colour, i in zip(listed.colours, places, strict=False)}
@@ -139,67 +137,70 @@ def named(values, listed):
     if values and not colours and len(seen) < 2:
         raise BadInput(
             next(iter(values.values())),
-            f"the masks hold the values {shown(values)}: {len(seen)} of the classes in "
+            f"the masks have the values {shown(values)}: {len(seen)} of the classes in "
             f"{listed.what}",
-            "Number the pixels by the order of the list, from 0",
+            "Use the positions in the list as class numbers, from 0",
         )
     return Meaning(classes, index, colours, str(listed.what))
 
 
 def inferred(values):
-    """Say what values mean that nobody named."""
-    found = sorted(set(values) - {-1})
-    void = {-1: -1} | ({VOID: -1} if VOID in found and len(found) > 2 else {})
-    kept = [value for value in found if value not in void]
-    if len(kept) < 2:
+    """Return the meaning of values without a list."""
+    present = sorted(set(values) - {-1})
+    void = {-1: -1} | ({VOID: -1} if VOID in present and len(present) > 2 else {})
+    labels = [value for value in present if value not in void]
+    if len(labels) < 2:
         raise BadInput(
             next(iter(values.values()), "The masks"),
-            f"all masks hold {shown(values)} alone",
-            "Mark two classes, the background being one",
+            f"all masks have only {shown(values)}",
+            "Label two classes, one of which is the background",
         )
-    if len(kept) == 2 and (VOID not in void or kept == [0, 1]):
-        return Meaning(("background", "foreground"), {kept[0]: 0, kept[1]: 1} | void)
-    top = kept[-1]
-    if VOID in void and (smooth := [value for value in kept if value in SMOOTH]):
+    if len(labels) == 2 and (VOID not in void or labels == [0, 1]):
+        return Meaning(("background", "foreground"), {labels[0]: 0, labels[1]: 1} | void)
+    largest = labels[-1]
+    if VOID in void and (smooth := [value for value in labels if value in SMOOTH]):
         raise BadInput(
             values[smooth[0]],
-            f"the masks hold {len(found)} values between 0 and 255 ({shown(values)}): their edges "
-            "were smoothed, or JPEG changed them, and a mask must be exact",
+            f"the masks have {len(present)} values between 0 and 255 ({shown(values)}): their "
+            "edges were smoothed, or JPEG changed them, but a mask must be exact",
             "Save them as PNG, with a threshold: "
             "PIL.Image.open(file).convert('L').point(lambda v: 255 * (v > 127))",
         )
-    if kept[0] < 0 or top >= MAX_CLASSES:
+    if labels[0] < 0 or largest >= MAX_CLASSES:
         raise BadInput(
-            values[kept[0] if kept[0] < 0 else top],
-            f"the masks hold values from {kept[0]} to {top}: ids of single objects, or grays?",
+            values[labels[0] if labels[0] < 0 else largest],
+            f"the masks have values from {labels[0]} to {largest}: instance ids, or grays?",
             f"Number the classes from 0, at most {MAX_CLASSES}",
         )
-    if top >= SPARSE * len(kept):
+    if largest >= SPARSE * len(labels):
         raise BadInput(
-            values[top],
-            f"the masks hold the values {shown(values)}, too far apart for numbers of classes",
-            f"Write {LISTS[0]} beside the folders, with a line `name {top} {top} {top}` a class",
+            values[largest],
+            f"the masks have the values {shown(values)}, too far apart for class numbers",
+            f"Write {LISTS[0]} beside the folders, with a line per class: "
+            f"`name {largest} {largest} {largest}`",
         )
-    return Meaning(tuple(str(i) for i in range(top + 1)), {i: i for i in range(top + 1)} | void)
+    return Meaning(
+        tuple(str(i) for i in range(largest + 1)), {i: i for i in range(largest + 1)} | void
+    )
 
 
-def mapped(what, raw: np.ndarray, meant: Meaning) -> np.ndarray:
-    """Turn the values (H, W), or colours (H, W, 3), of a mask into class indices.
+def mapped(what, raw: np.ndarray, meaning: Meaning) -> np.ndarray:
+    """Map the values (H, W), or colours (H, W, 3), of a mask to class indices.
 
     Returns:
-        (H, W) int32; -1 has no class.
+        (H, W) int32; -1 is no class.
 
     Raises:
         BadInput: a value or colour is not in the list.
     """
-    index = meant.values
+    index = meaning.values
     if raw.ndim == 3:
-        index = meant.colours
+        index = meaning.colours
         if not index:
             raise BadInput(
                 what,
-                "the mask is in colours, and nothing says what they mean",
-                f"Write {LISTS[0]} beside the folders, with a line `name R G B` a class",
+                "the mask is in colours, but no list defines their classes",
+                f"Write {LISTS[0]} beside the folders, with a line per class: `name R G B`",
             )
         raw = code(np.moveaxis(raw.astype(np.int64), -1, 0))
     keys = np.array(sorted(index))
@@ -207,10 +208,10 @@ def mapped(what, raw: np.ndarray, meant: Meaning) -> np.ndarray:
     unknown = np.unique(raw[keys[place] != raw])
     if len(unknown):
         colours = [(v >> 16, v >> 8 & 255, v & 255) for v in unknown.tolist()]
-        names = colours if index is meant.colours else unknown
+        names = colours if index is meaning.colours else unknown
         raise BadInput(
             what,
-            f"the mask holds {shown(names)}, which {meant.said} does not name",
+            f"the mask has {shown(names)}, which is not in {meaning.origin}",
             "Add a line for each, or correct the mask",
         )
     return np.array([index[key] for key in keys.tolist()], np.int32)[place]
@@ -223,6 +224,6 @@ def code(colour):
 
 
 def shown(values):
-    """Return the first values in words."""
+    """Return the first values as text."""
     words = [str(value) for value in sorted(values)]
     return ", ".join(words[:8]) + (" ..." if len(words) > 8 else "")

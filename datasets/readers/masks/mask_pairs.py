@@ -1,14 +1,14 @@
-"""Which files are images, which are their masks, and which split they are in: by folders and names.
+"""Pairs of images and masks, and their splits, from the names of folders and files.
 
 - `images/1.png` and `masks/1.png`, `train/images/` and `train/masks/`, `images/train/` and
-  `masks/train/`, `train/` and `trainannot/`, `JPEGImages/` and `SegmentationClass/` (VOC, whose
-  lists in `ImageSets/Segmentation/` say the splits);
-- a folder an image, whose masks each mark one object: `7/images/7.png` and `7/masks/*.png`;
+  `masks/train/`, `train/` and `trainannot/`, `JPEGImages/` and `SegmentationClass/` (VOC, with
+  lists of the splits in `ImageSets/Segmentation/`);
+- a folder per image, with a mask per object: `7/images/7.png` and `7/masks/*.png`;
 - both in one folder, the mask named after the image: `a.jpg` and `a_mask.png`.
 
-Names in two folders need not be equal: `21_training.tif` and `21_manual1.gif` are paired where all
-are different once what all of them share is left out. Where several folders or suffixes could be
-those of the masks, the person is asked.
+Names in two folders need not be equal: `21_training.tif` and `21_manual1.gif` are paired if the
+names are still unique without the part that all of them share. If several folders or suffixes are
+possible for the masks, the user must choose.
 """
 
 import dataclasses
@@ -27,17 +27,17 @@ from datasets.source import BadInput
 IMAGES = ("images", "image", "imgs", "img", "jpegimages")
 MASKS = ("masks", "mask", "labels", "label", "annotations", "annotation", "annots", "annot")
 MASKS += ("groundtruth", "groundtruths", "gt", "segmentationclass")
-INPUTS = ("input", "inputs", "data")  # images, in a name that has a split in it: "Training_Data"
-OBJECTS = "segmentationobject"  # VOC's numbers of single objects
+INPUTS = ("input", "inputs", "data")  # images, in a name with a split: "Training_Data"
+OBJECTS = "segmentationobject"  # VOC's instance masks
 FOLDER = re.compile(f"({'|'.join(SPLIT_FOLDERS)})?[_-]?({'|'.join(IMAGES + MASKS)})?")
 SUFFIX = re.compile("_(mask|labels?|seg|segmentation|gt|l)$", re.IGNORECASE)  # of a mask's name
-BETWEEN = "_-. "  # what stands between an image's name and the suffix of its mask's
-FEW = 64  # values that a mask has at most, where nothing else says that it is one
+BETWEEN = "_-. "  # between an image's name and the suffix of its mask's
+FEW = 64  # maximum number of values of a mask, if it has no other indication
 
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """An image and its masks: one, or several that each mark one object."""
+    """An image and its masks: one, or several of one object each."""
 
     split: str | None
     image: pathlib.Path
@@ -46,13 +46,13 @@ class Pair:
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where a file lies.
+    """The location of a file.
 
     Attributes:
         file: the file.
         split: "train", "validation", "test" or None.
-        role: the folder's word for what is in it, one of `IMAGES` or `MASKS`; or None.
-        folders: those that say neither.
+        role: the name of its folder's role, one of `IMAGES` or `MASKS`; or None.
+        folders: the other folders.
     """
 
     file: pathlib.Path
@@ -62,20 +62,20 @@ class Place:
 
     @property
     def key(self):
-        """What an image and its mask have in common."""
+        """The key that an image and its mask have in common."""
         return self.split, "/".join([*self.folders, self.file.stem])
 
 
 def match(path: pathlib.Path, masks: str | None = None, mask_suffix: str | None = None) -> bool:
-    """Tell whether a folder holds images and masks, so far as names tell."""
+    """Return whether a folder contains images and masks, judging by names."""
     if not path.is_dir():
         return False
     placed = [place(file, path) for file in candidates(path)]
     if masks or mask_suffix:
         return bool(placed)
-    if not placed:  # which is said, if folders are there
+    if not placed:  # an empty data set raises an error, if its folders exist
         placed = [place(folder / "any", path) for folder in subfolders(path)]
-    roles = {kind(each) for each in placed}
+    roles = {kind(item) for item in placed}
     return "image" in roles and bool(choices(placed)) or bool(suffixes(placed))
 
 
@@ -85,20 +85,20 @@ def find(
     masks: str | None = None,
     mask_suffix: str | None = None,
 ) -> tuple[list[Pair], list[str], list[pathlib.Path]]:
-    """Pair the images among files with their masks.
+    """Pair images with their masks.
 
     Args:
-        root: the folder that holds them.
+        root: the folder of the files.
         files: images and masks, of any of `mask_files.EXTENSIONS`.
-        masks: the folder of the masks, if the person named it.
-        mask_suffix: what follows the image's name in the mask's, likewise.
+        masks: the folder of the masks, if the user named it.
+        mask_suffix: the suffix of the mask's name after the image's name, if the user named it.
 
     Returns:
-        (pairs, notes on what was decided, files of lists that decided it).
+        (pairs, notes on what was decided, files of lists that were used).
 
     Raises:
-        BadInput: several folders or suffixes could be those of the masks, an image has no mask, a
-            mask no image, a name occurs twice, or only some images are in a split.
+        BadInput: several folders or suffixes are possible for the masks, an image has no mask, a
+            mask has no image, a name occurs twice, or only some images are in a split.
     """
     placed = [place(file, root) for file in files]
     if masks:
@@ -106,43 +106,43 @@ def find(
         notes = []
     else:
         named, notes = groups(root, placed)
-    pictures = [each for each in placed if kind(each) == "image" and is_image(each.file)]
-    pictures = [each for each in pictures if each.role] or pictures
+    pictures = [item for item in placed if kind(item) == "image" and is_image(item.file)]
+    pictures = [item for item in pictures if item.role] or pictures
     if named:
-        own = {each.file for each in named}
-        pictures = [each for each in pictures if each.file not in own]
+        masked = {item.file for item in named}
+        pictures = [item for item in pictures if item.file not in masked]
     elif placed:
         pictures, named = in_one_folder(root, placed, mask_suffix)
         mask_suffix = None
     if mask_suffix:
-        named = [each for each in named if each.file.stem.endswith(mask_suffix)]
-        named = [shortened(each, mask_suffix) for each in named]
+        named = [item for item in named if item.file.stem.endswith(mask_suffix)]
+        named = [shortened(item, mask_suffix) for item in named]
     listed = lists(root, "Segmentation")
     if listed:
         pictures, named = by_lists(listed, pictures, named)
-    elif any(each.role == "segmentationclass" for each in named):  # VOC labels some images
-        keys = {each.key for each in named}
-        some = [each for each in pictures if each.key in keys]
-        left = len(pictures) - len(some)
-        notes += [f"{left:,} images have no mask, and are left out"] * bool(left)
-        pictures = some
-    pairs, more = paired(root, pictures, named)
+    elif any(item.role == "segmentationclass" for item in named):  # VOC labels some images
+        keys = {item.key for item in named}
+        labelled = [item for item in pictures if item.key in keys]
+        dropped = len(pictures) - len(labelled)
+        notes += [f"{dropped:,} images have no mask, and are left out"] * bool(dropped)
+        pictures = labelled
+    pairs, pair_notes = paired(root, pictures, named)
     one_or_no_split([(pair.image, pair.split) for pair in pairs])
-    return pairs, notes + more, list(listed)
+    return pairs, notes + pair_notes, list(listed)
 
 
 def candidates(root):
-    """Return the files below a folder that could be images or masks."""
+    """Return the files below a folder that may be images or masks."""
     return divide(walk(root), mask_files.EXTENSIONS)[0]
 
 
 def is_image(file):
-    """Tell whether a file is of a format of images."""
+    """Return whether a file has an image format."""
     return file.suffix.lower() in images.EXTENSIONS
 
 
 def place(file: pathlib.Path, root: pathlib.Path) -> Place:
-    """Return where a file lies, by the first folders that name a split and a role."""
+    """Return the `Place` of a file, by the first folders that name a split and a role."""
     split = role = None
     rest = []
     for folder in file.relative_to(root).parts[:-1]:
@@ -155,12 +155,12 @@ def place(file: pathlib.Path, root: pathlib.Path) -> Place:
 
 
 def words(folder):
-    """Return the split and the role that the name of a folder holds, None for either it does not.
+    """Return the split and the role in the name of a folder, each None if it is missing.
 
     "train", "trainannot", "train_masks", and "ISIC2018_Task1_Training_GroundTruth".
     """
-    if found := FOLDER.fullmatch(folder):
-        return found.groups()
+    if result := FOLDER.fullmatch(folder):
+        return result.groups()
     parts = re.split(r"[_\-. ]+", folder)
     split = next((part for part in parts if part in SPLIT_FOLDERS), None)
     role = parts[-1] if parts[-1] in IMAGES + MASKS else None
@@ -170,60 +170,60 @@ def words(folder):
 
 
 def kind(placed):
-    """Return "image" or "mask", None if no folder tells: in a split it is an image otherwise."""
+    """Return "image" or "mask", or None; in a split the default is an image."""
     if placed.role in MASKS:
         return "mask"
     return "image" if placed.role or placed.split else None
 
 
 def choices(placed):
-    """Return {name: places} of the folders that could be those of the masks.
+    """Return {name: places} of the folders that may be those of the masks.
 
-    Beside folders for masks by name, these are folders that are no images' and hold as many
-    pictures of few values as there are images: DRIVE has `mask/`, the field of view, and
-    `1st_manual/`. Their files are placed as masks.
+    Besides folders that are named so, these are folders of neither images nor masks with as many
+    files of few values as there are images: DRIVE has `mask/`, the field of view, and
+    `1st_manual/`. Their files get the role of masks.
     """
-    found, others = defaultdict(list), defaultdict(list)
+    by_name, unnamed = defaultdict(list), defaultdict(list)
     counts = Counter(e.split for e in placed if e.role in IMAGES and is_image(e.file))
-    for each in placed:
-        if each.role in MASKS:
-            found[each.role].append(each)
-        elif each.role is None and each.folders and each.folders[-1].lower() != OBJECTS:
-            others[each.folders].append(each)
-    for folders, some in others.items():
-        held = Counter(each.split for each in some)
-        if any(held[split] == count for split, count in counts.items()) and plausible(some[0]):
+    for item in placed:
+        if item.role in MASKS:
+            by_name[item.role].append(item)
+        elif item.role is None and item.folders and item.folders[-1].lower() != OBJECTS:
+            unnamed[item.folders].append(item)
+    for folders, some in unnamed.items():
+        sizes = Counter(item.split for item in some)
+        if any(sizes[split] == count for split, count in counts.items()) and plausible(some[0]):
             name = "/".join(folders)
-            found[name] += [dataclasses.replace(each, role="masks", folders=()) for each in some]
-    return found
+            by_name[name] += [dataclasses.replace(item, role="masks", folders=()) for item in some]
+    return by_name
 
 
 def groups(root, placed):
-    """Return the masks, and notes on where they are, once there is only one folder for them.
+    """Return the masks, and notes on their folder, after checking that there is only one.
 
     Raises:
         BadInput: there are several, see `choices`.
     """
-    found = choices(placed)
-    if len(found) > 1:
-        where = [*dict.fromkeys(folder_of(root, some[0], name) for name, some in found.items())]
+    by_name = choices(placed)
+    if len(by_name) > 1:
+        folders = [*dict.fromkeys(folder_of(root, some[0], name) for name, some in by_name.items())]
         raise BadInput(
             root,
-            f"several folders could be those of the masks: {', '.join(where)}",
-            f"Say which one: --masks {where[-1]}",
+            f"several folders are possible for the masks: {', '.join(folders)}",
+            f"Choose one: --masks {folders[-1]}",
         )
-    notes = [f"masks are taken from {name}/" for name in found if name not in MASKS]
-    return [each for some in found.values() for each in some], notes
+    notes = [f"masks are read from {name}/" for name in by_name if name not in MASKS]
+    return [item for some in by_name.values() for item in some], notes
 
 
 def folder_of(root, placed, name):
-    """Return the name of a folder of masks as it is written."""
+    """Return the name of a folder of masks as it is on disk."""
     parts = placed.file.relative_to(root).parts[:-1]
     return next((part for part in parts if words(part.lower())[1] == name), name)
 
 
 def plausible(placed):
-    """Tell whether a file can be a mask: of few values."""
+    """Return whether a file can be a mask, that is, has few values."""
     try:
         raw = mask_files.read(placed.file)
     except BadInput:
@@ -232,37 +232,39 @@ def plausible(placed):
 
 
 def chosen(root, placed, folder):
-    """Return all places, and those in the folder that the person named: a name or a path.
+    """Return all places, and those in the folder that the user named: a name or a path.
 
     Raises:
-        BadInput: there is no such folder, or there is nothing in it.
+        BadInput: there is no such folder, or it is empty.
     """
     parts = pathlib.PurePath(folder).parts
     outside = pathlib.Path(folder)
-    within = [(each, after(each.file.relative_to(root).parts[:-1], parts)) for each in placed]
+    within = [(item, after(item.file.relative_to(root).parts[:-1], parts)) for item in placed]
     named = [
         dataclasses.replace(
-            place(root.joinpath(*rest, each.file.name), root), file=each.file, split=each.split
+            place(root.joinpath(*rest, item.file.name), root), file=item.file, split=item.split
         )
-        for each, rest in within
+        for item, rest in within
         if rest is not None
     ]
     if not named and outside.is_dir():
         named = [place(file, outside) for file in candidates(outside)]
     if not named:
-        raise BadInput("--masks", f"{folder} is no folder of masks in {root}", "Check the spelling")
-    named = [dataclasses.replace(each, role="masks") for each in named]
-    own = {each.file for each in named}
-    if not any(each.role in IMAGES for each in placed):
+        raise BadInput(
+            "--masks", f"{folder} is not a folder of masks in {root}", "Check the spelling"
+        )
+    named = [dataclasses.replace(item, role="masks") for item in named]
+    masked = {item.file for item in named}
+    if not any(item.role in IMAGES for item in placed):
         placed = [
-            each if each.role or each.file in own else dataclasses.replace(each, role="images")
-            for each in placed
+            item if item.role or item.file in masked else dataclasses.replace(item, role="images")
+            for item in placed
         ]
     return placed, named
 
 
 def after(folders, parts):
-    """Return folders without the parts that stand in them in a row; None if they do not."""
+    """Return folders without the consecutive parts; None if they do not contain them."""
     for i in range(len(folders) - len(parts) + 1):
         if folders[i : i + len(parts)] == parts:
             return folders[:i] + folders[i + len(parts) :]
@@ -272,145 +274,153 @@ def after(folders, parts):
 def suffixes(placed, suffix=None):
     """Return {suffix: {(folder, image's name)}} of files named after an image in their folder.
 
-    Those that few images have are none: there may be a `cell_2.png` beside a `cell.png`.
+    Suffixes of few images are ignored: there may be a `cell_2.png` beside a `cell.png`.
     """
     stems = defaultdict(set)
-    for each in placed:
-        if is_image(each.file):
-            stems[each.file.parent].add(each.file.stem)
-    found = defaultdict(set)
-    for each in placed:
-        stem, others = each.file.stem, stems[each.file.parent]
+    for item in placed:
+        if is_image(item.file):
+            stems[item.file.parent].add(item.file.stem)
+    by_suffix = defaultdict(set)
+    for item in placed:
+        stem, siblings = item.file.stem, stems[item.file.parent]
         if suffix:
             cuts = [len(stem) - len(suffix)] if stem.endswith(suffix) else []
         else:
             cuts = [i for i, letter in enumerate(stem) if letter in BETWEEN]
         for cut in reversed(cuts):
-            if stem[:cut] in others:
-                found[stem[cut:]].add((each.file.parent, stem[:cut]))
+            if stem[:cut] in siblings:
+                by_suffix[stem[cut:]].add((item.file.parent, stem[:cut]))
                 break
-    most = max(map(len, found.values()), default=0)
-    return {name: some for name, some in found.items() if 2 * len(some) >= max(most, 2)}
+    largest = max(map(len, by_suffix.values()), default=0)
+    return {name: some for name, some in by_suffix.items() if 2 * len(some) >= max(largest, 2)}
 
 
 def in_one_folder(root, placed, suffix):
-    """Return images and masks that lie together, told by the suffix of the masks' names.
+    """Return images and masks of one folder, distinguished by the suffix of the masks' names.
 
     Raises:
         BadInput: there are several suffixes, or none.
     """
-    all_found = suffixes(placed)
-    found = suffixes(placed, suffix) if suffix else all_found
-    if len(found) > 1:
-        names = sorted(found)
+    all_suffixes = suffixes(placed)
+    by_suffix = suffixes(placed, suffix) if suffix else all_suffixes
+    if len(by_suffix) > 1:
+        names = sorted(by_suffix)
         raise BadInput(
             root,
-            f"several masks follow the name of each image: {', '.join(names)}",
-            f"Say which: --mask-suffix {names[0]}",
+            f"each image has masks with several suffixes: {', '.join(names)}",
+            f"Choose one: --mask-suffix {names[0]}",
         )
-    if not found:
+    if not by_suffix:
         what = f"--mask-suffix {suffix}" if suffix else root
-        raise BadInput(what, "no image has a mask of its name beside it", "Check the names")
-    (suffix, _), derived = *found.items(), {**all_found, **found}
+        raise BadInput(what, "no image has a mask with its name beside it", "Check the names")
+    (suffix, _), derived = *by_suffix.items(), {**all_suffixes, **by_suffix}
     pictures = [
-        each
-        for each in placed
-        if is_image(each.file)
+        item
+        for item in placed
+        if is_image(item.file)
         and not any(
-            each.file.stem.endswith(name)
-            and (each.file.parent, each.file.stem.removesuffix(name)) in some
+            item.file.stem.endswith(name)
+            and (item.file.parent, item.file.stem.removesuffix(name)) in some
             for name, some in derived.items()
         )
     ]
-    named = [each for each in placed if each.file.stem.endswith(suffix)]
-    return pictures, [shortened(each, suffix) for each in named]
+    named = [item for item in placed if item.file.stem.endswith(suffix)]
+    return pictures, [shortened(item, suffix) for item in named]
 
 
 @dataclasses.dataclass(frozen=True)
 class Shortened(Place):
-    """A mask whose image's name is shorter than its own by a suffix."""
+    """A mask whose name is that of its image with a suffix."""
 
     suffix: str = ""
 
     @property
     def key(self):
-        """What an image and its mask have in common."""
+        """The key that an image and its mask have in common."""
         return self.split, "/".join([*self.folders, self.file.stem.removesuffix(self.suffix)])
 
 
 def shortened(placed, suffix):
-    """Return where a mask lies, as one with a suffix."""
+    """Return the place of a mask with a suffix."""
     return Shortened(placed.file, placed.split, placed.role, placed.folders, suffix)
 
 
 def by_lists(listed, pictures, masks):
-    """Return those that VOC's lists name, in their splits; raises `BadInput` if one is missing."""
-    found = {each.key[1]: each for each in pictures}, {each.key[1]: each for each in masks}
-    out = [], []
+    """Return the files in VOC's lists with their splits; raises `BadInput` if one is missing."""
+    available = {item.key[1]: item for item in pictures}, {item.key[1]: item for item in masks}
+    selected = [], []
     for file, (split, names) in listed.items():
         for name, line in names.items():
-            for some, chosen_ones, what in zip(found, out, ("image", "mask"), strict=True):
+            for some, result, what in zip(available, selected, ("image", "mask"), strict=True):
                 if name not in some:
-                    raise BadInput(file, f"line {line} names {name}, of which there is no {what}")
-                chosen_ones.append(dataclasses.replace(some[name], split=split))
-    return out
+                    raise BadInput(file, f"line {line} names {name}, which has no {what}")
+                result.append(dataclasses.replace(some[name], split=split))
+    return selected
 
 
 def paired(root, pictures, masks):
-    """Pair images and masks into a list of `Pair`, and say how if not by equal names.
+    """Return a list of `Pair`, and a note if they are not paired by equal names.
 
     Raises:
-        BadInput: some have no partner, or several; names the first and counts all.
+        BadInput: some have no partner, or several; the message has their number and the first.
     """
-    first, partners = defaultdict(list), defaultdict(list)
-    for each in pictures:
-        first[each.key].append(each.file)
-    for each in masks:
-        split, name = each.key
-        own = each.key if each.key in first else (split, SUFFIX.sub("", name))
-        partners[own].append(each.file)
+    images_by_key, masks_by_key = defaultdict(list), defaultdict(list)
+    for item in pictures:
+        images_by_key[item.key].append(item.file)
+    for item in masks:
+        split, name = item.key
+        image_key = item.key if item.key in images_by_key else (split, SUFFIX.sub("", name))
+        masks_by_key[image_key].append(item.file)
     faults = {
-        "images without a mask": [some[0] for key, some in first.items() if key not in partners],
-        "masks without an image": [some[0] for key, some in partners.items() if key not in first],
+        "images without a mask": [
+            some[0] for key, some in images_by_key.items() if key not in masks_by_key
+        ],
+        "masks without an image": [
+            some[0] for key, some in masks_by_key.items() if key not in images_by_key
+        ],
         "files with the name of another": [
-            file for some in (*first.values(), *partners.values()) for file in some[1:]
+            file for some in (*images_by_key.values(), *masks_by_key.values()) for file in some[1:]
         ],
     }
-    said = [f"{what}: {len(some)} ({shown(some, root)})" for what, some in faults.items() if some]
-    if not said and first:
-        pairs = [Pair(key[0], some[0], (partners[key][0],)) for key, some in first.items()]
+    errors = [f"{what}: {len(some)} ({shown(some, root)})" for what, some in faults.items() if some]
+    if not errors and images_by_key:
+        pairs = [
+            Pair(key[0], some[0], (masks_by_key[key][0],)) for key, some in images_by_key.items()
+        ]
         return pairs, []
-    if said and (found := objects(pictures, masks) or by_difference(pictures, masks)):
-        return found
+    if errors and (alternative := objects(pictures, masks) or by_difference(pictures, masks)):
+        return alternative
     raise BadInput(
         root,
-        "; ".join(said) or "its folders hold no images",
-        "Give each image one mask of its name, which _mask, _label, _seg, _gt or _L may follow",
+        "; ".join(errors) or "its folders contain no images",
+        "Give each image one mask with its name, optionally with _mask, _label, _seg, _gt or _L",
     )
 
 
 def objects(pictures, masks):
-    """Pair the only image of each folder with all masks of it; None if there is no such order."""
-    owners, marked = defaultdict(list), defaultdict(list)
-    for found, some in ((owners, pictures), (marked, masks)):
-        for each in some:
-            found[each.split, each.folders].append(each.file)
-    if owners.keys() != marked.keys() or any(
-        len(some) > 1 or not folders for (_, folders), some in owners.items()
+    """Pair the only image of each folder with all masks in it; None if that is not possible."""
+    images_of, masks_of = defaultdict(list), defaultdict(list)
+    for by_folder, some in ((images_of, pictures), (masks_of, masks)):
+        for item in some:
+            by_folder[item.split, item.folders].append(item.file)
+    if images_of.keys() != masks_of.keys() or any(
+        len(some) > 1 or not folders for (_, folders), some in images_of.items()
     ):
         return None
-    pairs = [Pair(key[0], some[0], tuple(marked[key])) for key, some in owners.items()]
+    pairs = [Pair(key[0], some[0], tuple(masks_of[key])) for key, some in images_of.items()]
     several = sum(len(pair.masks) > 1 for pair in pairs)
     note = f"{several:,} images have several masks each, whose union is the foreground"
     return pairs, [note] * bool(several)
 
 
 def by_difference(pictures, masks):
-    """Pair images and masks whose names are equal without what all share; None if they are not."""
+    """Pair images and masks by the distinct parts of their names; None if these differ."""
     pairs = []
-    splits = {each.split for each in (*pictures, *masks)}
+    splits = {item.split for item in (*pictures, *masks)}
     for split in sorted(splits, key=str):
-        left, right = (rests([e for e in some if e.split == split]) for some in (pictures, masks))
+        left, right = (
+            distinct_parts([e for e in some if e.split == split]) for some in (pictures, masks)
+        )
         if not left or not right or left.keys() != right.keys():
             return None
         pairs += [Pair(split, file, (right[name],)) for name, file in left.items()]
@@ -421,19 +431,19 @@ def by_difference(pictures, masks):
     return pairs, [f"images and masks are paired by where their names differ: {names}"]
 
 
-def rests(placed):
-    """Return {what names do not share: file}; None if two are alike in that.
+def distinct_parts(placed):
+    """Return {distinct part of the name: file}; None if two parts are equal.
 
-    What is shared ends before a number begins, and begins behind it: 21 and 22 share no 2.
+    Numbers are not split: 21 and 22 have no digit in common.
     """
-    names = [each.key[1] for each in placed]
+    names = [item.key[1] for item in placed]
     if len(names) < 2:
-        return dict(zip("1", (each.file for each in placed), strict=False))
+        return dict(zip("1", (item.file for item in placed), strict=False))
     start = os.path.commonprefix(names).rstrip("0123456789")
     end = os.path.commonprefix([name[len(start) :][::-1] for name in names])[::-1]
     end = end.lstrip("0123456789")
-    found = {
-        name[len(start) : len(name) - len(end)]: each.file
-        for name, each in zip(names, placed, strict=True)
+    files = {
+        name[len(start) : len(name) - len(end)]: item.file
+        for name, item in zip(names, placed, strict=True)
     }
-    return found if len(found) == len(names) else None
+    return files if len(files) == len(names) else None

@@ -1,7 +1,7 @@
 """Matlab's .mat files of versions 5 to 7: matrices, structures and cells.
 
 "MAT-File Format", https://www.mathworks.com/help/pdf_doc/matlab/matfile_format.pdf, chapter 1.
-scipy.io.loadmat reads more of it, and ends the process at damaged files.
+scipy.io.loadmat supports more of it, but crashes the process on corrupt files.
 """
 
 import pathlib
@@ -16,8 +16,8 @@ from datasets.source import BadInput
 HEADER = 128  # bytes
 TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 MATRIX, COMPRESSED = 14, 15
-CELL, STRUCTURE, NUMBERS = 1, 2, range(6, 16)  # classes of matrices
-DEPTH = 8  # of structures and cells inside one another
+CELL, STRUCTURE, NUMBERS = 1, 2, range(6, 16)  # array types
+DEPTH = 8  # of nested structures and cells
 
 
 def read(path: pathlib.Path) -> dict:
@@ -25,32 +25,32 @@ def read(path: pathlib.Path) -> dict:
 
     Returns:
         {name: value}: a matrix is a NumPy array; a structure {field: value}, or a list of these;
-        a cell array the list of its values; anything else None.
+        a cell array is the list of its values; anything else is None.
 
     Raises:
-        BadInput: the file is of another version, or damaged.
+        BadInput: the file has another version, or is corrupt.
     """
     raw = read_bytes(path)
     order = {b"IM": "<", b"MI": ">"}.get(raw[126:HEADER])
     if raw[:8] == b"\x89HDF\r\n\x1a\n" or raw.startswith(b"MATLAB 7.3") or not order:
-        why = "it is no .mat file of Matlab's versions 5 to 7"
+        why = "it is not a .mat file of Matlab's versions 5 to 7"
         raise BadInput(path, why, "save(file, 'mask', '-v7')")
     try:
-        found = {}
+        variables = {}
         for kind, data in elements(raw[HEADER:], order):
             if kind == COMPRESSED:
-                data = inflated(data)
+                data = decompressed(data)
                 kind, data = next(elements(data, order))
             if kind == MATRIX:
                 name, value = matrix(data, order)
-                found[name] = value
-        return found
+                variables[name] = value
+        return variables
     except (ValueError, struct.error, zlib.error, StopIteration, KeyError, IndexError) as error:
-        raise BadInput(path, f"it is no sound .mat file ({error})", "Save it again") from error
+        raise BadInput(path, f"it is a corrupt .mat file ({error})", "Save it again") from error
 
 
-def inflated(data):
-    """Return what was compressed, its checksum compared; no more than memory allows."""
+def decompressed(data):
+    """Return decompressed data, up to the memory limit, after comparing its checksum."""
     stream = zlib.decompressobj()
     out = stream.decompress(data, budget())
     if not stream.eof:
@@ -59,12 +59,12 @@ def inflated(data):
 
 
 def elements(data, order):
-    """Yield the (type, bytes) that follow one another."""
+    """Yield the (type, bytes) of consecutive elements."""
     place = 0
     while place < len(data):
         kind, size = struct.unpack_from(f"{order}II", data, place)
         start = place + 8
-        if kind >> 16:  # up to four bytes stand in the tag itself
+        if kind >> 16:  # up to four bytes are in the tag itself
             kind, size, start = kind & 0xFFFF, kind >> 16, place + 4
             place += 8
         else:
@@ -79,7 +79,7 @@ def matrix(data, order, depth=0):
     if not data:
         return "", None
     if depth > DEPTH:
-        raise ValueError(f"more than {DEPTH} structures inside one another")
+        raise ValueError(f"more than {DEPTH} nested structures")
     parts = elements(data, order)
     flags, sizes, name = (numbers(*next(parts), order) for _ in range(3))
     kind, shape = int(flags[0]) & 0xFF, [int(size) for size in sizes]
@@ -95,14 +95,14 @@ def matrix(data, order, depth=0):
         fields = [text[i : i + length] for i in range(0, len(text), max(1, int(length)))]
         fields = [field.partition(b"\0")[0].decode("utf-8", "replace") for field in fields]
         values = [matrix(part, order, depth + 1)[1] for _, part in parts]
-        step = max(1, len(fields))
-        rows = [values[i : i + step] for i in range(0, len(values), step)]
-        found = [dict(zip(fields, row, strict=True)) for row in rows]
-        return name, found[0] if len(found) == 1 else found
+        width = max(1, len(fields))
+        rows = [values[i : i + width] for i in range(0, len(values), width)]
+        structures = [dict(zip(fields, row, strict=True)) for row in rows]
+        return name, structures[0] if len(structures) == 1 else structures
     return name, None
 
 
 def numbers(kind, data, order):
-    """Return the array (n,) that an element holds, in the machine's byte order."""
+    """Return the array (n,) of an element, in the byte order of the machine."""
     dtype = np.dtype(order + TYPES[kind])
     return np.frombuffer(data, dtype).astype(dtype.newbyteorder("="))

@@ -1,4 +1,4 @@
-"""Columns of dates: read where there is no doubt which day they mean."""
+"""Columns of dates, which are parsed only if they are unambiguous."""
 
 import itertools
 
@@ -13,11 +13,11 @@ DAYS = (
 )
 CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
 FORMATS = ("ISO8601", *map("".join, itertools.product(DAYS, CLOCKS)))
-SHAPE = r"\d{4}\D\d|\d{1,2}[-/. ]\w+[-/. ,]+\d|[A-Za-z]{3,9}[- ]\d"  # how all of these begin
+SHAPE = r"\d{4}\D\d|\d{1,2}[-/. ]\w+[-/. ,]+\d|[A-Za-z]{3,9}[- ]\d"  # the beginning of all of these
 COMPACT = {4: "%Y", 6: "%Y%m", 8: "%Y%m%d"}  # by the number of digits
 UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # since 1970
 SECONDS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
-EXCEL = (20_000, 80_000)  # days since 1899-12-30, of 1954 to 2119
+EXCEL = (20_000, 80_000)  # days since 1899-12-30, from 1954 to 2119
 YEARS = (1678, 2261)  # whose nanoseconds since 1970 fit into 64 bits
 QUARTER = r"\d{4}[- ]?[Qq][1-4]"
 OFFSET = r"(:\d\d(?:\.\d+)?)\s+([+-]\d\d:?\d\d)$"
@@ -25,25 +25,25 @@ ZONE = r"\s*(?:UTC|GMT|Z)$"
 WRITE = "Write all dates as 2020-12-31 or 2020-12-31 23:59:00"
 
 
-def likely(column):
-    """Tell whether a column is meant to hold dates, by its name or place."""
-    return column.first or said(column)
+def may_be_dates(column):
+    """Return whether a column may have dates, by its name or position."""
+    return column.first or named_dates(column)
 
 
-def said(column):
-    """Tell whether the name of a column says that it holds dates."""
+def named_dates(column):
+    """Return whether the name of a column means that it has dates."""
     return "".join(filter(str.isalnum, column.name.lower())) in NAMES
 
 
 def dates_of_words(column, words):
-    """Return the dates that all words of a column are, (T,) int64 nanoseconds, or None.
+    """Return the words of a column as dates, (T,) int64 nanoseconds, or None.
 
     Args:
         column: a `datasets.readers.series.series_tables.Column`.
         words: a `pandas.Series` of its cells that are not missing.
 
     Raises:
-        BadInput: it is meant to hold dates, and one is missing, is none, or all have two meanings.
+        BadInput: it has dates, but one is missing or invalid, or all are ambiguous.
     """
     written, words = words, words.str.replace(ZONE, "", regex=True)
     words = words.str.replace(OFFSET, r"\1\2", regex=True)
@@ -53,88 +53,93 @@ def dates_of_words(column, words):
     if 2 * sample.str.match(SHAPE).sum() < len(sample):
         return None
     formats = [f for f in FORMATS if 2 * parsed(sample, f).notna().sum() >= len(sample)]
-    read = [parsed(words, f) for f in formats]
-    whole = [times for times in read if times.notna().all()]
-    if not read or not (likely(column) or (whole and len(words) == len(column.cells))):
+    candidates = [parsed(words, f) for f in formats]
+    complete = [times for times in candidates if times.notna().all()]
+    if not candidates or not (
+        may_be_dates(column) or (complete and len(words) == len(column.cells))
+    ):
         return None
     if len(words) < len(column.cells):
         row = column.cells.index.difference(words.index)[0]
         raise column.fault(row, "the date is missing", "Fill it in, or remove the row")
-    if not whole:
-        row = max(read, key=lambda times: times.notna().sum()).isna().idxmax()
-        why = f"{written[row]!r} is no date, or not written like the others"
+    if not complete:
+        row = max(candidates, key=lambda times: times.notna().sum()).isna().idxmax()
+        why = f"{written[row]!r} is not a date, or not written like the others"
         raise column.fault(row, why, WRITE)
-    if not all(times.equals(whole[0]) for times in whole):
-        if not likely(column):
+    if not all(times.equals(complete[0]) for times in complete):
+        if not may_be_dates(column):
             return None
-        why = f"{written.iloc[0]!r} may be day and month or month and day, as may all the others"
+        why = f"{written.iloc[0]!r} may be day and month or month and day, like all the others"
         raise column.fault(0, why, WRITE)
-    return nanoseconds(column, whole[0])
+    return nanoseconds(column, complete[0])
 
 
 def parsed(words, form):
-    """Return words as `pandas` dates in UTC, NaT where they are not in that form."""
+    """Return words as `pandas` dates in UTC, NaT where they do not have that format."""
     import pandas as pd
 
     try:
         return pd.to_datetime(words, format=form, errors="coerce", utc=True)
-    except (ValueError, OverflowError):  # of years that no format has
+    except (ValueError, OverflowError):  # of years out of range
         return pd.Series(pd.NaT, words.index, "datetime64[us, UTC]")
 
 
 def dates_of_numbers(column, values):
-    """Return the dates that numbers mean, (T,) int64 nanoseconds, or None.
+    """Return numbers as dates, (T,) int64 nanoseconds, or None.
 
-    In a column whose name says that it holds dates, they are years, 202012, 20201231, seconds or
-    parts of them since 1970, or Excel's days since 1900. A first column of any other name is read
-    as seconds since 1970 only if it rises by equal steps, within 2001 to 2039. What is not plain
-    from the numbers is noted.
+    In a column whose name means dates, they are years, 202012, 20201231, seconds or fractions of
+    them since 1970, or Excel's days since 1900. A first column of any other name is parsed as
+    seconds since 1970 only if it increases by equal steps, within 2001 to 2039. Assumptions are
+    noted.
 
     Raises:
-        BadInput: most are dates, and one is not or is missing.
+        BadInput: most are dates, but one is not or is missing.
     """
     known = values[~np.isnan(values)]
-    if not len(known) or not (said(column) or (column.first and rises(known, equal=True))):
+    if not len(known) or not (
+        named_dates(column) or (column.first and increases(known, equal=True))
+    ):
         return None
     low, high, what = known.min(), known.max(), f"column {column.name!r} is read as"
-    if said(column) and (known == np.round(known)).all():
+    if named_dates(column) and (known == np.round(known)).all():
         for digits, form in COMPACT.items():
             scale = 10 ** (digits - 4)
             if YEARS[0] * scale <= low and high < (YEARS[1] + 1) * scale:
                 return compact(column, values, digits, form)
-    least, most = (3e8, 4e9) if said(column) else (1e9, 2.2e9)
+    least, most = (3e8, 4e9) if named_dates(column) else (1e9, 2.2e9)
     for unit, scale in UNITS.items():
-        if least * scale <= low and high < most * scale:  # 1979 to 2096, if it says so
+        if least * scale <= low and high < most * scale:  # 1979 to 2096, if named so
             check_complete(column, values)
             column.notes.append(f"{what} {SECONDS[unit]} since 1970")
             return since_1970(column.cells.to_numpy(), scale)
     days = "da" in column.name.lower() or (known != np.floor(known)).any()
-    if said(column) and EXCEL[0] <= low and high < EXCEL[1] and days and rises(known):
+    if named_dates(column) and EXCEL[0] <= low and high < EXCEL[1] and days and increases(known):
         check_complete(column, values)
-        column.notes.append(f"{what} days of Excel, since 1899-12-30")
+        column.notes.append(f"{what} Excel days since 1899-12-30")
         return np.round((values - 25_569) * 86_400).astype(np.int64) * 10**9
     return None
 
 
 def since_1970(values, scale):
-    """Return numbers, of which a second has so many, as int64 nanoseconds; exact if whole."""
+    """Return numbers, `scale` of them per second, as int64 nanoseconds; exact for integers."""
     if values.dtype.kind in "iu":
         return values.astype(np.int64) * (10**9 // scale)
-    whole = np.floor(values / scale)  # apart, since a float cannot hold the nanoseconds of a date
-    rest = np.round((values - whole * scale) * 1e6 / scale)
-    return whole.astype(np.int64) * 10**9 + rest.astype(np.int64) * 1000
+    # Seconds separately: float64 is too coarse for the nanoseconds of a date.
+    seconds = np.floor(values / scale)
+    microseconds = np.round((values - seconds * scale) * 1e6 / scale)
+    return seconds.astype(np.int64) * 10**9 + microseconds.astype(np.int64) * 1000
 
 
 def compact(column, values, digits, form):
-    """Return the dates that whole numbers of so many digits are, or None."""
-    if digits == 4 and not rises(values):
-        return None  # of many rows each, years are no dates
+    """Return integers of so many digits as dates, or None."""
+    if digits == 4 and not increases(values):
+        return None  # repeated years are not dates
     check_complete(column, values)
-    whole = column.cells.astype(np.int64)
-    times = parsed(whole.astype(str), form)
+    integers = column.cells.astype(np.int64)
+    times = parsed(integers.astype(str), form)
     if times.isna().any() and 2 * times.notna().sum() >= len(times):
         row = times.isna().idxmax()
-        raise column.fault(row, f"{whole[row]} is no date", WRITE)
+        raise column.fault(row, f"{integers[row]} is not a date", WRITE)
     return None if times.isna().any() else nanoseconds(column, times)
 
 
@@ -145,8 +150,8 @@ def check_complete(column, values):
         raise column.fault(row, "the date is missing", "Fill it in, or remove the row")
 
 
-def rises(values, equal=False):
-    """Tell whether each number is above the one before, by steps most of which are equal if so."""
+def increases(values, equal=False):
+    """Return whether numbers are strictly increasing; with `equal`, by mostly equal steps."""
     steps = np.diff(values)
     if not len(steps) or not (steps > 0).all():
         return False
@@ -155,19 +160,19 @@ def rises(values, equal=False):
 
 
 def without_date(column, values):
-    """Tell whether numbers are times since a start that nobody names: 0, 0.1, 0.2 in "time"."""
-    return said(column) and rises(values)
+    """Return whether numbers are times since an unknown start: 0, 0.1, 0.2 in "time"."""
+    return named_dates(column) and increases(values)
 
 
 def nanoseconds(column, times):
     """Return `pandas` dates as (T,) int64 nanoseconds since 1970.
 
     Raises:
-        BadInput: a year does not fit.
+        BadInput: a year is out of range.
     """
     outside = ~times.dt.year.between(*YEARS)
     if outside.any():
         row = outside.idxmax()
-        why = f"its year is {times.dt.year[row]}, and {YEARS[0]} to {YEARS[1]} are read"
+        why = f"its year is {times.dt.year[row]}, not in {YEARS[0]} to {YEARS[1]}"
         raise column.fault(row, why, "Remove the row, or correct the date")
     return times.dt.tz_convert("UTC").dt.as_unit("ns").astype("int64").to_numpy()

@@ -1,4 +1,4 @@
-"""Series as NumPy's arrays: .npy and .npz of values, with the names of columns and times."""
+"""Series as NumPy arrays: .npy and .npz of values, with the names of columns and times."""
 
 import pathlib
 import zipfile
@@ -15,11 +15,11 @@ SHAPES = {1: "(T,)", 2: "(T, C)", 3: "(n, T, C)"}
 
 
 def unlabelled(path: pathlib.Path) -> bool:
-    """Tell whether an .npz may hold series without classes."""
+    """Return whether an .npz may contain series without classes."""
     try:
         with zipfile.ZipFile(path) as archive:
             return not LABELLED & set(archive.namelist())
-    except Exception:  # reading it says what is wrong
+    except Exception:  # reading it raises the error
         return True
 
 
@@ -29,16 +29,17 @@ def read_array(path: pathlib.Path) -> dict[str, Table]:
 
 
 def read_arrays(path: pathlib.Path) -> dict[str, Table]:
-    """Read an .npz: `values` (T,), (T, C), or (n, T, C) of n series, or the only array there is.
+    """Read an .npz: `values` (T,), (T, C), or (n, T, C) of n series, or the only array.
 
-    `columns` (C,) names the columns, and `times`, (T,) or (n, T), holds datetime64, or int64
-    nanoseconds since 1970.
+    `columns` (C,) are the names of the columns, and `times`, (T,) or (n, T), are datetime64, or
+    int64 nanoseconds since 1970.
 
     Returns:
-        {what follows the name of the file: table}: "#values[0]" and so on where n series are.
+        {suffix of the name of the file: table}: "#values[0]" and so on for n series.
 
     Raises:
-        BadInput: an array is missing, or has a wrong shape, type or value; names array and shape.
+        BadInput: an array is missing, or has a wrong shape, type or value; the message has its name
+            and shape.
     """
     arrays = dict(read_npz(path))
     if "values" not in arrays and len(arrays) == 1:
@@ -53,47 +54,49 @@ def read_arrays(path: pathlib.Path) -> dict[str, Table]:
 
 
 def tables(path, arrays, most):
-    """Return the series of arrays, whose values have at most so many axes."""
+    """Return the series of arrays, whose values have at most `most` axes."""
     values = arrays["values"]
-    said = f"array 'values' of shape {values.shape} and type {values.dtype}"
+    array = f"array 'values' of shape {values.shape} and type {values.dtype}"
     if values.dtype.kind not in "fiu":
-        raise BadInput(path, f"{said} does not hold numbers", "values.astype('float64')")
+        raise BadInput(path, f"{array} is not numeric", "values.astype('float64')")
     if not 1 <= values.ndim <= most or 0 in values.shape:
         shapes = " or ".join(SHAPES[axes] for axes in range(1, most + 1))
-        raise BadInput(path, f"{said} is not {shapes}", "Keep a row a step, a column a variable")
+        raise BadInput(
+            path, f"{array} is not {shapes}", "Save a row per step and a column per variable"
+        )
     values, several = values.astype(np.float64), values.ndim == 3
     if np.isinf(values).any():
         where = ", ".join(map(str, np.argwhere(np.isinf(values))[0]))
-        raise BadInput(path, f"{said} is infinite at [{where}]", "Write NaN where it is missing")
+        raise BadInput(path, f"{array} is infinite at [{where}]", "Use NaN for missing values")
     if (large := np.abs(values) > np.finfo(np.float32).max).any():
         where = ", ".join(map(str, np.argwhere(large)[0]))
-        why = f"{said} holds {values[large][0]:g} at [{where}], too large for float32"
-        raise BadInput(path, why, "Write NaN where it is missing, or use another unit")
+        why = f"{array} is {values[large][0]:g} at [{where}], too large for float32"
+        raise BadInput(path, why, "Use NaN for missing values, or another unit")
     values = values[:, None] if values.ndim == 1 else values
     values = values if several else values[None]  # (n, T, C)
     names = named(path, arrays.get("columns"), values.shape[2])
     times = timed(path, arrays.get("times"), values.shape[:2])
-    found = {}
-    for i, own in enumerate(values):
+    series = {}
+    for i, steps in enumerate(values):
         columns = {
             name: (NOTHING, None) if np.isnan(column).all() else (NUMBERS, column)
-            for name, column in zip(names, own.T, strict=True)
+            for name, column in zip(names, steps.T, strict=True)
         }
         columns |= {} if times is None else {"times": (DATES, times[i])}
         what = f"#values[{i}]" if several else ""
-        found[what] = Table(path, columns, len(own), "values[{}]".format)
-    return found
+        series[what] = Table(path, columns, len(steps), "values[{}]".format)
+    return series
 
 
 def named(path, names, count):
-    """Return the names of columns; without any they are numbered."""
+    """Return the names of columns, numbers by default."""
     if names is None:
         return [str(i) for i in range(count)]
     if names.dtype.kind != "U" or names.shape != (count,) or len({*names, "times"}) <= count:
         raise BadInput(
             path,
-            f"array 'columns' of shape {names.shape} and type {names.dtype} is no list of {count} "
-            "different names, none of which is times",
+            f"array 'columns' of shape {names.shape} and type {names.dtype} is not a list of "
+            f"{count} distinct names other than times",
             "numpy.array(['load', 'temperature'])",
         )
     return names.tolist()
@@ -103,15 +106,15 @@ def timed(path, times, shape):
     """Return times as (n, T) int64 nanoseconds, or None."""
     if times is None:
         return None
-    said = f"array 'times' of shape {times.shape} and type {times.dtype}"
+    array = f"array 'times' of shape {times.shape} and type {times.dtype}"
     if times.dtype.kind != "M" and (times.dtype.kind, times.dtype.itemsize) != ("i", 8):
-        raise BadInput(path, f"{said} holds no dates", "times.astype('datetime64[ns]')")
+        raise BadInput(path, f"{array} is not of dates", "times.astype('datetime64[ns]')")
     if times.shape not in (shape, shape[1:]):
-        raise BadInput(path, f"{said} does not fit {shape[1]} steps", "Give one for each step")
+        raise BadInput(path, f"{array} does not match {shape[1]} steps", "Save one for each step")
     if times.dtype.kind == "M":
         years = times.astype("datetime64[Y]").astype(np.int64) + 1970
-        if ((years < YEARS[0]) | (years > YEARS[1])).any():  # what is missing is far before
-            why = f"{said} has dates that are missing or outside {YEARS[0]} to {YEARS[1]}"
+        if ((years < YEARS[0]) | (years > YEARS[1])).any():  # NaT is far before
+            why = f"{array} has dates that are missing or outside {YEARS[0]} to {YEARS[1]}"
             raise BadInput(path, why, "Correct them")
         times = times.astype("datetime64[ns]")
     return np.broadcast_to(times.astype(np.int64), shape)

@@ -1,7 +1,7 @@
-"""Tables with a row a step: CSV, TSV and Parquet files, whose columns are numbers or dates.
+"""Tables with a row per step: CSV, TSV and Parquet files, whose columns are numbers or dates.
 
-What pandas would guess or drop without a word (rows of unequal length, two columns of one name,
-thousands written like decimals) is refused, or decided and noted.
+What pandas would guess or drop silently (rows of unequal length, duplicate column names, ambiguous
+thousands separators) raises an error, or is decided and noted.
 """
 
 import codecs
@@ -28,32 +28,32 @@ from datasets.source import BadInput
 NUMBERS, DATES, TEXT, NOTHING = "numbers", "dates", "text", "nothing"
 ELAPSED = "times without a date"
 MISSING = ("", "?", "-", "n/a", "#n/a", "na", "<na>", "nan", "-nan", "null", "none", "nat")
-NUMERIC = ("floating", "integer", "mixed-integer-float", "decimal", "boolean")  # to pandas
+NUMERIC = ("floating", "integer", "mixed-integer-float", "decimal", "boolean")  # in pandas
 BINARY = re.compile("[\x00-\x08\x0e-\x1f]")
 VALUE = re.compile(
     r"[-+]?((\d+([.,]\d*)?|[.,]\d+)(e[-+]?\d+)?|inf)|"
     r"\d{1,4}[-/.]\d{1,2}([-/.]\d{1,4})?([ T].*)?",
     re.IGNORECASE,
-)  # a number or a date, and no name of a column
-DIGIT = re.compile(r"[-+]?[$€£]? ?[-+]?[.,]?\d")  # how a number begins, whatever follows
+)  # a number or a date, not the name of a column
+DIGIT = re.compile(r"[-+]?[$€£]? ?[-+]?[.,]?\d")  # the beginning of a number
 FRACTION = re.compile(r'(?:^|[;\t"]) *([-+]?\d*[.,]\d+)(?:[eE][-+]?\d+)? *(?=[;\t"]|$)', re.M)
 THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}[.,]\d{3}")
 GROUPS = re.compile(r"[-+]?(?:\d{1,3}|[1-9]\d{0,2}\.\d{3})")
-FOREIGN = 0.5  # share of letters beyond ASCII above which a text is in no western language
+FOREIGN = 0.5  # fraction of letters beyond ASCII above which a text is not in a western language
 LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """What a file says.
+    """The columns of a file.
 
     Attributes:
         path: the file.
         columns: {name: (kind, array)}: of `NUMBERS` (T,) float64, finite or NaN where missing; of
             `DATES` (T,) int64, nanoseconds since 1970; of `TEXT`, `NOTHING` and `ELAPSED` None.
         steps: T, the number of rows.
-        place: the index of a row to how messages call it: "line 7".
-        notes: sentences on what was decided in reading it.
+        place: function from the index of a row to its name in messages: "line 7".
+        notes: sentences on what was decided while reading it.
     """
 
     path: pathlib.Path
@@ -64,21 +64,21 @@ class Table:
 
     def named(self, kind: str) -> list[str]:
         """Return the names of the columns of a kind."""
-        return [name for name, (own, _) in self.columns.items() if own == kind]
+        return [name for name, (its_kind, _) in self.columns.items() if its_kind == kind]
 
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A column as pandas has it.
+    """A column as read by pandas.
 
     Attributes:
         path: the file.
         name: of the column.
         cells: a `pandas.Series` (T,).
-        first: whether it is the first one, where dates use to stand.
-        decimal: "." or ",", in numbers that are text still.
+        first: whether it is the first column, which often has the dates.
+        decimal: "." or ",", the decimal separator of numbers that are not parsed yet.
         place: as of `Table`.
-        notes: a list, to which sentences on what is decided are added.
+        notes: a list, to which sentences on decisions are appended.
     """
 
     path: pathlib.Path
@@ -90,28 +90,28 @@ class Column:
     notes: list
 
     def fault(self, row: int, why: str, remedy: str) -> BadInput:
-        """Return the error that is about one cell."""
+        """Return the error for one cell."""
         return BadInput(
             self.path, f"{self.place(row)}, column {self.name!r}: {str(why)[:200]}", remedy
         )
 
 
 def read_table(path: pathlib.Path) -> Table:
-    """Read a .parquet file, or text whose columns are parted by commas, semicolons or tabs.
+    """Read a .parquet file, or text whose columns are separated by commas, semicolons or tabs.
 
-    A text without a line of names has columns "0", "1", ... A first column without a name that
-    counts the rows is left away, as are columns with neither name nor value.
+    Without a header line the columns are named "0", "1", ... A first column without a name that
+    numbers the rows is dropped, as are columns with neither a name nor values.
 
     Raises:
-        BadInput: the file is empty, damaged or no table, or a column of numbers or dates holds
-            something else; names line, column and value.
+        BadInput: the file is empty, corrupt or not a table, or a column of numbers or dates has
+            other values; the message has the line, column and value.
     """
     read = parquet_frame if path.suffix.lower() == ".parquet" else text_frame
     frame, decimal, place, notes = read(path)
     columns = {}
     for i, (name, cells) in enumerate(frame.items()):
         column = Column(path, name, cells, i == 0, decimal, place, notes)
-        kind, array = understood(column)
+        kind, array = parsed(column)
         counts = kind == NUMBERS and i == 0 and (np.diff(array) == 1).all()
         if name != nameless(i) or not (kind == NOTHING or counts):
             columns[name] = kind, array
@@ -119,7 +119,7 @@ def read_table(path: pathlib.Path) -> Table:
 
 
 def nameless(i):
-    """Return what a column without a name is called."""
+    """Return the name of a column without a name."""
     return f"unnamed {i}"
 
 
@@ -130,7 +130,7 @@ def text_frame(path):
     text, notes = decoded(path)
     lines = list(enumerate(re.split("\r\n|\r|\n", text), 1))
     separator = separator_of([line for _, line in lines])
-    if separator is None:  # an empty line may be a missing value
+    if separator is None:  # with a single column, an empty line may be a missing value
         while lines and not lines[-1][1].strip(" "):
             lines.pop()
     else:
@@ -138,15 +138,15 @@ def text_frame(path):
     if not lines:
         raise BadInput(path, "the file is empty", "Remove it or copy it again")
     rows, ends = checked_rows(path, lines, separator or ",")
-    header = 0 if headless(*rows[:2]) else 1
-    names = unlike(path, rows[0] if header else list(range(len(rows[0]))))
+    header = 0 if without_header(*rows[:2]) else 1
+    names = checked_names(path, rows[0] if header else list(range(len(rows[0]))))
     if header and units_only(rows):
         pairs = zip(names, map(str.strip, rows[1]), strict=True)
         units = [f"{name!r} in {unit}" for name, unit in pairs if unit.lower() not in MISSING]
-        notes.append(f"line {ends[1][1]} holds no values, and is taken for units: {listed(units)}")
+        notes.append(f"line {ends[1][1]} has no values, and is read as units: {listed(units)}")
         header = 2
     if len(ends) == header:
-        raise BadInput(path, "it has a line of names and no rows", "Copy it again")
+        raise BadInput(path, "it has a header line but no rows", "Copy it again")
     skipped, ends = ends[header - 1][0] if header else 0, ends[header:]
     decimal = decimal_of(text) if separator in (";", "\t") else "."
     body = [line for _, line in lines[skipped:]]
@@ -164,9 +164,13 @@ def text_frame(path):
             low_memory=False,
         )
     except (ValueError, OverflowError) as error:
-        raise BadInput(path, f"it is no table ({str(error).strip()})", "Copy it again") from error
+        raise BadInput(
+            path, f"it is not a table ({str(error).strip()})", "Copy it again"
+        ) from error
     if len(frame) != len(ends):
-        raise BadInput(path, "its quotation marks do not pair", "Remove them, or copy it again")
+        raise BadInput(
+            path, "its quotation marks are not balanced", "Remove them, or copy it again"
+        )
 
     def place(row):
         return f"line {ends[row][1]}"
@@ -188,18 +192,18 @@ def decoded(path):
         try:
             text = raw.decode("cp1252")
         except UnicodeDecodeError:
-            raise BadInput(path, "it is no text in UTF-8", remedy) from error
+            raise BadInput(path, "it is not UTF-8 text", remedy) from error
         letters = re.findall(r"[^\W\d_]", text)
         if sum(not letter.isascii() for letter in letters) > FOREIGN * len(letters):
-            raise BadInput(path, "it is no text in UTF-8", remedy) from error
-        notes.append("it is no text in UTF-8, and is read as Windows-1252 (cp1252)")
+            raise BadInput(path, "it is not UTF-8 text", remedy) from error
+        notes.append("it is not UTF-8 text, and is read as Windows-1252 (cp1252)")
     if BINARY.search(text):
         raise BadInput(path, "it is not a text file", remedy)
     return text, notes
 
 
 def separator_of(lines):
-    """Return what parts the columns, None if there is one alone."""
+    """Return the separator of the columns, None if there is only one column."""
     some = [line for line in lines if line.strip(" ")][:50]
     for separator in "\t;,":
         if {line.count(separator) > 0 for line in some} == {True}:
@@ -208,9 +212,9 @@ def separator_of(lines):
 
 
 def checked_rows(path, lines, separator):
-    """Return the first three rows, and for every one (lines so far, number of its last line).
+    """Return the first three rows, and (lines so far, number of its last line) of every row.
 
-    Of names and rows, one may end in a separator that the other has not.
+    Either the header or the rows may have a trailing separator.
     """
     rows, ends, width, trailing = [], [], 0, False
     style = dict(delimiter=separator, skipinitialspace=True, strict=True)
@@ -221,7 +225,7 @@ def checked_rows(path, lines, separator):
             rows += [row] if len(rows) < 3 else []
             number = lines[reader.line_num - 1][0]
             ends.append((reader.line_num, number))
-            if len(ends) == 2 and not headless(rows[0]):
+            if len(ends) == 2 and not without_header(rows[0]):
                 trailing = len(row) == len(rows[0]) + 1 and not row[-1].strip()
                 if len(rows[0]) == len(row) + 1 and not rows[0][-1].strip():
                     rows[0].pop()
@@ -230,21 +234,21 @@ def checked_rows(path, lines, separator):
             if len(row) != width or (trailing and row[-1].strip()):
                 raise BadInput(
                     path,
-                    f"line {number} has {len(row)} columns, and line {ends[0][1]} "
-                    f"{width - trailing}",
-                    "Repair the line; columns are parted by commas, semicolons or tabs",
+                    f"line {number} has {len(row)} columns, but line {ends[0][1]} "
+                    f"has {width - trailing}",
+                    "Fix the line; columns are separated by commas, semicolons or tabs",
                 )
     except csv.Error as error:
         number = lines[max(reader.line_num, 1) - 1][0]
-        raise BadInput(path, f"line {number}: {error}", "Repair the quotation marks") from error
+        raise BadInput(path, f"line {number}: {error}", "Fix the quotation marks") from error
     return rows, ends
 
 
 def check_thousands(path, frame, body, separator, place):
-    """Raise if a column of a text may hold thousands written with a point: 950 beside 1.050.
+    """Raise if a column of text may have thousands written with a point: 950 beside 1.050.
 
     Returns:
-        Notes on columns all of whose numbers are of that form, and are read as fractions.
+        Notes on columns whose numbers all have that form, and are read as fractions.
     """
     suspects, notes = {i: [] for i in thousands(frame)}, []
     for row in csv.reader(body, delimiter=separator, skipinitialspace=True):
@@ -258,23 +262,23 @@ def check_thousands(path, frame, body, separator, place):
                 del suspects[i]
     for i, words in suspects.items():
         grouped = [word for word in words if THOUSANDS.fullmatch(word)]
-        others = [word for word in words if word.lower() not in MISSING and "." not in word]
-        whole = max(others, key=len, default="").lstrip("+-")
-        if grouped and not others and separator == ";":
+        ungrouped = [word for word in words if word.lower() not in MISSING and "." not in word]
+        longest = max(ungrouped, key=len, default="").lstrip("+-")
+        if grouped and not ungrouped and separator == ";":
             notes.append(
                 f"column {frame.columns[i]!r} has three decimals in all its numbers, which are "
                 f"read as fractions: if {grouped[0]} means thousands, write it without a point"
             )
-        if grouped and len(whole) == 3:
+        if grouped and len(longest) == 3:
             row = words.index(grouped[0])
-            why = f"{words[row]!r} may be a fraction or thousands, as it stands beside {whole!r}"
-            remedy = f"Write {words[row].replace('.', '')} or, if it is a fraction, {whole}.000"
+            why = f"{words[row]!r} may be a fraction or thousands, because it is beside {longest!r}"
+            remedy = f"Write {words[row].replace('.', '')} or, if it is a fraction, {longest}.000"
             raise BadInput(path, f"{place(row)}, column {frame.columns[i]!r}: {why}", remedy)
     return notes
 
 
 def units_only(rows):
-    """Tell whether the row below the names holds units: words, and no value, above values."""
+    """Return whether the row below the header has units: words without values, above values."""
     if len(rows) < 3:
         return False
     words, below = ([word.strip() for word in row] for row in rows[1:])
@@ -286,26 +290,26 @@ def units_only(rows):
 
 
 def listed(words, most=10):
-    """Return words in a row, the first ones of many."""
+    """Return the first words as text, and the number of the others."""
     return ", ".join(words[:most]) + (f" and {len(words) - most:,} more" * (len(words) > most))
 
 
-def headless(first, second=()):
-    """Tell whether the first row holds values and no names."""
+def without_header(first, second=()):
+    """Return whether the first row has values, not names."""
     words = [word.strip() for word in first]
     values = [bool(VALUE.fullmatch(word)) for word in words]
     if not any(values) or any(
         not value and word.lower() not in MISSING for value, word in zip(values, words, strict=True)
     ):
         return False
-    # pandas names columns 0, 1, ...: before fractions these are no row of whole numbers
+    # pandas names columns 0, 1, ...: above fractions these are names, not values
     counted = words[words[0] == "" :]
     numbered = counted == [str(i) for i in range(len(counted))]
     return not (numbered and len(words) > 1 and any("." in word for word in second))
 
 
-def unlike(path, names):
-    """Return the names of columns, all told and unlike."""
+def checked_names(path, names):
+    """Return the names of columns, after checking that they are distinct."""
     names = [str(name).strip() or nameless(i) for i, name in enumerate(names)]
     name, count = collections.Counter(names).most_common(1)[0]
     if count > 1:
@@ -314,12 +318,12 @@ def unlike(path, names):
 
 
 def decimal_of(text):
-    """Return "," if all fractions have one, and not all may be thousands; else a point."""
-    found = set(FRACTION.findall(text)) if "," in text else set()
-    commas = {word for word in found if "," in word}
-    unmistakable = any(not THOUSANDS.fullmatch(word) for word in commas)
-    points = all(THOUSANDS.fullmatch(word) for word in found - commas)
-    return "," if points and unmistakable else "."
+    """Return "," if all fractions have one, and not all can be thousands; else a point."""
+    fractions = set(FRACTION.findall(text)) if "," in text else set()
+    commas = {word for word in fractions if "," in word}
+    unambiguous = any(not THOUSANDS.fullmatch(word) for word in commas)
+    points = all(THOUSANDS.fullmatch(word) for word in fractions - commas)
+    return "," if points and unambiguous else "."
 
 
 def parquet_frame(path):
@@ -331,8 +335,8 @@ def parquet_frame(path):
         import pyarrow.parquet
 
         shape = pyarrow.parquet.read_metadata(io.BytesIO(raw))
-        afford(path, 8 * shape.num_rows * shape.num_columns)  # a few bytes can stand for millions
-        # without threads: a process whose memory is scarce can abort when it ends with them
+        afford(path, 8 * shape.num_rows * shape.num_columns)  # decompressed size of the data
+        # without threads: with little memory, the process can abort when it exits
         table = pyarrow.parquet.read_table(
             io.BytesIO(raw), page_checksum_verification=True, use_threads=False, pre_buffer=False
         )
@@ -343,22 +347,22 @@ def parquet_frame(path):
     except BadInput:
         raise
     except MemoryError as error:
-        raise BadInput(path, "it does not fit in memory", "Copy it again, or cut it") from error
-    except Exception as error:  # damaged files make pyarrow raise a dozen kinds
+        raise BadInput(path, "it does not fit in memory", "Copy it again, or split it") from error
+    except Exception as error:  # corrupt files make pyarrow raise many kinds of errors
         reason = str(error).strip().split("\n")[0].rstrip(".")[:200]
-        raise BadInput(path, f"it is no sound Parquet file ({reason})", "Copy it again") from error
+        raise BadInput(path, f"it is a corrupt Parquet file ({reason})", "Copy it again") from error
     if frame.empty:
         raise BadInput(path, "it has no rows or no columns", "Copy it again")
-    frame.columns = unlike(path, frame.columns)
+    frame.columns = checked_names(path, frame.columns)
     return frame.reset_index(drop=True), ".", lambda row: f"row {row + 1}", []
 
 
-def understood(column):
+def parsed(column):
     """Return (kind, array) of a column."""
     import pandas as pd
 
     cells = column.cells
-    if cells.dtype.kind in "iuf" and isinstance(cells.dtype, np.dtype):  # inference takes longer
+    if cells.dtype.kind in "iuf" and isinstance(cells.dtype, np.dtype):  # type inference is slower
         values = cells.to_numpy(np.float64)
         return (NOTHING, None) if np.isnan(values).all() else number_column(column, values)
     if cells.isna().all():
@@ -375,7 +379,7 @@ def understood(column):
 
 
 def word_column(column, cells):
-    """Return (kind, array) of a column of text, which may mean numbers or dates."""
+    """Return (kind, array) of a column of text, which may be numbers or dates."""
     words = cells.str.strip()
     words = words.mask(words.str.lower().isin(MISSING)).dropna()
     if not len(words):
@@ -394,10 +398,10 @@ def word_column(column, cells):
 
 
 def number_column(column, values):
-    """Return (kind, array) of a column of numbers, which may mean times."""
-    endless = np.isinf(values)
-    if endless.any():
-        raise column.fault(endless.argmax(), "the number is infinite or too large", WRITE)
+    """Return (kind, array) of a numeric column, which may be times."""
+    infinite = np.isinf(values)
+    if infinite.any():
+        raise column.fault(infinite.argmax(), "the number is infinite or too large", WRITE)
     large = np.abs(values) > LARGEST
     if large.any():
         row = large.argmax()

@@ -1,8 +1,8 @@
-"""The .ts files of the UCR and UEA archives: a line a series, and the class that it is of.
+"""The .ts files of the UCR and UEA archives: a line per series, with its class.
 
 Löning et al., 2019, https://arxiv.org/abs/1909.07872; the format is that of the archive at
-https://www.timeseriesclassification.com: a header of @ lines, then dimensions parted by colons,
-values by commas, "?" for one that is missing, and the class at the end.
+https://www.timeseriesclassification.com: a header of @ lines, then dimensions separated by
+colons, values by commas, "?" for a missing value, and the class at the end.
 """
 
 import dataclasses
@@ -13,24 +13,24 @@ from collections.abc import Sequence
 import numpy as np
 
 from datasets.readers.files import read_bytes
-from datasets.readers.series.sequences import singles
+from datasets.readers.series.sequences import to_float32
 from datasets.source import BadInput
 
 FLAGS = ("@timestamps", "@missing", "@univariate", "@equallength")  # true or false
 NUMBERS = ("@dimensions", "@dimension", "@serieslength")
-CLASSES = ("@classlabel", "@targetlabel")  # the latter is a number to predict
+CLASSES = ("@classlabel", "@targetlabel")  # the latter declares a regression target
 TAGS = ("@problemname", *FLAGS, *NUMBERS, *CLASSES)
 BINARY = re.compile("[\x00-\x08\x0e-\x1f]")
 
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """A file, its series not parsed yet.
+    """A file whose series are not parsed yet.
 
     Attributes:
         path: the file.
         classes: names as declared; None if its series have no class.
-        dimensions: F, as declared or as of the first series.
+        dimensions: F, as declared, or of the first series.
         length: T of every series; None if it may differ.
         lines: (number of the line, its text) of each series.
     """
@@ -45,27 +45,27 @@ class Problem:
         """Parse a series, (T, F) float32.
 
         Raises:
-            BadInput: a word is no number, or its size is not what is declared.
+            BadInput: a word is not a number, or the size is not the declared one.
         """
         number, line = self.lines[i]
         cells = line.split(":")
         cells = cells if self.classes is None else cells[:-1]
         if len(cells) != self.dimensions:
             why = f"line {number} has {len(cells)} dimensions, not {self.dimensions}"
-            remedy = "Repair the line: colons part dimensions and class"
+            remedy = "Fix the line: colons separate dimensions and class"
             raise BadInput(self.path, why, remedy)
-        found = [numbers(self.path, number, cell) for cell in cells]
-        for dimension, values in enumerate(found, 1):
-            if len(values) != (self.length or len(found[0])):
+        columns = [numbers(self.path, number, cell) for cell in cells]
+        for dimension, values in enumerate(columns, 1):
+            if len(values) != (self.length or len(columns[0])):
                 why = f"line {number} has {len(values)} values in dimension {dimension}, not "
                 raise BadInput(
                     self.path,
-                    f"{why}{self.length or len(found[0])}",
-                    "Repair the line, or declare @equalLength false"
+                    f"{why}{self.length or len(columns[0])}",
+                    "Fix the line, or declare @equalLength false"
                     if self.length
                     else 'Write "?" where a value is missing',
                 )
-        return singles(f"{self.path}: line {number}", np.stack(found, axis=1))
+        return to_float32(f"{self.path}: line {number}", np.stack(columns, axis=1))
 
     def label(self, i: int) -> str:
         """Return the name of the class of a series.
@@ -77,7 +77,7 @@ class Problem:
         name = line.rpartition(":")[2].strip()
         if name not in self.classes:
             declared = ", ".join(self.classes)[:200]
-            why = f"line {number} is of class {name[:40]!r}, and @classLabel declares {declared}"
+            why = f"line {number} is of class {name[:40]!r}, but @classLabel declares {declared}"
             raise BadInput(self.path, why, "Correct the line, or declare the class")
         return name
 
@@ -87,18 +87,22 @@ def numbers(path, number, cell):
     try:
         if "_" in cell:  # Python's own numbers may have it
             raise ValueError
-        found = np.array(cell.replace("?", "nan").split(","), np.float64)
-        if not np.isinf(found).any():
-            return found
+        values = np.array(cell.replace("?", "nan").split(","), np.float64)
+        if not np.isinf(values).any():
+            return values
     except ValueError:
         pass
     word = next((word.strip() for word in cell.split(",") if not finite(word)), cell)
-    why = f"line {number}: {word[:40]!r} is no number" if word else f"line {number}: a value lacks"
-    raise BadInput(path, why, 'Correct the line; "?" is a value that is missing')
+    why = (
+        f"line {number}: {word[:40]!r} is not a number"
+        if word
+        else f"line {number}: a value is missing"
+    )
+    raise BadInput(path, why, 'Correct the line; "?" is a missing value')
 
 
 def finite(word):
-    """Tell whether a word is a number or "?"."""
+    """Return whether a word is a number or "?"."""
     try:
         return "_" not in word and not np.isinf(float(word.replace("?", "nan")))
     except ValueError:
@@ -106,7 +110,7 @@ def finite(word):
 
 
 def parse(path: pathlib.Path) -> Problem:
-    """Read the header of a file and part its lines.
+    """Read the header of a file and split it into lines.
 
     Raises:
         BadInput: the header is incomplete or wrong, declares times, or no series follows.
@@ -114,7 +118,7 @@ def parse(path: pathlib.Path) -> Problem:
     raw = read_bytes(path)
     try:
         text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:  # comments, whose letters do not matter
+    except UnicodeDecodeError:  # in comments, whose encoding does not matter
         text = raw.decode("latin-1")
     if BINARY.search(text):
         raise BadInput(path, "it is not a text file", "Copy it again")
@@ -147,29 +151,29 @@ def read_tags(path, lines):
     tags = {}
     for number, line in lines:
         tag, *words = line.split()
-        name, said = tag.lower(), f"line {number}: {line[:60]!r}"
+        name, where = tag.lower(), f"line {number}: {line[:60]!r}"
         if name not in TAGS:
             known = "@problemName, @timeStamps, @missing, @univariate, @dimensions, @equalLength, "
             remedy = f"Known are {known}@seriesLength, @classLabel and, before the series, @data"
-            raise BadInput(path, f"{said} is no line of a header", remedy)
+            raise BadInput(path, f"{where} is not a header line", remedy)
         if name in FLAGS + CLASSES and (not words or words[0].lower() not in ("true", "false")):
-            raise BadInput(path, f"{said} says neither true nor false", "Correct it")
+            raise BadInput(path, f"{where} is neither true nor false", "Correct it")
         if name in NUMBERS and not (len(words) == 1 and re.fullmatch(r"[1-9]\d{0,8}", words[0])):
-            raise BadInput(path, f"{said} is no number from 1", "Correct it")
+            raise BadInput(path, f"{where} is not a positive integer", "Correct it")
         if name in FLAGS:
             tags[name] = words[0].lower() == "true"
         else:
             tags[name] = int(words[0]) if name in NUMBERS else words
     if tags.get("@timestamps"):
-        remedy = 'Write values alone at equal steps, "?" where one is missing: @timeStamps false'
-        raise BadInput(path, "its values have times, which are not read", remedy)
+        remedy = 'Write only values, at equal steps, "?" where one is missing: @timeStamps false'
+        raise BadInput(path, "its values have times, which are not supported", remedy)
     return tags
 
 
 def read_classes(path, tags):
     """Return the names of the declared classes, None if there are no classes."""
     if tags.get("@targetlabel", ["false"])[0].lower() == "true":
-        why = "it has numbers to predict (@targetLabel), not classes"
+        why = "it has regression targets (@targetLabel), not classes"
         raise BadInput(path, why, "Give data with @classLabel true and names")
     if "@classlabel" not in tags:
         raise BadInput(path, "it has no line @classLabel", "Write: @classLabel true and names")
@@ -177,6 +181,6 @@ def read_classes(path, tags):
     if flag.lower() == "false":
         return None
     if len(names) < 2 or len(set(names)) < len(names):
-        why = f"@classLabel declares {', '.join(names)[:200] or 'none'}, not two classes or more"
-        raise BadInput(path, why, "Write: @classLabel true and different names")
+        why = f"@classLabel declares {', '.join(names)[:200] or 'none'}, not at least two classes"
+        raise BadInput(path, why, "Write: @classLabel true and distinct names")
     return tuple(names)

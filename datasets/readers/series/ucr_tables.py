@@ -1,7 +1,7 @@
-"""The text files of the UCR archive: a series a row, and first of each row its class.
+"""The text files of the UCR archive: a series per row, with its class first.
 
-Dau et al., 2019, https://arxiv.org/abs/1810.07758: NAME_TRAIN.tsv and NAME_TEST.tsv, parted by
-tabs; older copies are .txt parted by blanks, or .csv. Shorter series end in NaN.
+Dau et al., 2019, https://arxiv.org/abs/1810.07758: NAME_TRAIN.tsv and NAME_TEST.tsv, separated by
+tabs; older copies are .txt separated by spaces, or .csv. Shorter series end in NaN.
 """
 
 import dataclasses
@@ -17,14 +17,14 @@ from datasets.source import BadInput
 
 EXTENSIONS = (".tsv", ".txt", ".csv")
 SEPARATOR = re.compile(r"[\s,;]+")
-SAMPLE = 256  # rows that are looked at to tell such a file from a table
-REMEDY = "Correct the line: first the class, a whole number, then the values"
+SAMPLE = 256  # rows that are inspected to distinguish such a file from a table
+REMEDY = "Correct the line: first the class, an integer, then the values"
 
 
 def labelled(path: pathlib.Path) -> bool:
-    """Tell whether a file is such a one: by its name, its numbers, and classes that come again.
+    """Return whether a file is of the archive: by its name, its numbers, and repeated classes.
 
-    A table of measurements could begin with a column that counts its rows, but that would rise.
+    The first column of a table could be a row number, but that would increase.
     """
     base, _, ending = path.stem.rpartition("_")
     known = path.suffix.lower() in EXTENSIONS and base and split_of(ending)
@@ -51,7 +51,7 @@ def cells(line):
 
 
 def numeric(word):
-    """Tell whether a word is a number or NaN."""
+    """Return whether a word is a number or NaN."""
     try:
         float(word)
     except ValueError:
@@ -60,13 +60,13 @@ def numeric(word):
 
 
 def names_class(word):
-    """Tell whether a word is a whole number, as classes are: 1, -1 or 1.0000000e+01."""
+    """Return whether a word is an integer, as classes are: 1, -1 or 1.0000000e+01."""
     return numeric(word) and abs(float(word)) < 1e6 and float(word).is_integer()
 
 
 @dataclasses.dataclass(frozen=True)
 class TableProblem:
-    """A file, its series not parsed yet; as `datasets.readers.series.ts.Problem`.
+    """A file whose series are not parsed yet; like `datasets.readers.series.ts.Problem`.
 
     Attributes:
         path: the file.
@@ -84,7 +84,7 @@ class TableProblem:
         """Parse a series, (T, 1) float32, without the NaN at its end.
 
         Raises:
-            BadInput: a word is no finite number, or none is known.
+            BadInput: a word is not a finite number, or all are NaN.
         """
         number, words = self.lines[i]
         try:
@@ -92,11 +92,11 @@ class TableProblem:
                 values = np.array(words[1:], np.float64).astype(np.float32)
         except ValueError as error:
             word = next(word for word in words[1:] if not numeric(word))
-            why = f"line {number}: {word[:40]!r} is no number"
+            why = f"line {number}: {word[:40]!r} is not a number"
             raise BadInput(self.path, why, REMEDY) from error
         known = np.flatnonzero(~np.isnan(values))
         if not len(known) or np.isinf(values).any():
-            why = f"line {number} holds no number, or one that is too large for float32"
+            why = f"line {number} has no number, or one that is too large for float32"
             raise BadInput(self.path, why, REMEDY)
         return values[: known[-1] + 1, None]
 
@@ -106,15 +106,15 @@ class TableProblem:
 
 
 def name(word):
-    """Return the class that a word means: "1.0000000e+00" is "1"."""
+    """Return the class of a word: "1.0000000e+00" is "1"."""
     return str(int(float(word)))
 
 
 def parse(path: pathlib.Path) -> TableProblem:
-    """Read a file and part its lines.
+    """Read a file and split it into lines.
 
     Raises:
-        BadInput: it is no text, or a row does not begin with a class.
+        BadInput: it is not text, or a row does not begin with a class.
     """
     try:
         text = read_bytes(path).decode("utf-8-sig")
@@ -125,7 +125,7 @@ def parse(path: pathlib.Path) -> TableProblem:
         if line.strip():
             words = cells(line)
             if len(words) < 2 or not names_class(words[0]):
-                why = f"line {number} begins with {words[0][:40]!r}, which is no class"
+                why = f"line {number} begins with {words[0][:40]!r}, which is not a class"
                 raise BadInput(path, why, REMEDY)
             lines.append((number, words))
     labels = {name(words[0]) for _, words in lines}
