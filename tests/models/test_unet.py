@@ -261,7 +261,7 @@ def test_encoder_weights_of_imagenet(monkeypatch):
     expected = keras.Model(source.input, source.get_layer("block5_conv4").output)(prepared)
     found = keras.Model(model.input, model.get_layer("block5_conv4").output)(x)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
-    with pytest.raises(ValueError, match=r"vgg cannot be fetched \(no route to host\)"):
+    with pytest.raises(ValueError, match=r"vgg cannot be downloaded \(no route to host\)"):
         zoo.create("unet", (32, 32, 3), 2, **options)
 
 
