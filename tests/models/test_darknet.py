@@ -312,7 +312,7 @@ def test_a_file_of_the_backbone_alone_is_taken_if_asked(tmp_path):
     written(path, sections(width, 4), convolutions=52)
     model, source = made("yolov3")[0], zoo.create("darknet", (64, 64, 3), 1, width=width)
     before = values(model)
-    with pytest.raises(ValueError, match="conv.74: .* run out in layer 53 of 75, neck32_1_conv"):
+    with pytest.raises(ValueError, match="conv.74: .* end in layer 53 of 75, neck32_1_conv"):
         darknet_weights.load(model, path)
     for place, value in values(model).items():
         np.testing.assert_array_equal(value, before[place])
@@ -333,7 +333,7 @@ def test_a_file_of_other_classes_is_taken_but_for_the_last_layers_if_asked(name,
     other, sections = made(name, classes=7)
     path = tmp_path / "seven.weights"
     written(path, sections)
-    with pytest.raises(ValueError, match="numbers are left over"):
+    with pytest.raises(ValueError, match="values are left over"):
         darknet_weights.load(model, path)
     kept, fresh = darknet_weights.load(model, path, partial=True)
     assert {place.split("/")[0].split("_")[-1] for place in fresh} <= {"raw", "logits"}
@@ -351,13 +351,13 @@ def test_files_that_do_not_fit_are_refused_with_what_is_wrong(tmp_path):
     written(path, sections)
     content = path.read_bytes()
     cases = [
-        (b"", "does not begin"),
-        (b"\x89HDF\r\n\x1a\n" + content, "does not begin"),
-        (content[:18], "does not begin"),
-        (content[:-1], "amid a number"),
+        (b"", "header of a Darknet"),
+        (b"\x89HDF\r\n\x1a\n" + content, "header of a Darknet"),
+        (content[:18], "header of a Darknet"),
+        (content[:-1], "middle of a number"),
         (content[:-4], r"run out in layer 13 of 13, head16_raw; the model has [\d,]+"),
         (content[:20], r"its 0 numbers run out in layer 1 of 13, block1_conv"),
-        (content + bytes(8), r"2 of its [\d,]+ numbers are left over"),
+        (content + bytes(8), r"2 of its [\d,]+ values are left over"),
         (content[:-4] + struct.pack("<f", np.nan), "not finite"),
     ]
     before = values(model)

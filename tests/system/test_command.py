@@ -93,7 +93,7 @@ def test_the_default_of_every_option_is_possible_and_explained():
 
 def test_explanations_of_options_are_listed():
     text = train.listing()
-    assert "depth=16          how many layers have weights: 11, 13, 16 or 19" in text
+    assert "depth=16          number of layers with weights: 11, 13, 16 or 19" in text
     row = index.models()["yolov3"]
     lines = describe.options(row.options, row.explanations, "  ")
     assert all(len(line) <= 100 for line in lines)

@@ -29,7 +29,7 @@ def test_a_file_is_whole_or_not_there(tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert [item.name for item in tmp_path.iterdir()] == ["state.npz"] and path.read_text() == "old"
     said = disk.sentence(caught.value)
-    assert said.startswith(f"{path}: No space left on device. Make room") and "\n" not in said
+    assert said.startswith(f"{path}: No space left on device. Free some space") and "\n" not in said
     with disk.whole(path) as half:
         half.write_text("new")
     assert path.read_text() == "new" and len(list(tmp_path.iterdir())) == 1
@@ -38,7 +38,7 @@ def test_a_file_is_whole_or_not_there(tmp_path):
 @pytest.mark.parametrize("number", [errno.ENOTDIR, errno.ENAMETOOLONG, errno.EIO, errno.EACCES])
 def test_errors_are_one_sentence(number):
     said = disk.sentence(OSError(number, os.strerror(number), "a/b"))
-    assert said.startswith(f"a/b: {os.strerror(number)}. C") or "A file is where" in said
+    assert said.startswith(f"a/b: {os.strerror(number)}. C") or "The path is a file" in said
     assert "\n" not in said
 
 

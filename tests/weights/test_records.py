@@ -178,7 +178,7 @@ def test_a_damaged_record_inside_a_file_is_named_with_the_file(tmp_path):
     path = write(tmp_path, changed(CLOUDS, "info.radius", float("nan")))
     with pytest.raises(ValueError, match="model.keras: its record is damaged: radius is nan"):
         saving.record(path)
-    with pytest.raises(ValueError, match="model.keras: its record is damaged: it is no dictionary"):
+    with pytest.raises(ValueError, match="model.keras: its record is damaged: not a dictionary"):
         saving.record(write(tmp_path, [1]))
 
 

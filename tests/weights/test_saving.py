@@ -172,7 +172,7 @@ def test_a_foreign_class_is_refused_before_its_module_is_imported(
         config["config"]["layers"][1]["config"]["kernel_initializer"] = [{"deep": foreign}]
 
     rewrite(path, change)
-    with pytest.raises(ValueError, match=f"model.{ending}: (holds|needs) .*refused"):
+    with pytest.raises(ValueError, match=f"model.{ending}: (holds|needs) .*rejected"):
         saving.load(path)
     assert not (tmp_path / "mark").exists()
 
@@ -213,7 +213,7 @@ def damaged(path):
     yield "flipped.keras", bytes(flipped), "damaged"
     yield "text.keras", b"hello", "zip"
     yield "text.h5", b"hello", "HDF5"
-    yield "model.txt", b"hello", "no saved model"
+    yield "model.txt", b"hello", "not a saved model"
     for without in ("config.json", "model.weights.h5"):
         rest = {name: whole[name] for name in whole if name != without}
         yield f"no_{without}.keras", rest, f"lacks {without}"
@@ -222,9 +222,9 @@ def damaged(path):
     yield "deep.keras", {**whole, "config.json": "[" * 100_000}, "no JSON"
     yield "up.keras", {**whole, "../../up": b""}, "points out"
     yield "root.keras", {**whole, "/etc/up": b""}, "points out"
-    yield "bomb.keras", {**whole, "bomb": bytes(1 << 26)}, "swells to 64 MiB"
+    yield "bomb.keras", {**whole, "bomb": bytes(1 << 26)}, "expands to 64 MiB"
     pieces = {f"piece_{i}": bytes(1 << 20) for i in range(60)}  # each of them would pass
-    yield "bombs.keras", {**whole, **pieces}, "63 members swell to 60 MiB"
+    yield "bombs.keras", {**whole, **pieces}, "63 members expand to 60 MiB"
     yield "crowd.keras", {**whole, **{str(i): b"" for i in range(1000)}}, "1,003 members"
     yield "assets.keras", {**whole, "assets/layers/dense/x.txt": b"a"}, "no layer of it has a vocab"
     config = json.loads(whole["config.json"])
@@ -277,7 +277,7 @@ def test_layers_that_ask_for_more_weights_than_are_stored_are_not_built(
     rewrite(path, widen)
     monkeypatch.setattr(keras.saving, "load_model", lambda *_, **__: pytest.fail("Keras saw it"))
     with pytest.raises(
-        ValueError, match="deep.*: it asks for 274,880,528,384 weights and stores 20: refused"
+        ValueError, match="deep.*: it has 274,880,528,384 weights but stores only 20: rejected"
     ):
         saving.load(path)
 
@@ -307,7 +307,7 @@ def test_what_an_hdf5_file_must_not_hold_is_refused_in_a_process_of_its_own(tmp_
         file.create_virtual_dataset("w", layout)
 
     cases = {
-        swell: "swell to more than",
+        swell: "expand to more than",
         external: "points to another place",
         raw: "takes its numbers from other files",
         soft: "points to another place",
@@ -355,7 +355,7 @@ def test_a_file_that_this_process_wrote_is_read_without_the_other_process(tmp_pa
 
 def test_weights_without_a_model_are_told_from_a_model(tmp_path):
     model().save_weights(tmp_path / "some.weights.h5")
-    with pytest.raises(ValueError, match="holds weights and no model"):
+    with pytest.raises(ValueError, match="holds weights without a model"):
         saving.load(tmp_path / "some.weights.h5")
 
 
