@@ -47,7 +47,7 @@ def here(tmp_path, monkeypatch):
 
 
 def command(*arguments, limit=0.5):
-    """Run a command in a process of its own; return it and the seconds of CPU that it took."""
+    """Run a command in a separate process; return it and its CPU time in seconds."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("TF_")}
     words = [sys.executable, "-m", "zoo", *map(str, arguments)]
     return quickest(words, limit, cwd=ROOT, env=environment)
@@ -70,14 +70,14 @@ def command(*arguments, limit=0.5):
     ],
 )
 def test_what_needs_no_model_answers_at_once(words, status, line):
-    done, seconds = command(*words.split())
-    assert done.returncode == status
-    text = done.stderr if status else done.stdout
+    process, seconds = command(*words.split())
+    assert process.returncode == status
+    text = process.stderr if status else process.stdout
     assert line in text
     assert seconds < 0.5
     if status:
-        assert text.count("\n") == 1 and not done.stdout
-    assert max(map(len, done.stdout.splitlines()), default=0) <= 100
+        assert text.count("\n") == 1 and not process.stdout
+    assert max(map(len, process.stdout.splitlines()), default=0) <= 100
 
 
 def test_list_for_programs(capsys):
@@ -142,11 +142,11 @@ def test_what_is_predicted_does_not_depend_on_the_batch(runs, here):
     model = str(runs["pointcloud_classification"])
     for size in ("1", "2", "16"):
         main(["predict", model, "a", "b", "2.xyz", "--pictures", "0", "--batch-size", size])
-    found = [
+    probabilities = [
         [row["probability"] for row in json.loads((folder / "predictions.json").read_text())]
         for folder in (here / f"predictions-{n}" for n in (1, 2, 3))
     ]
-    np.testing.assert_allclose(found[1:], [found[0]] * 2, rtol=1e-4)
+    np.testing.assert_allclose(probabilities[1:], [probabilities[0]] * 2, rtol=1e-4)
 
 
 def test_predict_the_mean_over_flips_and_turns(capsys, here):
@@ -229,7 +229,7 @@ def test_export_of_several_inputs_and_outputs_and_of_free_lengths(here, format):
     if format == "onnx":
         session = onnxruntime.InferenceSession(path)
         feed = {"points": np.ones((5, 7, 3), "float32"), "kind": np.arange(5, dtype="int32") % 4}
-        assert [found.shape for found in session.run(None, feed)] == [(5, 7, 2), (5, 3)]
+        assert [output.shape for output in session.run(None, feed)] == [(5, 7, 2), (5, 3)]
 
 
 def test_a_model_of_mixed_precision_is_exported_in_float32(here):
@@ -279,8 +279,8 @@ def test_card_needs_a_finished_run(capsys, here):
 
 
 def test_errors_are_one_line_also_when_everything_is_loaded(runs, here):
-    done, _ = command(
+    process, _ = command(
         "predict", runs["pointcloud_classification"], here / "broken.xyz", limit=np.inf
     )
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1 and "broken.xyz" in done.stderr
+    assert process.returncode == 2
+    assert process.stderr.count("\n") == 1 and "broken.xyz" in process.stderr

@@ -1,4 +1,4 @@
-"""Files of Keras 2, written by tf-keras, give the outputs that they gave there."""
+"""Files of Keras 2, written by tf-keras, give the same outputs."""
 
 import json
 import pathlib

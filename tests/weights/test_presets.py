@@ -28,7 +28,7 @@ RUN = {
 
 @pytest.fixture
 def shelf(tmp_path, monkeypatch):
-    """Return the folder of a zoo without presets, in which new ones are made."""
+    """Return the folder of a zoo without presets, for new presets."""
     index.models(), index.tasks()  # as read from the real one
     monkeypatch.setattr(index, "HERE", tmp_path / "zoo")
     (tmp_path / "zoo" / "presets").mkdir(parents=True)
@@ -57,7 +57,7 @@ def outputs(model):
 
 
 def publish(run, name, **settings):
-    """Make a preset with an example of random numbers."""
+    """Create a preset with an example of random numbers."""
     return presets.publish(run, name, example=stored_example.make, **settings)
 
 

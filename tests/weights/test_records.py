@@ -1,4 +1,4 @@
-"""Records that were changed by hand or cut short: one sentence names file and entry."""
+"""Edited or truncated records raise one sentence with file and entry."""
 
 import contextlib
 import json
@@ -46,7 +46,7 @@ DETECTOR = {
 
 
 def changed(record, name, value):
-    """Return a record with another value at a place like "info.radius"; None takes it away."""
+    """Return a record with another value at a place like "info.radius"; None removes it."""
     record = json.loads(json.dumps(record))
     *outer, last = name.split(".")
     inner = record

@@ -24,7 +24,7 @@ def model():
 
 
 def evil(code):
-    """Return a model whose Lambda layer holds Python code of the file."""
+    """Return a model whose Lambda layer contains Python code."""
     inputs = keras.Input((3,))
     outputs = keras.layers.Lambda(eval(f"lambda x: {code}"), name="trap")(inputs)
     return keras.Model(inputs, outputs)
@@ -107,14 +107,14 @@ def test_every_module_whose_classes_files_hold_is_imported_to_load_them():
 
 
 def test_a_process_that_has_imported_nothing_else_loads_a_model_of_differences(tmp_path):
-    made = differencing.around(zoo.create("lstm", (12, 2), (3, 2), units=4), order=1)
-    saving.save(made, tmp_path / "model.keras", {})
+    forecaster = differencing.around(zoo.create("lstm", (12, 2), (3, 2), units=4), order=1)
+    saving.save(forecaster, tmp_path / "model.keras", {})
     code = "import sys, zoo; print(zoo.load(sys.argv[1]).count_params())"
-    found = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code, tmp_path / "model.keras"],
         capture_output=True, text=True, check=True, cwd=pathlib.Path(zoo.__file__).parents[1],
     )  # fmt: skip
-    assert int(found.stdout) == made.count_params()
+    assert int(process.stdout) == forecaster.count_params()
 
 
 @pytest.mark.parametrize("ending", ["keras", "h5"])
@@ -202,7 +202,7 @@ def test_a_loss_of_ones_own_does_not_keep_a_model_from_loading(tmp_path):
 
 
 def damaged(path):
-    """Yield files that are no models, each with a word of its message."""
+    """Yield invalid model files, each with a word of its message."""
     with zipfile.ZipFile(path) as source:
         whole = {name: source.read(name) for name in source.namelist()}
     content = path.read_bytes()
@@ -223,7 +223,7 @@ def damaged(path):
     yield "up.keras", {**whole, "../../up": b""}, "points out"
     yield "root.keras", {**whole, "/etc/up": b""}, "points out"
     yield "bomb.keras", {**whole, "bomb": bytes(1 << 26)}, "expands to 64 MiB"
-    pieces = {f"piece_{i}": bytes(1 << 20) for i in range(60)}  # each of them would pass
+    pieces = {f"piece_{i}": bytes(1 << 20) for i in range(60)}  # each alone is accepted
     yield "bombs.keras", {**whole, **pieces}, "63 members expand to 60 MiB"
     yield "crowd.keras", {**whole, **{str(i): b"" for i in range(1000)}}, "1,003 members"
     yield "assets.keras", {**whole, "assets/layers/dense/x.txt": b"a"}, "no layer of it has a vocab"
@@ -269,7 +269,7 @@ def test_layers_that_ask_for_more_weights_than_are_stored_are_not_built(
     inputs = keras.Input((3,))
     keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Dense(3)(inputs))).save(path)
 
-    def widen(config):  # no layer is wide, all of them together are
+    def widen(config):  # no single layer is large, all together are
         for layer in config["config"]["layers"][1:]:
             layer["config"]["units"] = 1 << 19
             layer.pop("build_config", None)
