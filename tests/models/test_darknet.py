@@ -355,10 +355,10 @@ def test_files_that_do_not_fit_are_refused_with_what_is_wrong(tmp_path):
         (b"\x89HDF\r\n\x1a\n" + content, "header of a Darknet"),
         (content[:18], "header of a Darknet"),
         (content[:-1], "middle of a number"),
-        (content[:-4], r"run out in layer 13 of 13, head16_raw; the model has [\d,]+"),
-        (content[:20], r"its 0 numbers run out in layer 1 of 13, block1_conv"),
+        (content[:-4], r"end in layer 13 of 13, head16_raw; the model has [\d,]+"),
+        (content[:20], r"its 0 values end in layer 1 of 13, block1_conv"),
         (content + bytes(8), r"2 of its [\d,]+ values are left over"),
-        (content[:-4] + struct.pack("<f", np.nan), "not finite"),
+        (content[:-4] + struct.pack("<f", np.nan), "values are finite"),
     ]
     before = values(model)
     for changed, reason in cases:

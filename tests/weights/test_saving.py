@@ -220,8 +220,8 @@ def damaged(path):
     yield "nonsense.keras", {**whole, "config.json": "[1"}, "no JSON"
     yield "list.keras", {**whole, "config.json": "[1]"}, "no JSON object"
     yield "deep.keras", {**whole, "config.json": "[" * 100_000}, "no JSON"
-    yield "up.keras", {**whole, "../../up": b""}, "points out"
-    yield "root.keras", {**whole, "/etc/up": b""}, "points out"
+    yield "up.keras", {**whole, "../../up": b""}, "is outside"
+    yield "root.keras", {**whole, "/etc/up": b""}, "is outside"
     yield "bomb.keras", {**whole, "bomb": bytes(1 << 26)}, "expands to 64 MiB"
     pieces = {f"piece_{i}": bytes(1 << 20) for i in range(60)}  # each alone is accepted
     yield "bombs.keras", {**whole, **pieces}, "63 members expand to 60 MiB"
@@ -308,10 +308,10 @@ def test_what_an_hdf5_file_must_not_hold_is_refused_in_a_process_of_its_own(tmp_
 
     cases = {
         swell: "expand to more than",
-        external: "points to another place",
-        raw: "takes its numbers from other files",
-        soft: "points to another place",
-        virtual: "takes its numbers from other files",
+        external: "links to another object or file",
+        raw: "is stored in other files",
+        soft: "links to another object or file",
+        virtual: "is stored in other files",
     }
     for add, words in cases.items():
         path = tmp_path / f"{add.__name__}.h5"

@@ -50,7 +50,7 @@ def Jordan(
         output_shape: (H, K), H steps ahead of K values, or (K,), logits of K classes.
         units: number of hidden units per layer.
         layers: number of layers.
-        decay: μ, below 1, the factor on earlier outputs at each step; with 0 only the last counts.
+        decay: μ, below 1, the weight of earlier outputs at each step; 0 uses only the last one.
         dropout: dropout rate between layers.
         recurrent_dropout: dropout rate of the feedback, with one mask for all steps.
         activation: of the hidden units, the name of a Keras activation.
