@@ -88,7 +88,7 @@ def parse(arguments):
     add("--format", choices=formats.FORMATS, required=True)
     add("--out", metavar="FILE", required=True, type=pathlib.Path, help="must not exist yet")
     text = (
-        "of a detector: return boxes of scores above this (0.25), not raw outputs: 100 rows per "
+        "let a detector end in boxes of scores above this (0.25), not in raw outputs: 100 rows an "
         "image of x1, y1, x2, y2 in pixels of its input, score, class (-1: none)"
     )
     add("--boxes", nargs="?", const=0.25, type=share, metavar="SCORE", help=text)

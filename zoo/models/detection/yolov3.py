@@ -210,7 +210,7 @@ def shared_out(anchors, strides):
     size, rest = divmod(len(pairs), count) if pairs.shape[1:] == (2,) else (0, 0)
     if not size or rest or (pairs <= 0).any():
         raise ValueError(
-            f"anchors must be pairs (width, height) in pixels above 0, the same number for each of "
+            f"anchors are pairs (width, height) in pixels above 0, the same number for each of "
             f"the {count} maps, for example {3 * count} pairs, not {anchors}"
         )
     return [pairs[i * size : (i + 1) * size].tolist() for i in reversed(range(count))]
