@@ -1,4 +1,4 @@
-"""A zoo of Keras 3 architectures: one paper is one file, and every one trains on your own data.
+"""A zoo of Keras 3 architectures: one file per paper, each trainable on your own data.
 
     import zoo
 
@@ -23,13 +23,13 @@ def names(task=None):
 
 
 def create(name, *arguments, **options):
-    """Build the model called `name`; the arguments are those of its builder.
+    """Build the model called `name` with the arguments of its builder.
 
     Returns:
-        A `keras.Model` with fresh weights.
+        A `keras.Model` with newly initialized weights.
 
     Raises:
-        ValueError: if no model has that name; the message names the nearest.
+        ValueError: if no model has that name; the message suggests similar names.
         TypeError: if the builder has no such option.
     """
     from zoo import registry
@@ -40,10 +40,10 @@ def create(name, *arguments, **options):
 def load(source):
     """Load a trained model without running any code from its file.
 
-    The network takes inputs as training prepares them: images from 0 to 1, points centred and
-    divided by the radius of the training data, series standardized by the training data;
-    and it returns logits, or standardized forecasts. On pictures from 0 to 255 or
-    points in metres its outputs mean nothing. `predict` takes these.
+    The network needs preprocessed inputs: images from 0 to 1, points centred and divided by the
+    radius of the training data, series standardized by the training data. It returns logits, or
+    standardized forecasts. Its outputs for images from 0 to 255 or points in metres are
+    meaningless; use `predict` for these.
 
     Args:
         source: the name of a preset, a run folder, or the path of a `.keras` or `.h5` file.
@@ -52,7 +52,7 @@ def load(source):
         A `keras.Model`, not compiled.
 
     Raises:
-        ValueError: if there is no such thing, its bytes changed, or it holds foreign code.
+        ValueError: if there is no such model, its file has changed, or it contains code.
     """
     from zoo.weights import presets
 
@@ -60,37 +60,38 @@ def load(source):
 
 
 def predict(source, inputs, *, batch_size=16, tta=False, steps=None, confidence=None, iou=None):
-    """Predict files or arrays in their own units, as `python -m zoo predict` does.
+    """Predict files or arrays in their original units, as `python -m zoo predict` does.
 
     Args:
         source: the name of a preset, a run folder, or the path of a `.keras` file of a run.
         inputs: a path, a folder, a pattern such as "scans/*.ply", an array, or a list of these.
             Images are (H, W) or (H, W, C), uint8 from 0 to 255, or other types in the range of the
-            training images. Clouds are (n, 3), metres. Series are (T,) or (T, F) in their own
-            units; those to be forecast have the columns of the training in their order. An array
-            with one axis more, in front, is a batch.
-        batch_size: of the predictions.
-        tta: average over the flips or turns that training used; 2 to 8 times slower.
-        steps: of a forecast; default: as many as the model forecasts at once.
-        confidence: of a detector, the score from which boxes are returned (0.25).
-        iou: of a detector, the overlap above which non-maximum suppression drops the box of the
-            lower score; default: that of the training.
+            training images. Clouds are (n, 3), metres. Series are (T,) or (T, F) in their
+            original units; for forecasting, with the columns of the training data in their order.
+            An array with an additional first axis is a batch.
+        batch_size: batch size.
+        tta: test-time augmentation: average over the flips or rotations of the training; 2 to 8
+            times slower.
+        steps: number of steps to forecast; default: the horizon of the model.
+        confidence: for detectors, the lowest score of the returned boxes (0.25).
+        iou: for detectors, the IoU threshold of non-maximum suppression; default: that of the
+            training.
 
     Returns:
-        A list with a dictionary for each input: "file", where it is one, and by the task
+        A list with a dictionary for each input, with "file" if it is one. By task, it contains for
         classification: "class", "probability" and "probabilities", a dictionary by class;
         image segmentation: "mask" (H, W) uint8, indices of classes, and "probabilities"
         (H, W, K) float32;
         image detection: "boxes" (n, 4) float32, x1, y1, x2, y2 in pixels of the image, "scores"
-        (n,) float32 and "labels" (n,) int64, the best first;
+        (n,) float32 and "labels" (n,) int64, sorted by decreasing score;
         point cloud segmentation: "labels" (n,) int32 and "probabilities" (n, K) float32;
-        forecasting: "forecast", and where validation gave an interval "lower" and "upper", each
+        forecasting: "forecast" and, if validation estimated an interval, "lower" and "upper", each
         (steps, targets) float64 in the units of the series, and "times", dates or step numbers.
-        The other entries are those of the command's table.
+        Further entries are the columns of the command's table.
 
     Raises:
-        ValueError: if there is no such model or file, a file cannot be read, an array has another
-            shape or range than such examples, or the task does not have an option.
+        ValueError: if there is no such model or file, a file cannot be read, an array has the
+            wrong shape or range, or an option does not apply to the task.
     """
     from zoo.system import terminal
 

@@ -1,4 +1,4 @@
-"""Use the zoo: list and show models, predict, export them, publish and verify presets.
+"""Use the zoo: list and show models, predict, export, publish and verify presets.
 
 python -m zoo list
 python -m zoo show pointnet
@@ -8,7 +8,7 @@ python -m zoo export runs/yolov3-bccd-1 --format onnx --out yolov3.onnx --boxes
 python -m zoo card runs/pointnet-lidar_objects-1 --name pointnet_lidar_objects
 python -m zoo verify pointnet_lidar_objects
 
-Nothing heavy is imported before the command line has been understood.
+Keras is imported only after the command line has been parsed.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from zoo.registry import unknown
 from zoo.system import disk, terminal
 from zoo.weights import presets, records
 
-print = terminal.say  # names of files and classes command no terminal
+print = terminal.say  # without control sequences in names of files and classes
 
 
 def main(arguments=None):
@@ -37,7 +37,7 @@ def main(arguments=None):
         return args.run(args)
     except ValueError as error:
         return complain(str(error))
-    except BrokenPipeError:  # "| head" has seen enough
+    except BrokenPipeError:  # for example "| head"
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
     except OSError as error:
@@ -45,13 +45,13 @@ def main(arguments=None):
 
 
 def complain(message):
-    """Print a message about something wrong; return the exit status it leads to."""
+    """Print an error message; return the exit status."""
     print(f"zoo: {message}", file=sys.stderr)
     return 2
 
 
 def parse(arguments):
-    """Turn the command line into settings, or leave with a message."""
+    """Parse the command line, or exit with a message."""
     parser = terminal.Parser(
         "python -m zoo", description=__doc__.split("\n")[0], allow_abbrev=False
     )
@@ -64,25 +64,25 @@ def parse(arguments):
 
     trained = "preset, run folder, or .keras or .h5 file"
     add = command("list", run_list, "list the models")
-    add("--task", metavar="NAME", help="those of one task only")
-    add("--json", action="store_true", help="for programs")
+    add("--task", metavar="NAME", help="only models of one task")
+    add("--json", action="store_true", help="as JSON")
     add = command("show", run_show, "describe a model: idea, paper, options, layers")
     add("name", metavar="NAME", help=f"a model, or a {trained}")
     add = command("predict", run_predict, "predict files with a trained model")
     add("model", metavar="MODEL", help=trained)
     add("files", metavar="FILE", nargs="+", help="files, or folders of them")
     add("--out", metavar="DIR", help="a new folder (predictions-1, -2, ...)")
-    add("--tta", action="store_true", help="average over flips or turns; 2 to 8 times slower")
-    text = "of a forecast; more than the model says at once are forecast from forecasts"
+    add("--tta", action="store_true", help="average over flips or rotations; 2 to 8 times slower")
+    text = "of a forecast; beyond the horizon of the model, forecasts are fed back as inputs"
     add("--steps", type=count(1), metavar="N", help=text)
-    text = "of a detector: boxes of lower scores are left out (0.25)"
+    text = "of a detector: boxes of lower scores are dropped (0.25)"
     add("--confidence", type=share, metavar="SCORE", help=text)
-    text = "of a detector: of two boxes that overlap by more, the lower score is dropped"
+    text = "of a detector: IoU threshold of non-maximum suppression"
     add("--iou", type=share, metavar="SHARE", help=text)
     add("--batch-size", type=count(1), default=16, metavar="B", help="batch size (16)")
     for hint in ("columns", "up", "units"):  # of clouds, see `zoo.inference.files`
         add(flag(hint), metavar=HINTS[hint][0], help=HINTS[hint][1])
-    add("--pictures", type=count(0), default=100, metavar="N", help="draw at most so many (100)")
+    add("--pictures", type=count(0), default=100, metavar="N", help="draw at most N pictures (100)")
     add = command("export", run_export, "write a trained model for other programs")
     add("model", metavar="MODEL", help=trained)
     add("--format", choices=formats.FORMATS, required=True)
@@ -93,29 +93,29 @@ def parse(arguments):
     )
     add("--boxes", nargs="?", const=0.25, type=share, metavar="SCORE", help=text)
     text = (
-        "take what a user has (images from 0 to 255, metres, series in their own units) and return "
+        "take raw inputs (images from 0 to 255, metres, series in their original units) and return "
         "probabilities, boxes, or forecasts in these units"
     )
     add("--with-preprocessing", action="store_true", help=text)
     add = command("card", run_card, "make a finished run a preset of the zoo")
     add("folder", metavar="RUN", help="the run folder")
     add("--name", required=True, help="of the preset: <model>_<data>")
-    add("--source", default="", help="where the data come from")
+    add("--source", default="", help="origin of the data")
     add("--licence", default="", help="of the data")
-    add("--url", default="", help="where the file can be fetched, if it is not to be copied")
-    add("--replace", action="store_true", help="write over the preset of that name")
-    add = command("verify", run_verify, "check that presets are what their cards say")
+    add("--url", default="", help="download address of the file, if it is not copied")
+    add("--replace", action="store_true", help="overwrite the preset of that name")
+    add = command("verify", run_verify, "check presets against their cards")
     text = "presets or run folders; all presets if none is named"
     add("names", metavar="PRESET_OR_RUN", nargs="*", help=text)
-    add("--scores", action="store_true", help="score the test split again, too: seconds to minutes")
+    add("--scores", action="store_true", help="score the test split again, too (up to minutes)")
     add = command("example", run_example, "store an input and its output, for verify")
-    add("names", metavar="PRESET_OR_RUN", nargs="+", help="what has none yet")
-    add("--replace", action="store_true", help="write over the example that is stored")
+    add("names", metavar="PRESET_OR_RUN", nargs="+", help="presets or runs without an example")
+    add("--replace", action="store_true", help="overwrite the stored example")
     return parser.parse_args(arguments)
 
 
 def count(least):
-    """Return a converter to an integer that is not below `least`."""
+    """Return a converter to an integer of at least `least`."""
 
     def convert(text):
         if int(text) < least:
@@ -143,7 +143,7 @@ def run_list(args):
 
 
 def run_show(args):
-    """Print a model's page."""
+    """Print the description of a model."""
     if args.name in index.models():
         terminal.import_keras()
         from zoo import registry
@@ -164,52 +164,52 @@ def run_show(args):
 
 
 def run_predict(args):
-    """Predict files: print a table, and write it with what belongs to each file into a folder."""
+    """Predict files: print a table, and write it with the outputs of each file into a folder."""
     path = presets.locate(args.model)
-    bad, given = [], []
+    errors, paths = [], []
 
     def note(message):
-        bad.append(message)
+        errors.append(message)
         complain(message)
 
     from zoo.inference import files
 
     for name in args.files:
         try:
-            given += files.matches(name)
+            paths += files.matches(name)
         except BadInput as error:
             note(str(error))
-    if not given:
+    if not paths:
         return 2
     if text := disk.unfinished(path):
         complain(f"warning: {text}")
     with new_folder(args.out) as folder:
-        done = predict(args, path, given, folder, note)
+        done = predict(args, path, paths, folder, note)
         if done:
-            print(f"\n{done} of {done + len(bad)} files predicted; see {folder}/")
-    return 2 if bad else 0
+            print(f"\n{done} of {done + len(errors)} files predicted; see {folder}/")
+    return 2 if errors else 0
 
 
-def predict(args, path, given, folder, note):
-    """Predict the files given into a folder; return how many could be.
+def predict(args, path, paths, folder, note):
+    """Predict files and write the results into a folder; return how many were predicted.
 
     Args:
         args: of the command.
         path: of the model.
-        given: paths of files and folders, which exist.
-        folder: an empty one.
-        note: called with the message about a file that is left out.
+        paths: existing files and folders.
+        folder: an empty folder.
+        note: called with the message about a file that is skipped.
     """
     from zoo.inference import files
     from zoo.weights import inspection
 
     record = inspection.record(path)
     if record.get("task") not in index.tasks():
-        why = "it does not say what it was trained for"
+        why = "it has no record of its task"
         raise ValueError(f"{path}: {why}. Use a model that was trained by train.py")
-    moving = record["task"].startswith("image")
-    videos = [p for p in given if moving and p.suffix.lower() in formats.VIDEOS]
-    rest = [p for p in given if p not in videos]
+    of_images = record["task"].startswith("image")
+    videos = [p for p in paths if of_images and p.suffix.lower() in formats.VIDEOS]
+    rest = [p for p in paths if p not in videos]
     hints = {name: value for name in files.HINTS if (value := getattr(args, name)) is not None}
     names, read = files.gather(rest, record, note, hints) if rest else ([], None)
     if not names and not videos:
@@ -217,9 +217,9 @@ def predict(args, path, given, folder, note):
     terminal.import_keras()
     from zoo.inference import prediction
 
-    asked = dict(tta=args.tta, steps=args.steps, confidence=args.confidence, iou=args.iou)
-    prediction.check(path, record, **asked)
-    predictor = prediction.opened(path, record, batch_size=args.batch_size, **asked)
+    options = dict(tta=args.tta, steps=args.steps, confidence=args.confidence, iou=args.iou)
+    prediction.check(path, record, **options)
+    predictor = prediction.opened(path, record, batch_size=args.batch_size, **options)
     results = prediction.predict(names, read, note, predictor)
     rows = []
     try:
@@ -227,7 +227,7 @@ def predict(args, path, given, folder, note):
             rows.append(row)
             if sys.stderr.isatty():
                 print(f"\r{len(rows)} of {len(names)} ", end="", file=sys.stderr)
-    finally:  # what is done by then is kept
+    finally:  # also after an interruption
         if rows:
             prediction.save_tables(rows, folder)
             print(describe.rows_table(rows))
@@ -235,7 +235,7 @@ def predict(args, path, given, folder, note):
 
 
 def watch(videos, folder, note, predictor):
-    """Predict videos, with a count of frames on a terminal; return how many could be."""
+    """Predict videos, showing a frame count on a terminal; return how many were predicted."""
     from zoo.inference import prediction, video
 
     taken, done = set(), 0
@@ -256,14 +256,14 @@ def watch(videos, folder, note, predictor):
 
 @contextlib.contextmanager
 def new_folder(out):
-    """Make the folder that predictions go into, and remove it if nothing has come into it.
+    """Create the folder of the predictions, and remove it if it stays empty.
 
     Args:
         out: its name; None for the next predictions-N.
 
     Raises:
-        ValueError: if the folder holds something already, or is a file.
-        OSError: if it cannot be made.
+        ValueError: if the folder is not empty, or is a file.
+        OSError: if it cannot be created.
     """
     if out is None:
         folder = numbered()
@@ -281,7 +281,7 @@ def new_folder(out):
 
 
 def numbered():
-    """Make the next folder predictions-N, that of no command that runs beside this one."""
+    """Create the next folder predictions-N, unique even if commands run in parallel."""
     for number in itertools.count(1):
         folder = pathlib.Path(f"predictions-{number}")
         try:
@@ -292,7 +292,7 @@ def numbered():
 
 
 def run_export(args):
-    """Export a model, that ends in boxes if wished, and say by how much its outputs differ."""
+    """Export a model, optionally with boxes as outputs, and report the difference of outputs."""
     path = presets.locate(args.model)
     formats.check(args.out, args.format)
     terminal.import_keras()
@@ -317,7 +317,7 @@ def run_export(args):
     if facts:
         print(f"{args.out}: input {facts['input']}; output {facts['output']}")
     if export.takes_one(model, args.format):
-        print(f"{args.out}: it takes one series at a time, as LiteRT has it")
+        print(f"{args.out}: it takes one series at a time, a limit of LiteRT")
     if args.format == "litert" and (missing := export.select_ops(args.out)):
         names = ", ".join(missing[:3]) + ", ..." * (len(missing) > 3)
         print(
@@ -328,7 +328,7 @@ def run_export(args):
 
 
 def run_card(args):
-    """Make a preset."""
+    """Create a preset of a run."""
     from datasets import recorded
 
     def example(model, record):
@@ -338,17 +338,17 @@ def run_card(args):
 
     settings = dict(source=args.source, licence=args.licence, url=args.url, replace=args.replace)
     folder = presets.publish(args.folder, args.name, example=example, **settings)
-    print(f"{folder}: made. Load it with zoo.load({args.name!r})")
+    print(f"{folder}: created. Load it with zoo.load({args.name!r})")
     return 0
 
 
 def run_verify(args):
-    """Check presets and runs, a line each check; return 1 if one of them fails."""
+    """Verify presets and runs, one line per check; return 1 if one of them fails."""
     from zoo.inference import verification
 
     names = args.names or sorted([*index.presets(), *index.damaged_presets()])
     for name in names:
-        verification.record_file(name)  # a misspelt one is named before the others are verified
+        verification.record_file(name)  # report a misspelt name before verifying the others
     terminal.import_keras()
     from datasets import recorded
 
@@ -366,7 +366,7 @@ def run_verify(args):
 
 
 def run_example(args):
-    """Store an example beside presets and runs."""
+    """Store an example with presets and runs."""
     from zoo.inference import verification
 
     for name in args.names:

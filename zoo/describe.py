@@ -1,4 +1,4 @@
-"""What the zoo holds, as text for a terminal of 100 columns."""
+"""Descriptions of models and results, as text for a terminal of 100 columns."""
 
 import math
 import textwrap
@@ -7,15 +7,15 @@ from zoo import index
 from zoo.system import terminal
 
 COLUMNS = 100
-FORMULAS = tuple("=+-@\t\r")  # what begins one in a spreadsheet
-WIDEST = 30  # of an option with its default, beside which its explanation still fits
+FORMULAS = tuple("=+-@\t\r")  # first characters of a formula in a spreadsheet
+WIDEST = 30  # column of an option and its default, beside its explanation
 
 
 def listing(task=None):
     """Return every model, or those of one task, as a list of dictionaries."""
-    made = {}
+    presets = {}
     for preset, card in index.presets().items():
-        made.setdefault(card.get("model"), []).append(preset)
+        presets.setdefault(card.get("model"), []).append(preset)
     return [
         {
             "name": row.name,
@@ -23,7 +23,7 @@ def listing(task=None):
             "parameters": row.parameters,
             "paper": row.source,
             "idea": row.idea,
-            "presets": made.get(row.name, []),
+            "presets": presets.get(row.name, []),
         }
         for row in index.models().values()
         if task is None or task in row.tasks
@@ -31,7 +31,7 @@ def listing(task=None):
 
 
 def listed(rows):
-    """Return a listing as text: a line for each model, and one below for each of its presets."""
+    """Return a listing as text: a line per model, followed by a line per preset of it."""
     name = max(len(row["name"]) for row in rows)
     count = max(len(f"{row['parameters']:,}") for row in rows)
     lines = []
@@ -46,7 +46,7 @@ def listed(rows):
 
 
 def model_page(name, model):
-    """Describe a registered model: idea, paper, options, and the layers of its published form."""
+    """Describe a registered model: idea, paper, options, and its layers as published."""
     row = index.models()[name]
     explained = [("options", row.options, row.explanations)]
     for task in map(index.tasks().get, row.tasks):
@@ -67,7 +67,7 @@ def model_page(name, model):
 
 
 def options(defaults, explanations, indent=""):
-    """Return lines that explain options: a default, and beside it what it means."""
+    """Return lines that explain options: name and default, then the explanation."""
     pairs = {name: f"{name}={value}" for name, value in defaults.items()}
     width = min(max(map(len, pairs.values()), default=0), WIDEST)
     lines = []
@@ -84,7 +84,7 @@ def options(defaults, explanations, indent=""):
 
 
 def trained_page(source, record, model):
-    """Describe a trained model from its record (a run's, a preset's card): data, scores, layers."""
+    """Describe a trained model from its record (of a run or preset): data, scores, layers."""
     data = record.get("data", {})
     options = {
         **record.get("arguments", {}),
@@ -93,7 +93,7 @@ def trained_page(source, record, model):
     }
     test = record.get("scores", {}).get("test", {})
     info = record.get("info", {})
-    made = [
+    pairs = [
         ("model", record.get("model", model.name)),
         ("options", assignments(options)),
         ("members", ", ".join(member["name"] for member in record.get("members", []))),
@@ -105,23 +105,23 @@ def trained_page(source, record, model):
         ("trained", trained(record)),
         ("sha256", record.get("sha256", "")),
     ]
-    return f"{paragraphs(source, [pair for pair in made if pair[1]])}\n\n{layer_table(model)}"
+    return f"{paragraphs(source, [pair for pair in pairs if pair[1]])}\n\n{layer_table(model)}"
 
 
 def assignments(options):
-    """Return options as `--set` takes them."""
+    """Return options in the syntax of `--set`."""
     return ", ".join(f"{key}={value}" for key, value in options.items())
 
 
 def trained(record):
-    """Say how long the training took, and where."""
+    """Return the duration and the machine of the training."""
     if "seconds" not in record:
         return ""
     return f"{record['seconds'] / 60:.1f} minutes on {record.get('machine', 'an unknown machine')}"
 
 
 def paragraphs(title, pairs):
-    """Return a title and named paragraphs, the text indented beside the names."""
+    """Return a title and named paragraphs, with the text indented next to the names."""
     width = 2 + max(len(name) for name, _ in pairs)
     lines = [str(title)]
     for name, text in pairs:
@@ -159,10 +159,10 @@ def layer_table(model):
 
 
 def rows_table(rows):
-    """Return predictions as text: a table if it fits the width, else a paragraph for each file.
+    """Return predictions as text: a table if it fits the width, else a paragraph per file.
 
     Args:
-        rows: list of dictionaries with the same keys; "file" comes first, nested ones are left out.
+        rows: list of dictionaries with the same keys; "file" is first; nested values are omitted.
     """
     plain = [{k: readable(v) for k, v in row.items() if is_plain(v)} for row in rows]
     titles = [*plain[0]]
@@ -183,24 +183,24 @@ def rows_table(rows):
 
 
 def is_plain(value):
-    """Tell whether a value stands in one cell of a table."""
+    """Return whether a value fits one cell of a table."""
     return isinstance(value, str | int | float)
 
 
 def readable(value):
-    """Return a value as a person reads it."""
+    """Return a value as readable text."""
     return f"{value:.3f}" if isinstance(value, float) else one_line(str(value))
 
 
 def one_line(name):
-    """Return a name that stays in its cell of a table, whatever characters are in it."""
+    """Return a name as one line, with control characters escaped."""
     return terminal.plain(name).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def inert(cell):
-    """Return a cell of a CSV file that no spreadsheet takes for a formula; numbers stay numbers.
+    """Return a CSV cell that spreadsheets do not read as a formula; numbers are unchanged.
 
-    An apostrophe in front makes a spreadsheet take a name for text, as OWASP advises.
+    A leading apostrophe makes a spreadsheet read a cell as text, as OWASP recommends.
     """
     if not isinstance(cell, str) or not cell.startswith(FORMULAS):
         return cell

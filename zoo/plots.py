@@ -1,4 +1,4 @@
-"""Figures that several tasks share. Each function returns a Matplotlib Figure; nothing is shown."""
+"""Figures shared by several tasks. Functions return a Matplotlib Figure and do not show it."""
 
 import numpy as np
 from matplotlib import colormaps
@@ -13,17 +13,17 @@ WORDS |= {"ar100": "AR100", "ap": "AP", "ap50": "AP50", "milliseconds": "time (m
 
 
 def label(key):
-    """Return the name of a value as people write it: "mean_iou" is "mean IoU"."""
+    """Return the display name of a metric: "mean_iou" is "mean IoU"."""
     return " ".join(WORDS.get(word, word) for word in key.split("_"))
 
 
 def plain(text):
-    """Return a text that Matplotlib draws as it stands: no mathematics, no broken characters."""
+    """Return a text that Matplotlib draws literally: no mathematics, no invalid characters."""
     return str(text).encode("utf-8", "replace").decode().replace("$", r"\$")
 
 
 def palette(count):
-    """Return `count` colours (count, 3), 0 to 1, that differ as much as may be."""
+    """Return `count` distinct colours (count, 3), 0 to 1."""
     if count <= 10:
         return np.array([colormaps["tab10"](i)[:3] for i in range(count)])
     if count <= 20:
@@ -32,16 +32,16 @@ def palette(count):
 
 
 def learning_curves(history):
-    """Draw each logged value over the epochs, training beside validation.
+    """Draw each logged value over the epochs, for training and validation.
 
     Args:
-        history: dictionary of lists, one number an epoch; "val_" marks validation.
+        history: dictionary of lists, one number per epoch; "val_" marks validation.
     """
     names = [name for name in history if name != "epoch" and not name.startswith("val_")]
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
     count = max(map(len, history.values()), default=0)
-    size = 4 if count > 1 else 12  # of one epoch there is no line to see, only its points
+    size = 4 if count > 1 else 12  # one epoch has no line, only a point
     figure = Figure(figsize=(4.2 * columns, 3.2 * rows), layout="constrained")
     for i, name in enumerate(names, start=1):
         axes = figure.add_subplot(rows, columns, i)
@@ -60,12 +60,12 @@ def learning_curves(history):
 
 
 def confusion_matrix(matrix, classes):
-    """Draw a (K, K) matrix of counts, true classes down, predicted across, shaded by row."""
-    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    """Draw a (K, K) confusion matrix of counts, rows true and columns predicted classes."""
+    recall = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     size = 2.6 + 0.55 * len(classes)
     figure = Figure(figsize=(size + 0.8, size), layout="constrained")
     axes = figure.add_subplot()
-    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    image = axes.imshow(recall, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.argwhere(matrix):
         count = int(matrix[row, column])
         axes.text(
@@ -75,7 +75,7 @@ def confusion_matrix(matrix, classes):
             ha="center",
             va="center",
             fontsize=8,
-            color="white" if share[row, column] > 0.5 else INK,
+            color="white" if recall[row, column] > 0.5 else INK,
         )
     names = [plain(name) for name in classes]
     axes.set_xticks(range(len(classes)), names, rotation=45, ha="right")
@@ -92,8 +92,8 @@ def clouds(panels, legend=(), columns=4, size=3.0):
     Args:
         panels: list of (points (n, 3), colours (n, 3), title, colour of the title).
         legend: pairs (name, colour), drawn once below.
-        columns: panels in a row.
-        size: inches of a panel.
+        columns: number of panels per row.
+        size: size of a panel in inches.
     """
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
@@ -123,7 +123,7 @@ def clouds(panels, legend=(), columns=4, size=3.0):
 
 
 def frame(points):
-    """Return the corners (3,), (3,) of the box to show: a scan's few far returns are left out."""
+    """Return the corners (3,), (3,) of the box to show, without distant outliers of a scan."""
     if len(points) < 2000:
         return points.min(axis=0), points.max(axis=0)
     low, high = np.percentile(points, [2, 98], axis=0)
@@ -132,7 +132,7 @@ def frame(points):
 
 
 def by_height(points):
-    """Return colours (n, 3) that rise with z from violet to yellow."""
+    """Return colours (n, 3) by z, from violet to yellow."""
     z = points[:, 2]
     return colormaps["viridis"]((z - z.min()) / max(np.ptp(z), 1e-6))[:, :3]
 
@@ -143,8 +143,8 @@ def images(panels, legend=(), columns=4, size=2.6):
     Args:
         panels: list of (image (H, W, 3) from 0 to 1, title, colour of the title).
         legend: pairs (name, colour), drawn once below.
-        columns: panels in a row.
-        size: inches of a panel's width.
+        columns: number of panels per row.
+        size: width of a panel in inches.
     """
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
@@ -164,9 +164,9 @@ def images(panels, legend=(), columns=4, size=2.6):
 
 
 def rgb(image):
-    """Return an image (H, W, C) as (H, W, 3): gray as it is, of several bands the first three.
+    """Return an image (H, W, C) as RGB (H, W, 3): grayscale repeated, or the first three bands.
 
-    Of two the second is shown as green and as blue.
+    With two bands, the second is shown as green and blue.
     """
     if image.shape[-1] == 2:
         image = image[..., [0, 1, 1]]
@@ -174,21 +174,21 @@ def rgb(image):
 
 
 def overlay(image, labels, colours, shown, void=False):
-    """Draw a mask into an image: areas tinted, their borders in full colour on a dark line.
+    """Draw a mask into an image: regions tinted, with borders in full colour and a dark outline.
 
-    The dark line around each area keeps its border visible where the image has the same colour.
+    The dark outline keeps borders visible where the image has the same colour.
 
     Args:
         image: (H, W, C) from 0 to 1, see `rgb`.
         labels: (H, W) class indices; -1 is void.
         colours: (K, 3) of the classes, 0 to 1.
-        shown: for each class, whether it is drawn.
-        void: whether void pixels are grayed out.
+        shown: whether each class is drawn.
+        void: whether void pixels are drawn gray.
 
     Returns:
         (H, W, 3) float32.
     """
-    drawn = np.append(np.asarray(shown, bool), False)[labels]  # -1 reads the last
+    drawn = np.append(np.asarray(shown, bool), False)[labels]  # -1 indexes the last entry
     edge = np.zeros(labels.shape, bool)
     across, down = labels[:, 1:] != labels[:, :-1], labels[1:] != labels[:-1]
     edge[:, 1:] |= across
@@ -211,13 +211,13 @@ def overlay(image, labels, colours, shown, void=False):
 
 
 def boxes(image, corners, colours, words=None):
-    """Draw boxes into an image, and over each what it is.
+    """Draw boxes into an image, each with its label.
 
     Args:
         image: (H, W, 1 or 3) from 0 to 1.
-        corners: (n, 4) x1, y1, x2, y2, pixels; the last ones are drawn on top.
+        corners: (n, 4) x1, y1, x2, y2 in pixels; the last ones are drawn on top.
         colours: (n, 3) from 0 to 1.
-        words: n texts, or None.
+        words: n labels, or None.
 
     Returns:
         (H, W, 3) float32.
@@ -238,11 +238,11 @@ def boxes(image, corners, colours, words=None):
 
 
 def precision_recall(curves, classes):
-    """Draw the precision at each recall, a line for each class.
+    """Draw precision-recall curves, one line per class.
 
     Args:
-        curves: for each class (recall (n,), precision (n,)), or None where there is nothing.
-        classes: their names.
+        curves: for each class (recall (n,), precision (n,)), or None without objects.
+        classes: names of the classes.
     """
     figure = Figure(figsize=(5.0, 4.2), layout="constrained")
     axes = figure.add_subplot()
@@ -260,14 +260,14 @@ def precision_recall(curves, classes):
 
 
 def save_image(path, image):
-    """Write an image (H, W, 3) from 0 to 1 as PNG of 8 bits a channel; path may be a stream."""
+    """Write an image (H, W, 3) from 0 to 1 as an 8-bit PNG; path may be a file object."""
     picture = Image.fromarray((image * np.float32(255) + np.float32(0.5)).astype(np.uint8))
     picture.save(path, "PNG")
 
 
 def save_mask(path, labels, colours, shown):
-    """Write class indices (H, W) as a palette image: viewers see colours, programs the indices."""
+    """Write class indices (H, W) as a palette image, shown in colour, with indices as values."""
     picture = Image.fromarray(labels.astype(np.uint8), mode="P")
-    ink = np.asarray(colours) * np.asarray(shown)[:, None]  # what is not drawn is black
+    ink = np.asarray(colours) * np.asarray(shown)[:, None]  # classes that are not drawn are black
     picture.putpalette((ink * 255).round().astype(np.uint8).tobytes())
     picture.save(path)

@@ -1,7 +1,7 @@
-"""The registry: one dictionary from a model's name to the function that builds it.
+"""The registry: a dictionary from a model's name to the function that builds it.
 
-A model file says what it is with one decorator; the name is the default of the builder's own
-`name` argument, so it is written once.
+A model file registers its builder with one decorator; the name is the default of the builder's
+`name` argument.
 """
 
 import dataclasses
@@ -17,15 +17,15 @@ MODELS: dict[str, "Model"] = {}
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """One row of the zoo.
+    """A registered model.
 
     Attributes:
-        name: what `--model` and `zoo.create` call it.
-        tasks: the names of the tasks whose data, loss and pictures it can use, the usual first.
+        name: its name in `--model` and `zoo.create`.
+        tasks: names of the tasks that it can be trained for, the default first.
         builder: the function that returns the `keras.Model`.
-        paper: the arguments of the published configuration.
+        paper: arguments of the published configuration.
         parameters: its exact number of trainable parameters.
-        test: keyword arguments that make it small enough to test.
+        test: keyword arguments of a small instance for tests.
     """
 
     name: str
@@ -37,40 +37,40 @@ class Model:
 
 
 def register(*tasks, paper, parameters, test):
-    """Enter a builder into the zoo. Every argument is a literal: `zoo.index` reads it unimported.
+    """Register a builder. Arguments must be literals, because `zoo.index` does not import the file.
 
     Args:
-        tasks: names of the tasks that it is for, folders of `zoo/tasks`; the usual one first.
-        paper: arguments of the published configuration, sizes of the data included.
-        parameters: the exact number of trainable parameters of that configuration.
-        test: keyword arguments of a small instance; the test adds what the data decides.
+        tasks: names of its tasks, folders of `zoo/tasks`; the default first.
+        paper: arguments of the published configuration, including the sizes of the data.
+        parameters: exact number of trainable parameters of that configuration.
+        test: keyword arguments of a small instance; the test adds the sizes of its data.
 
     Raises:
         ValueError: if the name is taken.
     """
 
-    def enter(builder):
+    def decorate(builder):
         name = inspect.signature(builder).parameters["name"].default
         if name in MODELS:
-            other = inspect.getmodule(MODELS[name].builder).__name__
-            raise ValueError(f"{name!r} is registered by {other} already: choose another name")
+            module = inspect.getmodule(MODELS[name].builder).__name__
+            raise ValueError(f"{name!r} is registered by {module} already: choose another name")
         MODELS[name] = Model(name, tasks, builder, paper, parameters, test)
         return builder
 
-    return enter
+    return decorate
 
 
 def import_models():
-    """Import every model file, which registers its models and layers."""
+    """Import every model file, which registers its models."""
     for file in sorted({row.file for row in index.models().values()}):
         importlib.import_module(file.removesuffix(".py").replace("/", "."))
 
 
 def get(name):
-    """Return the `Model` called `name`, importing the model files if that has not happened.
+    """Return the `Model` called `name`; import the model files if necessary.
 
     Raises:
-        ValueError: if there is none; the message names the nearest ones.
+        ValueError: if there is none; the message suggests similar names.
     """
     import_models()
     if name not in MODELS:
@@ -79,7 +79,7 @@ def get(name):
 
 
 def unknown(kind, name, known):
-    """Say in one line that `name` is no `kind`, and which known names come nearest."""
+    """Return a one-line message that `name` is unknown, with similar known names."""
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(sorted(known))}"
     return f"unknown {kind} {name!r}: {hint}"

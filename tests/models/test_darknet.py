@@ -1,4 +1,4 @@
-"""Facts of Darknet-53 (Redmon & Farhadi 2018), and files of weights in Darknet's own format."""
+"""Properties of Darknet-53 (Redmon & Farhadi 2018), and weight files in Darknet's format."""
 
 import itertools
 import struct
@@ -109,7 +109,7 @@ def conv(filters, size, stride=1, normed=True):
 
 
 def darknet_cfg(width):
-    """Return the 75 sections that darknet53.cfg and yolov3.cfg begin with."""
+    """Return the first 75 sections of darknet53.cfg and yolov3.cfg."""
     sections = [conv(int(32 * width), 3)]
     for blocks, channels in TABLE_1:
         thin, wide = int(channels // 2 * width), int(channels * width)
@@ -119,7 +119,7 @@ def darknet_cfg(width):
 
 
 def classifier_cfg(width, classes):
-    """Return darknet53.cfg but for its softmax."""
+    """Return darknet53.cfg without its softmax."""
     return [*darknet_cfg(width), ("average",), conv(classes, 1, normed=False), ("yolo",)]
 
 
@@ -147,8 +147,8 @@ def tiny_cfg(width, classes):
 
 def windows(x, size, stride):
     """Return the windows (B, C, h, w, size, size) of maps (B, C, H, W)."""
-    found = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(2, 3))
-    return found[:, :, ::stride, ::stride]
+    view = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(2, 3))
+    return view[:, :, ::stride, ::stride]
 
 
 def run(sections, numbers, x):
@@ -156,7 +156,7 @@ def run(sections, numbers, x):
 
     `numbers` is called with the shape of what comes next in the file.
     """
-    outputs, found = [], []
+    outputs, detections = [], []
     for kind, *options in sections:
         if kind == "conv":
             filters, size, stride, normed = options
@@ -186,9 +186,9 @@ def run(sections, numbers, x):
         elif kind == "average":
             x = x.mean(axis=(2, 3), keepdims=True)
         elif kind == "yolo":
-            found.append(x)
+            detections.append(x)
         outputs.append(x)
-    return found
+    return detections
 
 
 def written(path, sections, version=(0, 2, 0), seed=0, convolutions=None):
@@ -209,7 +209,7 @@ def written(path, sections, version=(0, 2, 0), seed=0, convolutions=None):
         else:
             value = rng.uniform(*limits[kind], shape)
         if kind == "scale" and next(added):
-            value *= 0.3  # or what is added up grows with every block
+            value *= 0.3  # otherwise sums grow with every block
         drawn.append(value.astype("<f4").ravel())
         if kind == "kernel":
             ends.append(len(drawn))
@@ -224,7 +224,7 @@ def written(path, sections, version=(0, 2, 0), seed=0, convolutions=None):
 
 
 def reader(numbers):
-    """Return a function that gives numbers one shape after another, for `run`."""
+    """Return a function that splits numbers into arrays of given shapes, for `run`."""
     left = iter(numbers.astype(np.float64))
 
     def give(_, *shape):
@@ -250,20 +250,20 @@ def made(name, classes=4):
 def test_a_file_gives_the_outputs_that_its_configuration_says(name, tmp_path):
     model, sections = made(name)
     numbers = written(tmp_path / "a.weights", sections)
-    kept, fresh = darknet_weights.load(model, tmp_path / "a.weights")
-    assert (len(kept), fresh) == (len(model.weights), [])
+    loaded, missing = darknet_weights.load(model, tmp_path / "a.weights")
+    assert (len(loaded), missing) == (len(model.weights), [])
     x = np.random.default_rng(1).uniform(size=(2, 8, 8, 3)).astype("float32")
     x = x.repeat(8, axis=1).repeat(8, axis=2)
     maps = run(sections, reader(numbers), np.moveaxis(x.astype(np.float64), -1, 1))
     rows = []
-    for found in maps:
-        batch, channels, height, width = found.shape
+    for features in maps:
+        batch, channels, height, width = features.shape
         anchors = 1 if name == "darknet" else 3
-        found = found.reshape(batch, anchors, channels // anchors, height, width)
-        rows.append(found.transpose(0, 3, 4, 1, 2).reshape(batch, -1, channels // anchors))
+        features = features.reshape(batch, anchors, channels // anchors, height, width)
+        rows.append(features.transpose(0, 3, 4, 1, 2).reshape(batch, -1, channels // anchors))
     expected = np.concatenate(rows, axis=1)
     expected = expected[:, 0] if name == "darknet" else expected
-    assert np.ptp(expected, axis=0).max() > 0.02, "both images look alike"
+    assert np.ptp(expected, axis=0).max() > 0.02, "both predictions are equal"
     assert 1 < np.abs(expected).max() < 30
     np.testing.assert_allclose(model.predict_on_batch(x), expected, rtol=0, atol=1e-4)
 
@@ -312,37 +312,37 @@ def test_a_file_of_the_backbone_alone_is_taken_if_asked(tmp_path):
     written(path, sections(width, 4), convolutions=52)
     model, source = made("yolov3")[0], zoo.create("darknet", (64, 64, 3), 1, width=width)
     before = values(model)
-    with pytest.raises(ValueError, match="conv.74: .* run out in layer 53 of 75, neck32_1_conv"):
+    with pytest.raises(ValueError, match="conv.74: .* end in layer 53 of 75, neck32_1_conv"):
         darknet_weights.load(model, path)
     for place, value in values(model).items():
         np.testing.assert_array_equal(value, before[place])
-    kept, fresh = darknet_weights.load(model, path, partial=True)
-    assert {place.split("_")[0][:5] for place in kept} == {"stem", "stage"}
-    assert {place.split("_")[0][:4] for place in fresh} == {"neck", "head"}
-    assert len(kept) + len(fresh) == len(model.weights)
+    loaded, missing = darknet_weights.load(model, path, partial=True)
+    assert {place.split("_")[0][:5] for place in loaded} == {"stem", "stage"}
+    assert {place.split("_")[0][:4] for place in missing} == {"neck", "head"}
+    assert len(loaded) + len(missing) == len(model.weights)
     darknet_weights.load(source, path, partial=True)
     expected = values(source)
     for place, value in values(model).items():
-        known = expected[place] if place in kept else before[place]
+        known = expected[place] if place in loaded else before[place]
         np.testing.assert_array_equal(value, known)
 
 
 @pytest.mark.parametrize("name", FORMS)
 def test_a_file_of_other_classes_is_taken_but_for_the_last_layers_if_asked(name, tmp_path):
     model, _ = made(name, classes=4)
-    other, sections = made(name, classes=7)
+    source, sections = made(name, classes=7)
     path = tmp_path / "seven.weights"
     written(path, sections)
-    with pytest.raises(ValueError, match="numbers are left over"):
+    with pytest.raises(ValueError, match="values are left over"):
         darknet_weights.load(model, path)
-    kept, fresh = darknet_weights.load(model, path, partial=True)
-    assert {place.split("/")[0].split("_")[-1] for place in fresh} <= {"raw", "logits"}
-    assert len(fresh) == {"darknet": 2, "yolov3": 6, "yolov3_tiny": 4}[name]
-    darknet_weights.load(other, path)
-    expected = values(other)
-    found = values(model)
-    for place in kept:
-        np.testing.assert_array_equal(found[place], expected[place])
+    loaded, missing = darknet_weights.load(model, path, partial=True)
+    assert {place.split("/")[0].split("_")[-1] for place in missing} <= {"raw", "logits"}
+    assert len(missing) == {"darknet": 2, "yolov3": 6, "yolov3_tiny": 4}[name]
+    darknet_weights.load(source, path)
+    expected = values(source)
+    weights = values(model)
+    for place in loaded:
+        np.testing.assert_array_equal(weights[place], expected[place])
 
 
 def test_files_that_do_not_fit_are_refused_with_what_is_wrong(tmp_path):
@@ -351,14 +351,14 @@ def test_files_that_do_not_fit_are_refused_with_what_is_wrong(tmp_path):
     written(path, sections)
     content = path.read_bytes()
     cases = [
-        (b"", "does not begin"),
-        (b"\x89HDF\r\n\x1a\n" + content, "does not begin"),
-        (content[:18], "does not begin"),
-        (content[:-1], "amid a number"),
-        (content[:-4], r"run out in layer 13 of 13, head16_raw; the model has [\d,]+"),
-        (content[:20], r"its 0 numbers run out in layer 1 of 13, block1_conv"),
-        (content + bytes(8), r"2 of its [\d,]+ numbers are left over"),
-        (content[:-4] + struct.pack("<f", np.nan), "not finite"),
+        (b"", "header of a Darknet"),
+        (b"\x89HDF\r\n\x1a\n" + content, "header of a Darknet"),
+        (content[:18], "header of a Darknet"),
+        (content[:-1], "middle of a number"),
+        (content[:-4], r"end in layer 13 of 13, head16_raw; the model has [\d,]+"),
+        (content[:20], r"its 0 values end in layer 1 of 13, block1_conv"),
+        (content + bytes(8), r"2 of its [\d,]+ values are left over"),
+        (content[:-4] + struct.pack("<f", np.nan), "values are finite"),
     ]
     before = values(model)
     for changed, reason in cases:

@@ -1,4 +1,4 @@
-"""Facts of FCN (Long et al. 2015), and of nothing else."""
+"""Properties of FCN (Long et al. 2015)."""
 
 import keras
 import numpy as np
@@ -67,7 +67,7 @@ def test_sizes_of_the_authors_network():
 
 
 def identity(model, through):
-    """Let the first channel pass unchanged through the network and one of the scores alone."""
+    """Pass the first channel unchanged through the network and one of the scores only."""
     for layer in model.layers:
         if isinstance(layer, keras.layers.Conv2D) and (
             not layer.name.startswith("score") or layer.name == through
@@ -96,10 +96,10 @@ def test_scores_lie_where_their_fields_of_view_are(stride, through, border):
         model(np.stack([rising, falling])[..., None]),
         model(np.stack([rising.T, falling.T])[..., None]),
     )
-    for found, expected in [(down, ramp), (across, ramp.T)]:
-        found = keras.ops.convert_to_numpy(found)[..., 0]
+    for scores, expected in [(down, ramp), (across, ramp.T)]:
+        scores = keras.ops.convert_to_numpy(scores)[..., 0]
         # Poolings pick the largest: a field's end where values rise, its start where they fall.
-        middle = (found[0] + size + 1 - found[1]) / 2
+        middle = (scores[0] + size + 1 - scores[1]) / 2
         inner = slice(edge, -edge)
         np.testing.assert_allclose(middle[inner, inner], expected[inner, inner], atol=1e-3)
 
@@ -112,8 +112,8 @@ def test_first_weights_interpolate_bilinearly_each_class_alone(factor):
     size = (7 * factor, 9 * factor)
     expected = keras.ops.image.resize(x, size, interpolation="bilinear")
     inner = slice(factor, -factor)  # beyond the edge are zeros, not copies
-    found = keras.ops.convert_to_numpy(layer(x))[:, inner, inner]
-    np.testing.assert_allclose(found, expected[:, inner, inner], rtol=1e-4, atol=1e-5)
+    result = keras.ops.convert_to_numpy(layer(x))[:, inner, inner]
+    np.testing.assert_allclose(result, expected[:, inner, inner], rtol=1e-4, atol=1e-5)
 
 
 def test_bilinear_kernel_is_that_of_the_authors_program():

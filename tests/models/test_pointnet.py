@@ -1,4 +1,4 @@
-"""Facts of PointNet (Qi et al. 2017), and of nothing else."""
+"""Properties of PointNet (Qi et al. 2017)."""
 
 import keras
 import numpy as np
@@ -15,7 +15,7 @@ def trainable(model):
 
 
 def stir(model, seed=0):
-    """Move every float weight off its start."""
+    """Change every float weight from its initial value."""
     rng = np.random.default_rng(seed)
     for weight in model.weights:
         if weight.dtype == "float32":
@@ -49,9 +49,9 @@ def test_part_segmentation_joins_3024_features():
     points = np.random.default_rng(0).normal(size=(2, 30, 3)).astype("float32")
     logits = model({"points": points, "object": np.array([1, 5])})
     assert logits.shape == (2, 30, 50)
-    other = model({"points": points, "object": np.array([1, 6])})
-    np.testing.assert_array_equal(logits[0], other[0])
-    assert np.abs(logits[1] - other[1]).max() > 1e-4, "the object's category changes nothing"
+    changed = model({"points": points, "object": np.array([1, 6])})
+    np.testing.assert_array_equal(logits[0], changed[0])
+    assert np.abs(logits[1] - changed[1]).max() > 1e-4, "the object's category changes nothing"
 
 
 def test_class_does_not_depend_on_the_order_of_the_points():
@@ -60,7 +60,7 @@ def test_class_does_not_depend_on_the_order_of_the_points():
     points = rng.normal(size=(4, 50, 3)).astype("float32")
     shuffled = points[:, rng.permutation(50)]
     np.testing.assert_allclose(model(points), model(shuffled), rtol=1e-5, atol=1e-5)
-    assert np.abs(model(points)[0] - model(points)[1]).max() > 1e-3, "all clouds look alike"
+    assert np.abs(model(points)[0] - model(points)[1]).max() > 1e-3, "all predictions are equal"
 
 
 def test_labels_follow_the_order_of_the_points():
@@ -110,12 +110,12 @@ def test_orthogonality_is_nothing_for_rotations():
 def test_only_the_feature_transform_is_regularised_and_stays_so_when_loaded(tmp_path):
     model = zoo.create("pointnet", (16, 3), 5, width=0.125)
     model.save(tmp_path / "model.keras")
-    for one in (model, keras.models.load_model(tmp_path / "model.keras")):
-        terms = {layer.name: layer.activity_regularizer for layer in one.layers}
+    for network in (model, keras.models.load_model(tmp_path / "model.keras")):
+        terms = {layer.name: layer.activity_regularizer for layer in network.layers}
         terms = {name: term.weight for name, term in terms.items() if term is not None}
         assert terms == {"align_features_matrix": 0.001}
-        stir(one)(np.ones((2, 16, 3), "float32"))
-        assert len(one.losses) == 1 and float(one.losses[0]) > 0
+        stir(network)(np.ones((2, 16, 3), "float32"))
+        assert len(network.losses) == 1 and float(network.losses[0]) > 0
 
 
 def test_flat_identity_refuses_what_is_no_square():

@@ -1,4 +1,4 @@
-"""Every registered model keeps every promise. A new model is a new row without a line here."""
+"""Tests of all registered models. New models are tested without changes here."""
 
 import functools
 import inspect
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.parametrize("name", NAMES)
 
 
 def small(name, task=None):
-    """Build the test instance of a model, and the toy batch of a task of its."""
+    """Build the test instance of a model, and the toy batch of one of its tasks."""
     row = registry.get(name)
     batch = toy(task or row.tasks[0])
     keras.utils.set_random_seed(0)
@@ -38,7 +38,7 @@ def small(name, task=None):
 
 @functools.cache
 def stirred(name):
-    """Build it with every weight off its start, so that no zero or one hides an error.
+    """Build it with every weight changed, so that no initial zero or one hides an error.
 
     Tests share the model and the batch, and change neither.
     """
@@ -73,7 +73,7 @@ def test_signature_and_docstring_follow_the_contract(name):
     parameters = inspect.signature(model.builder).parameters
     positional = [p.name for p in parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
     for task in model.tasks:
-        assert positional == list(toy(task).arguments), "positional: what the data decides"
+        assert positional == list(toy(task).arguments), "positional: the data's arguments"
     kinds = {p.kind for p in parameters.values()}
     assert kinds == {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
     assert list(parameters)[-1] == "name"
@@ -117,7 +117,7 @@ def test_every_trainable_weight_gets_a_gradient(name):
     model, batch = stirred(name)
     loss = batch.task.training.loss(batch.info, batch.options)
     with tf.GradientTape() as tape:
-        # Statistics as in inference: in training a bias before batch normalisation has none.
+        # Inference mode: in training, a bias before batch normalisation has no gradient.
         value = loss(batch.y, model(batch.x, training=False)) + sum(model.losses)
     gradients = tape.gradient(value, [weight.value for weight in model.trainable_weights])
     for weight, gradient in zip(model.trainable_weights, gradients, strict=True):
@@ -144,8 +144,8 @@ def test_saved_and_loaded_it_predicts_identically(name, tmp_path):
     model, batch = stirred(name)
     saving.save(model, tmp_path / "model.keras", {"model": name})
     again = saving.load(tmp_path / "model.keras")
-    expected, found = predicted(name), again.predict_on_batch(batch.x)
-    keras.tree.map_structure(np.testing.assert_array_equal, expected, found)
+    expected, outputs = predicted(name), again.predict_on_batch(batch.x)
+    keras.tree.map_structure(np.testing.assert_array_equal, expected, outputs)
     assert saving.record(tmp_path / "model.keras") == {"model": name}
 
 
@@ -174,7 +174,7 @@ for name, folder in json.loads(sys.argv[1]).items():
 
 @pytest.fixture(scope="module")
 def on_jax(request, tmp_path_factory):
-    """Predict with the models on JAX, in one process: outputs by name, beside TensorFlow's.
+    """Predict with the models on JAX, in one process: outputs by name, with those of TensorFlow.
 
     The models are those whose test is to run: all of them, unless some were chosen.
     """
@@ -190,13 +190,13 @@ def on_jax(request, tmp_path_factory):
     environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", JAX, json.dumps(folders)]
     subprocess.run(command, check=True, env=environment, cwd=ROOT)
-    found = {name: dict(np.load(f"{folder}/y.npz")) for name, folder in folders.items()}
-    return {name: (expected[name], found[name]) for name in folders}
+    on_jax_outputs = {name: dict(np.load(f"{folder}/y.npz")) for name, folder in folders.items()}
+    return {name: (expected[name], on_jax_outputs[name]) for name in folders}
 
 
 def test_jax_and_tensorflow_agree(name, on_jax):
-    expected, found = on_jax[name]
+    expected, outputs = on_jax[name]
     expected = expected if isinstance(expected, dict) else {"only": expected}
-    assert expected.keys() == found.keys()
+    assert expected.keys() == outputs.keys()
     for key in expected:
-        np.testing.assert_allclose(found[key], expected[key], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(outputs[key], expected[key], rtol=1e-4, atol=1e-4)

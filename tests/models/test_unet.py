@@ -1,4 +1,4 @@
-"""Facts of U-Net (Ronneberger et al. 2015), of encoders, and of nothing else."""
+"""Properties of U-Net (Ronneberger et al. 2015) and of encoders."""
 
 import keras
 import numpy as np
@@ -86,7 +86,7 @@ def test_unpadded_sizes_fit_or_are_refused_with_the_nearest(depth):
         return zoo.create("unet", (size, size, 1), 2, depth=depth, padding="valid", width=1 / 64)
 
     def halves(size):
-        """Tell whether every pooling meets an even size and a pixel is left, level by level."""
+        """Return whether the size is even at every pooling, with at least one pixel left."""
         levels = []
         for _ in range(depth):
             levels.append(size - 4)
@@ -126,9 +126,9 @@ def test_unpadded_output_equals_the_inside_of_the_padded_one():
     same.set_weights(valid.get_weights())
     x, lost = images(1, 92, 76, 1), 6 * 2 - 4
     x[:, :, :40] = 0  # so that a crop off the centre cannot pass
-    found, whole = valid(x), same(x)
-    assert found.shape == (1, 92 - 2 * lost, 76 - 2 * lost, 2)
-    np.testing.assert_allclose(found, whole[:, lost:-lost, lost:-lost], rtol=1e-4, atol=1e-5)
+    cropped, full = valid(x), same(x)
+    assert cropped.shape == (1, 92 - 2 * lost, 76 - 2 * lost, 2)
+    np.testing.assert_allclose(cropped, full[:, lost:-lost, lost:-lost], rtol=1e-4, atol=1e-5)
 
 
 def test_moving_the_image_by_16_pixels_moves_the_labels():
@@ -139,7 +139,7 @@ def test_moving_the_image_by_16_pixels_moves_the_labels():
     before = keras.ops.convert_to_numpy(model(x))[:, 120:-136]
     np.testing.assert_allclose(model(moved)[:, inner], before, rtol=1e-4, atol=1e-5)
     moved = np.roll(x, 8, axis=1)
-    assert np.abs(model(moved)[:, 128:-128] - before).max() > 1e-3, "nothing is seen"
+    assert np.abs(model(moved)[:, 128:-128] - before).max() > 1e-3, "no effect"
 
 
 def test_contradictions_are_refused():
@@ -185,8 +185,8 @@ def test_free_sizes_are_exported_and_load_back(options, tmp_path):
     import onnxruntime
 
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
-    found = session.run(None, {session.get_inputs()[0].name: x})[0]
-    np.testing.assert_allclose(found, model(x), rtol=1e-3, atol=1e-4)
+    outputs = session.run(None, {session.get_inputs()[0].name: x})[0]
+    np.testing.assert_allclose(outputs, model(x), rtol=1e-3, atol=1e-4)
 
 
 def test_encoder_takes_the_place_of_the_contracting_path():
@@ -228,8 +228,8 @@ def test_encoder_weights_of_a_trained_classifier(tmp_path):
     model = zoo.create("unet", (32, 32, 3), 2, batch_norm=True, **options)
     x = images(1, 32, 32, 3)
     expected = keras.Model(vgg.input, vgg.get_layer("block5_conv2_relu").output)(x)
-    found = keras.Model(model.input, model.get_layer("block5_conv2_relu").output)(x)
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    features = keras.Model(model.input, model.get_layer("block5_conv2_relu").output)(x)
+    np.testing.assert_allclose(features, expected, rtol=1e-5)
     assert all(layer.trainable for layer in model.layers)
     for wrong in [dict(width=0.125), dict(batch_norm=False), dict(encoder_depth=16)]:
         with pytest.raises(ValueError, match="of the encoder vgg, or one of another shape"):
@@ -259,9 +259,9 @@ def test_encoder_weights_of_imagenet(monkeypatch):
     x = images(1, 32, 32, 3)
     prepared = keras.applications.vgg19.preprocess_input(255 * x)
     expected = keras.Model(source.input, source.get_layer("block5_conv4").output)(prepared)
-    found = keras.Model(model.input, model.get_layer("block5_conv4").output)(x)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
-    with pytest.raises(ValueError, match=r"vgg cannot be fetched \(no route to host\)"):
+    features = keras.Model(model.input, model.get_layer("block5_conv4").output)(x)
+    np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match=r"vgg cannot be downloaded \(no route to host\)"):
         zoo.create("unet", (32, 32, 3), 2, **options)
 
 

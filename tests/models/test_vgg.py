@@ -1,4 +1,4 @@
-"""Facts of VGG (Simonyan & Zisserman 2015), and of nothing else."""
+"""Properties of VGG (Simonyan & Zisserman 2015)."""
 
 import keras
 import numpy as np
@@ -57,11 +57,11 @@ def test_weights_of_keras_applications_give_equal_outputs(depth, builder):
     assert ours == [layer.name for layer in application.layers if layer.weights][:-1] + ["logits"]
     application.set_weights([1.4 * weight for weight in application.get_weights()])
     model.set_weights(application.get_weights())
-    # Of values up to 255 some random weights are sure of one class for every image.
+    # With values up to 255 some random weights predict one class for every image.
     x = np.random.default_rng(0).uniform(0, 10, (3, 32, 32, 3)).astype("float32")
     probabilities = keras.ops.softmax(model(x))
     np.testing.assert_allclose(probabilities, application(x), rtol=1e-4, atol=1e-6)
-    assert np.ptp(probabilities, axis=0).max() > 1e-3, "all images look alike"
+    assert np.ptp(probabilities, axis=0).max() > 1e-3, "all predictions are equal"
 
 
 def test_imagenet_preprocessing_is_that_of_keras_applications(tmp_path):
@@ -69,8 +69,8 @@ def test_imagenet_preprocessing_is_that_of_keras_applications(tmp_path):
     keras.Model(image, vgg.imagenet(image)).save(tmp_path / "model.keras")
     x = np.random.default_rng(0).uniform(size=(2, 5, 7, 3)).astype("float32")
     expected = keras.applications.vgg16.preprocess_input(255 * x)
-    found = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)(x)
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
+    outputs = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)(x)
+    np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-4)
 
 
 def test_features_are_the_last_maps_before_each_pooling_which_rounds_up():

@@ -1,4 +1,4 @@
-"""Facts of YOLO (Redmon et al. 2016), and of nothing else."""
+"""Properties of YOLO (Redmon et al. 2016)."""
 
 import keras
 import numpy as np
@@ -40,15 +40,15 @@ def test_count_is_that_of_figure_3():
 
 
 def small(size=(64, 64), classes=3, **options):
-    """Build a narrow one."""
+    """Build a narrow model."""
     return zoo.create("yolo", (*size, 3), classes, **{"width": 0.0625, **options})
 
 
 def test_convolutions_are_those_of_figure_3_in_their_order():
     model = small(width=1 / 16)
     convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
-    found = [f"{layer.kernel_size[0]}x{16 * layer.filters}" for layer in convolutions]
-    assert found == FIGURE_3.replace("/", "").replace("-s-2", "").split()
+    names = [f"{layer.kernel_size[0]}x{16 * layer.filters}" for layer in convolutions]
+    assert names == FIGURE_3.replace("/", "").replace("-s-2", "").split()
     strides = [i for i, layer in enumerate(convolutions) if layer.strides == (2, 2)]
     assert strides == [0, 21]
     pools = [layer for layer in model.layers if isinstance(layer, keras.layers.MaxPooling2D)]
@@ -103,11 +103,11 @@ def test_a_box_is_decoded_as_a_share_of_the_image():
 )
 def test_cells_cover_images_of_other_sizes(size, grid, stride, cells):
     model = small(size, grid=grid, boxes=3, width=0.015625)
-    found = coding.grid(model)
-    assert found["strides"] == [stride]
-    assert found["anchors"] == [[[size[1], size[0]]] * 3]
+    coded_grid = coding.grid(model)
+    assert coded_grid["strides"] == [stride]
+    assert coded_grid["anchors"] == [[[size[1], size[0]]] * 3]
     assert model.output_shape == (None, cells[0] * cells[1] * 3, 8)
-    assert len(coding.places(found)[0]) == cells[0] * cells[1] * 3
+    assert len(coding.places(coded_grid)[0]) == cells[0] * cells[1] * 3
 
 
 def test_grids_that_do_not_fit_are_refused():
@@ -132,11 +132,11 @@ def test_a_classifier_replaces_the_first_twenty_convolutions(tmp_path):
     classifier.save(tmp_path / "model.keras")
     weights = str(tmp_path / "model.keras")
     model = small(backbone="darknet", backbone_weights=weights, **options)
-    found, expected = values(model), values(classifier)
-    shared = found.keys() & expected.keys()
+    copied, expected = values(model), values(classifier)
+    shared = copied.keys() & expected.keys()
     assert expected.keys() - shared == {"logits/kernel", "logits/bias"}
     for place in shared:
-        np.testing.assert_array_equal(found[place], expected[place])
+        np.testing.assert_array_equal(copied[place], expected[place])
     names = [layer.name for layer in model.layers]
     assert not [name for name in names if name.startswith("block")]
     assert [name for name in names if name.startswith("top") and name.endswith("conv")] == [

@@ -1,4 +1,4 @@
-"""Facts of YOLOv3 and its tiny form (Redmon & Farhadi 2018), and of nothing else."""
+"""Properties of YOLOv3 and its tiny version (Redmon & Farhadi 2018)."""
 
 import math
 
@@ -25,7 +25,7 @@ def cleared():
 
 
 def small(name="yolov3", size=64, classes=4, **options):
-    """Build a narrow one; the backbone is shallow too."""
+    """Build a narrow model with a shallow backbone."""
     options = {"width": 0.125, **({"depth": 21} if name == "yolov3" else {}), **options}
     return zoo.create(name, (size, size, 3), classes, **options)
 
@@ -89,12 +89,12 @@ def test_anchors_are_those_of_the_configurations_with_the_largest_on_the_coarses
 )
 def test_rows_come_from_coarse_maps_to_fine_ones(name, size, rows):
     model = small(name, size=size, classes=7)
-    found = coding.grid(model)
-    assert found["strides"] == ([32, 16, 8] if name == "yolov3" else [32, 16])
-    assert found["size"] == [size, size]
-    assert sum(3 * (size // stride) ** 2 for stride in found["strides"]) == rows
+    grid = coding.grid(model)
+    assert grid["strides"] == ([32, 16, 8] if name == "yolov3" else [32, 16])
+    assert grid["size"] == [size, size]
+    assert sum(3 * (size // stride) ** 2 for stride in grid["strides"]) == rows
     assert model.output_shape == (None, rows, 12)
-    assert coding.places(found)[0].shape == (rows, 2)
+    assert coding.places(grid)[0].shape == (rows, 2)
 
 
 def test_rows_of_an_image_that_is_no_square():
@@ -113,16 +113,16 @@ def test_sizes_that_do_not_divide_are_refused_with_the_multiple(size):
 
 @pytest.mark.parametrize("anchors", [(), COCO, [(1, 2)] * 4, [(1, 2, 3)] * 3, [(1, 0)] * 3, {}])
 def test_anchors_that_cannot_be_shared_out_are_refused(anchors):
-    with pytest.raises(ValueError, match=r"pairs \(width, height\).* of the 3 maps: 9 of them"):
+    with pytest.raises(ValueError, match=r"pairs \(width, height\).* 3 maps, for example 9 pairs"):
         small(anchors=anchors)
 
 
 def test_anchors_may_be_fewer_repeated_or_chosen_by_their_number():
     grid = coding.grid(small(anchors=[(3, 4), (5, 6), (7, 8)]))
     assert grid["anchors"] == [[[7, 8]], [[5, 6]], [[3, 4]]]
-    found = {"6": [[i, i] for i in range(1, 7)], "9": [[i, i + 1] for i in range(1, 10)]}
-    assert coding.grid(small(anchors=found))["anchors"][2] == [[1, 2], [2, 3], [3, 4]]
-    assert coding.grid(small("yolov3_tiny", anchors=found))["anchors"][1] == [
+    anchors_by_count = {"6": [[i, i] for i in range(1, 7)], "9": [[i, i + 1] for i in range(1, 10)]}
+    assert coding.grid(small(anchors=anchors_by_count))["anchors"][2] == [[1, 2], [2, 3], [3, 4]]
+    assert coding.grid(small("yolov3_tiny", anchors=anchors_by_count))["anchors"][1] == [
         [1, 1],
         [2, 2],
         [3, 3],
@@ -166,11 +166,11 @@ def test_backbone_has_the_weights_of_a_classifier_and_other_ones_are_refused(tmp
     classifier = zoo.create("darknet", (32, 32, 3), 5, depth=21, width=0.125)
     classifier.save(tmp_path / "model.keras")
     model = small(backbone_weights=str(tmp_path / "model.keras"))
-    found, expected = values(model), values(classifier)
-    shared = found.keys() & expected.keys()
+    weights, expected = values(model), values(classifier)
+    shared = weights.keys() & expected.keys()
     assert expected.keys() - shared == {"logits/kernel", "logits/bias"}
     for place in shared:
-        np.testing.assert_array_equal(found[place], expected[place])
+        np.testing.assert_array_equal(weights[place], expected[place])
     trained = {weight.path for weight in classifier.trainable_weights} & shared
     assert trained <= {weight.path for weight in model.trainable_weights}
     with pytest.raises(ValueError, match="has no weight for"):

@@ -1,4 +1,4 @@
-"""Losses and metrics of maps: values computed by hand, and those of scikit-learn on hard masks."""
+"""Losses and metrics of segmentation: values by hand, and by scikit-learn for hard masks."""
 
 import keras
 import numpy as np
@@ -46,7 +46,7 @@ def test_by_hand_one_logit():
     bce = -np.mean(np.log([0.9, 0.4, 0.3]))
     assert value(losses.BinaryCrossEntropy()) == pytest.approx(bce, rel=1e-5)
     assert value(losses.CrossEntropy()) == pytest.approx(bce, rel=1e-5)
-    dice = 1 - 2 * (TP + 1) / (2 * (TP + 1) + FP + FN)  # one pixel that is right is added
+    dice = 1 - 2 * (TP + 1) / (2 * (TP + 1) + FP + FN)  # one true-positive pixel is added
     assert value(losses.Dice()) == pytest.approx(dice, rel=1e-5)
     assert value(losses.DiceBCE()) == pytest.approx(dice + bce, rel=1e-5)
     tversky = 1 - (TP + 1) / (TP + 1 + 0.2 * FP + 0.8 * FN)
@@ -56,16 +56,16 @@ def test_by_hand_one_logit():
 
 def test_by_hand_three_classes():
     truth = pixels(0, 1, 1, -1)  # class 2 does not occur, so no region's loss counts it
-    chances = np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.5, 0.4, 0.1], [0.1, 0.1, 0.8]])
-    logits = np.log(chances)[None, None].astype("float32")
+    probabilities = np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.5, 0.4, 0.1], [0.1, 0.1, 0.8]])
+    logits = np.log(probabilities)[None, None].astype("float32")
     entropy = -np.mean(np.log([0.7, 0.6, 0.4]))
     assert value(losses.CrossEntropy(), truth, logits) == pytest.approx(entropy, rel=1e-5)
-    each = []
+    expected = []
     for k in (0, 1):
-        inside, found = (truth[0, 0, :3] == k), chances[:3, k]
-        hit, more, missed = found[inside].sum(), found[~inside].sum(), (1 - found)[inside].sum()
-        each.append(1 - (hit + 1) / (hit + 1 + 0.3 * more + 0.7 * missed))
-    assert value(losses.Tversky(), truth, logits) == pytest.approx(np.mean(each), rel=1e-5)
+        inside, p = (truth[0, 0, :3] == k), probabilities[:3, k]
+        hit, more, missed = p[inside].sum(), p[~inside].sum(), (1 - p)[inside].sum()
+        expected.append(1 - (hit + 1) / (hit + 1 + 0.3 * more + 0.7 * missed))
+    assert value(losses.Tversky(), truth, logits) == pytest.approx(np.mean(expected), rel=1e-5)
     sigmoid = 1 / (1 + np.exp(-logits[0, 0, :3]))
     one_hot = np.eye(3)[truth[0, 0, :3]]
     bce = -np.mean(np.log(np.where(one_hot == 1, sigmoid, 1 - sigmoid)))
@@ -75,16 +75,16 @@ def test_by_hand_three_classes():
 @pytest.mark.parametrize("count", [1, 3])
 def test_overlaps_equal_scikit_learn_on_hard_masks(count):
     truth = RNG.integers(max(2, count), size=(1, 20, 20))
-    found = np.where(RNG.random(truth.shape) < 0.7, truth, 0)
+    predicted = np.where(RNG.random(truth.shape) < 0.7, truth, 0)
     if count == 1:
-        logits = np.where(found == 1, 50.0, -50.0)[..., None]
+        logits = np.where(predicted == 1, 50.0, -50.0)[..., None]
     else:
-        logits = 100.0 * np.eye(count)[found]
-    one = lambda values: np.append(values.ravel(), 1)  # noqa: E731  the pixel that is added
+        logits = 100.0 * np.eye(count)[predicted]
+    and_one = lambda values: np.append(values.ravel(), 1)  # noqa: E731  the added pixel
     wanted = [
         (
-            f1_score(one(truth == k), one(found == k)),
-            jaccard_score(one(truth == k), one(found == k)),
+            f1_score(and_one(truth == k), and_one(predicted == k)),
+            jaccard_score(and_one(truth == k), and_one(predicted == k)),
         )
         for k in ([1] if count == 1 else range(count))
     ]
@@ -111,7 +111,7 @@ def test_alpha_weighs_false_positives():
 @pytest.mark.parametrize("loss", EVERY, ids=lambda loss: loss.name)
 @pytest.mark.parametrize("count", [1, 3])
 class TestEveryLoss:
-    """Promises of all of them."""
+    """Properties of all losses."""
 
     def maps(self, count):
         truth = RNG.integers(-1, max(2, count), size=(3, 8, 6))
@@ -119,15 +119,15 @@ class TestEveryLoss:
 
     def test_void_counts_nowhere(self, loss, count):
         truth, logits = self.maps(count)
-        other = np.where(truth[..., None] < 0, 30 * RNG.normal(size=logits.shape), logits)
-        assert value(loss, truth, other.astype("float32")) == pytest.approx(
+        changed = np.where(truth[..., None] < 0, 30 * RNG.normal(size=logits.shape), logits)
+        assert value(loss, truth, changed.astype("float32")) == pytest.approx(
             value(loss, truth, logits), rel=1e-5
         )
 
     def test_the_mean_of_images_is_the_loss_of_the_batch(self, loss, count):
         truth, logits = self.maps(count)
-        each = [value(loss, truth[i : i + 1], logits[i : i + 1]) for i in range(3)]
-        assert value(loss, truth, logits) == pytest.approx(np.mean(each), rel=1e-5)
+        values = [value(loss, truth[i : i + 1], logits[i : i + 1]) for i in range(3)]
+        assert value(loss, truth, logits) == pytest.approx(np.mean(values), rel=1e-5)
 
     def test_logits_of_the_middle_meet_the_labels_of_the_middle(self, loss, count):
         truth, logits = self.maps(count)
@@ -167,9 +167,9 @@ def test_an_empty_image_counts_by_its_false_positives():
 def test_metrics_equal_scikit_learn(count):
     truth = RNG.integers(-1, count, size=(4, 10, 10))
     logits = RNG.normal(size=(4, 10, 10, 1 if count == 2 else count)).astype("float32")
-    found = (logits[..., 0] > 0).astype(int) if count == 2 else logits.argmax(-1)
+    predicted = (logits[..., 0] > 0).astype(int) if count == 2 else logits.argmax(-1)
     valid = truth >= 0
-    y, guess = truth[valid], found[valid]
+    y, guess = truth[valid], predicted[valid]
     mode = dict(average="binary" if count == 2 else "macro")
     wanted = {
         metrics.DiceScore: f1_score(y, guess, **mode),
@@ -184,13 +184,13 @@ def test_metrics_equal_scikit_learn(count):
         metric.reset_state()
         inner = logits[:, 2:8, 2:8]
         metric.update_state(truth, inner)
-        other = kind(count)
-        other.update_state(truth[:, 2:8, 2:8], inner)
-        assert float(metric.result()) == float(other.result())
+        cropped = kind(count)
+        cropped.update_state(truth[:, 2:8, 2:8], inner)
+        assert float(metric.result()) == float(cropped.result())
 
 
 def divergence(teacher, student, temperature):
-    """Return T² times the mean divergence of what logits (..., K) say at a temperature."""
+    """Return T² times the mean KL divergence of logits (..., K) at a temperature."""
     p, q = (np.exp(z / temperature) for z in (teacher, student))
     p, q = (e / e.sum(axis=-1, keepdims=True) for e in (p, q))
     return temperature**2 * np.mean(np.sum(p * np.log(p / q), axis=-1))
@@ -203,17 +203,17 @@ def test_a_teacher_by_hand(shape, temperature):
 
     teacher, student = RNG.normal(size=(2, *shape)).astype("float32")
     pairs = teacher, student
-    if shape[-1] == 1:  # one logit z says what the two logits (0, z) say
+    if shape[-1] == 1:  # one logit z is equal to the two logits (0, z)
         pairs = (np.concatenate([0 * z, z], axis=-1) for z in pairs)
     loss, wanted = distillation.LogitsDistillation(temperature), divergence(*pairs, temperature)
     with tf.GradientTape(persistent=True) as tape:
         z, same = tf.Variable(student), tf.Variable(teacher)
-        result, nothing = (loss.compute_loss(teacher, each) for each in (z, same))
+        result, nothing = (loss.compute_loss(teacher, outputs) for outputs in (z, same))
     assert float(result) == pytest.approx(wanted, rel=1e-4) and wanted > 0.01
     slope = np.asarray(tape.gradient(result, z))
     assert (np.abs(slope) > 0).all()
     if shape[-1] == 1:  # of T² KL, by hand: T (sigmoid(z / T) - sigmoid(teacher / T)), of the mean
-        p, q = (1 / (1 + np.exp(-each / temperature)) for each in (teacher, student))
+        p, q = (1 / (1 + np.exp(-outputs / temperature)) for outputs in (teacher, student))
         np.testing.assert_allclose(slope, temperature * (q - p) / q.size, rtol=1e-3, atol=1e-6)
     assert float(nothing) == pytest.approx(0, abs=1e-6)
     np.testing.assert_allclose(tape.gradient(nothing, same), 0, atol=1e-6)
@@ -233,14 +233,14 @@ def test_a_student_keeps_its_regularization_and_the_teacher_stays_as_it_is():
     x = RNG.normal(size=(6, 4, 4, 2)).astype("float32")
     y = RNG.integers(-1, 2, size=(6, 4, 4))
     learner = distillation.distiller(teacher, student, 3.0)
-    kept = [metrics.Accuracy(2, "accuracy")]
-    learner.compile("adam", losses.CrossEntropy(), kept, jit_compile=False)
+    task_metrics = [metrics.Accuracy(2, "accuracy")]
+    learner.compile("adam", losses.CrossEntropy(), task_metrics, jit_compile=False)
     logits = [np.asarray(model(x, training=False)) for model in (teacher, student)]
-    own, regularization = value(losses.CrossEntropy(), y, logits[1]), float(sum(student.losses))
-    theirs = divergence(*(np.concatenate([0 * z, z], axis=-1) for z in logits), 3.0)
-    found = learner.evaluate(x, y, batch_size=6, verbose=0, return_dict=True)
-    assert found["loss"] == pytest.approx((own + theirs) / 2 + regularization, rel=1e-4)
-    assert regularization > 0.01 and 0 <= found["accuracy"] <= 1
+    hard, regularization = value(losses.CrossEntropy(), y, logits[1]), float(sum(student.losses))
+    soft = divergence(*(np.concatenate([0 * z, z], axis=-1) for z in logits), 3.0)
+    logs = learner.evaluate(x, y, batch_size=6, verbose=0, return_dict=True)
+    assert logs["loss"] == pytest.approx((hard + soft) / 2 + regularization, rel=1e-4)
+    assert regularization > 0.01 and 0 <= logs["accuracy"] <= 1
     before = [model.get_weights() for model in (teacher, student)]
     learner.fit(x, y, batch_size=3, epochs=2, verbose=0)
     changed = [
@@ -266,8 +266,8 @@ def test_teachers_that_do_not_fit_are_refused(change, parts):
     record = {"task": task.name, "task_options": dict(task.options), "info": info}
     sizes = {**task.options, "tile_height": 64}
     assert distillation.objection({**record, "task_options": sizes}, record, task) is None
-    theirs = {key: found for key, found in {**record, **change}.items() if found is not None}
-    reason = distillation.objection(theirs, record, task)
+    teacher = {key: value for key, value in {**record, **change}.items() if value is not None}
+    reason = distillation.objection(teacher, record, task)
     for part in parts:
         assert part in reason
 

@@ -24,7 +24,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 def page_faults(mode):
-    """Return how often a process of its own had to wait for a page, in four equal steps."""
+    """Return the page faults of a separate process in four equal steps."""
     command = [sys.executable, "-c", PROGRAM, mode]
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
@@ -39,7 +39,7 @@ def test_freed_arrays_are_reused():
 
 
 def test_another_allocator_is_left_alone(monkeypatch):
-    """Where glibc is not, nothing is called."""
+    """Without glibc nothing is called."""
     monkeypatch.setattr(allocator.platform, "libc_ver", lambda: ("", ""))
     monkeypatch.setattr(allocator.ctypes, "CDLL", lambda name: pytest.fail("it was called"))
     allocator.keep_freed_memory()

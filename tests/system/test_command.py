@@ -1,4 +1,4 @@
-"""The command line of train.py: what it takes, and what it refuses before Keras loads."""
+"""The command line of train.py: valid options, and errors before Keras is imported."""
 
 import json
 
@@ -16,7 +16,7 @@ from zoo.tasks.boxes.losses import CROWD, IGNORED, LABEL
 
 @pytest.fixture(autouse=True)
 def light(monkeypatch):
-    """Fail if Keras is to be imported: all of this is answered before."""
+    """Fail if Keras is imported: all of this happens before."""
 
     def imported():
         raise AssertionError("Keras was imported")
@@ -25,7 +25,7 @@ def light(monkeypatch):
 
 
 def refused(capsys, *words):
-    """Return the line with which a command line is refused."""
+    """Return the error message of a command line."""
     with pytest.raises(SystemExit) as stopped:
         train.parse([*map(str, words)])
     assert stopped.value.code == 2
@@ -55,8 +55,8 @@ def refused(capsys, *words):
 )
 def test_values_of_options(model, word, value):
     settings = train.parse(["--model", model, "--set", word])
-    (found,) = {**settings["options"], **settings["task_options"]}.values()
-    assert found == value and type(found) is type(value)
+    (parsed,) = {**settings["options"], **settings["task_options"]}.values()
+    assert parsed == value and type(parsed) is type(value)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_the_default_of_every_option_is_possible_and_explained():
 
 def test_explanations_of_options_are_listed():
     text = train.listing()
-    assert "depth=16          how many layers have weights: 11, 13, 16 or 19" in text
+    assert "depth=16          number of layers with weights: 11, 13, 16 or 19" in text
     row = index.models()["yolov3"]
     lines = describe.options(row.options, row.explanations, "  ")
     assert all(len(line) <= 100 for line in lines)
@@ -143,8 +143,8 @@ def test_a_run_from_before_newer_options_is_resumed(tmp_path):
     settings = train.parse(["--model", "unet", "--epochs", "2", "--batch-size", "4"])
     del settings["name"], settings["snapshots"]
     (tmp_path / "run.json").write_text(json.dumps({"status": "running", "settings": settings}))
-    found = train.parse(["--resume", str(tmp_path)])
-    assert found == {**json.loads(json.dumps(settings)), "resume": str(tmp_path)}
+    parsed = train.parse(["--resume", str(tmp_path)])
+    assert parsed == {**json.loads(json.dumps(settings)), "resume": str(tmp_path)}
 
 
 def test_data_without_a_known_layout_are_refused_before_keras_loads(tmp_path, capsys):
@@ -170,8 +170,8 @@ def test_splits_without_an_object_are_told_before_training():
     usual, task = boxes("usual", "none"), tasks.get("image_detection")
     empty = boxes("none", "crowd")
     assert train.unscored(data(train=usual, validation=usual, test=usual), task) == []
-    one, other = train.unscored(data(train=usual, validation=empty, test=empty), task)
-    assert "validation" in one and "lowest loss" in one and "test" in other
+    first, second = train.unscored(data(train=usual, validation=empty, test=empty), task)
+    assert "validation" in first and "lowest loss" in first and "test" in second
     with pytest.raises(BadInput, match="toy: none of its 2 training images"):
         train.unscored(data(train=empty, validation=usual, test=usual), task)
     some = Arrays(None, np.concatenate([empty, usual]), np.arange(2))

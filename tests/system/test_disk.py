@@ -1,4 +1,4 @@
-"""Files and folders: whole or not there, checked when read, locked while they are written."""
+"""Files and folders: atomic writes, checks when read, locks."""
 
 import errno
 import io
@@ -28,8 +28,8 @@ def test_a_file_is_whole_or_not_there(tmp_path):
         half.write_text("ne")
         raise OSError(errno.ENOSPC, "No space left on device")
     assert [item.name for item in tmp_path.iterdir()] == ["state.npz"] and path.read_text() == "old"
-    said = disk.sentence(caught.value)
-    assert said.startswith(f"{path}: No space left on device. Make room") and "\n" not in said
+    text = disk.sentence(caught.value)
+    assert text.startswith(f"{path}: No space left on device. Free some space") and "\n" not in text
     with disk.whole(path) as half:
         half.write_text("new")
     assert path.read_text() == "new" and len(list(tmp_path.iterdir())) == 1
@@ -37,9 +37,9 @@ def test_a_file_is_whole_or_not_there(tmp_path):
 
 @pytest.mark.parametrize("number", [errno.ENOTDIR, errno.ENAMETOOLONG, errno.EIO, errno.EACCES])
 def test_errors_are_one_sentence(number):
-    said = disk.sentence(OSError(number, os.strerror(number), "a/b"))
-    assert said.startswith(f"a/b: {os.strerror(number)}. C") or "A file is where" in said
-    assert "\n" not in said
+    message = disk.sentence(OSError(number, os.strerror(number), "a/b"))
+    assert message.startswith(f"a/b: {os.strerror(number)}. C") or "The path is a file" in message
+    assert "\n" not in message
 
 
 def lock_elsewhere(folder):
@@ -57,8 +57,8 @@ def lock_elsewhere(folder):
 def test_one_process_works_on_a_run_folder(tmp_path):
     run = runs.Run.created(tmp_path, "net", {}, 0.0)
     runs.Run.opened(run.folder, {}, 0.0)  # the same process may
-    said = lock_elsewhere(run.folder).stdout
-    assert f"{run.folder}: process {os.getpid()} on " in said and "Wait for it" in said
+    output = lock_elsewhere(run.folder).stdout
+    assert f"{run.folder}: process {os.getpid()} on " in output and "Wait for it" in output
     run.note(status="finished")
     assert lock_elsewhere(run.folder).stdout == ""  # it ended, and its lock with it
     runs.Run.opened(run.folder, {}, 0.0)
@@ -142,18 +142,18 @@ def test_half_made_folders_of_dead_processes_are_removed(tmp_path):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     host = stores.socket.gethostname()
-    kept = [f".a-{host}-{os.getpid()}-xyz", ".b-elsewhere-1-xyz", "c"]
+    remaining = [f".a-{host}-{os.getpid()}-xyz", ".b-elsewhere-1-xyz", "c"]
     old = tmp_path / ".d-elsewhere-1-xyz"
-    for name in (*kept, f".a-{host}-{dead.pid}-xyz", old.name):
+    for name in (*remaining, f".a-{host}-{dead.pid}-xyz", old.name):
         (tmp_path / name).mkdir()
     os.utime(old, (0, 0))
     stores.sweep(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(remaining)
 
 
 def test_damaged_or_removed_outputs_are_computed_again(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(cache.predictors, "predict", lambda model, x, size: x)
-    monkeypatch.setattr(cache.gc, "collect", lambda: None)  # slow, and nothing is to be let go
+    monkeypatch.setattr(cache.gc, "collect", lambda: None)  # slow, and not needed here
     monkeypatch.setattr(cache.keras.backend, "clear_session", lambda: None)
     path, calls = tmp_path / "out" / "a.npy", []
     member = types.SimpleNamespace(load=lambda common: None)

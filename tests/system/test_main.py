@@ -47,7 +47,7 @@ def here(tmp_path, monkeypatch):
 
 
 def command(*arguments, limit=0.5):
-    """Run a command in a process of its own; return it and the seconds of CPU that it took."""
+    """Run a command in a separate process; return it and its CPU time in seconds."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("TF_")}
     words = [sys.executable, "-m", "zoo", *map(str, arguments)]
     return quickest(words, limit, cwd=ROOT, env=environment)
@@ -63,21 +63,21 @@ def command(*arguments, limit=0.5):
         ("list --jsn", 2, "unrecognized"),
         ("show pointnit", 2, "did you mean pointnet"),
         ("predict runs/nothing file.ply", 2, "runs/nothing: there is no such"),
-        ("predict zoo file.ply", 2, "zoo: the folder holds no model.keras"),
+        ("predict zoo file.ply", 2, "zoo: the folder has no model.keras"),
         ("predict zoo file.ply --batch-size 0", 2, "0 is below 1"),
         ("export setup.cfg --format onnx --out setup.onx", 2, "ends in .onnx"),
         ("export setup.cfg --format saved_model --out tests", 2, "tests: it exists already"),
     ],
 )
 def test_what_needs_no_model_answers_at_once(words, status, line):
-    done, seconds = command(*words.split())
-    assert done.returncode == status
-    text = done.stderr if status else done.stdout
+    process, seconds = command(*words.split())
+    assert process.returncode == status
+    text = process.stderr if status else process.stdout
     assert line in text
     assert seconds < 0.5
     if status:
-        assert text.count("\n") == 1 and not done.stdout
-    assert max(map(len, done.stdout.splitlines()), default=0) <= 100
+        assert text.count("\n") == 1 and not process.stdout
+    assert max(map(len, process.stdout.splitlines()), default=0) <= 100
 
 
 def test_list_for_programs(capsys):
@@ -91,7 +91,7 @@ def test_list_for_programs(capsys):
 def test_show_a_model(capsys):
     assert main(["show", "pointnet"]) == 0
     text = capsys.readouterr().out
-    for words in ("order-free", "arxiv.org", "width=1.0", "points=1024", "GlobalMaxPooling1D"):
+    for words in ("max pooling", "arxiv.org", "width=1.0", "points=1024", "GlobalMaxPooling1D"):
         assert words in text
     assert "(?, 1024, 3)" in text and "3,480,049" in text
     assert max(map(len, text.splitlines())) <= 100
@@ -142,11 +142,11 @@ def test_what_is_predicted_does_not_depend_on_the_batch(runs, here):
     model = str(runs["pointcloud_classification"])
     for size in ("1", "2", "16"):
         main(["predict", model, "a", "b", "2.xyz", "--pictures", "0", "--batch-size", size])
-    found = [
+    probabilities = [
         [row["probability"] for row in json.loads((folder / "predictions.json").read_text())]
         for folder in (here / f"predictions-{n}" for n in (1, 2, 3))
     ]
-    np.testing.assert_allclose(found[1:], [found[0]] * 2, rtol=1e-4)
+    np.testing.assert_allclose(probabilities[1:], [probabilities[0]] * 2, rtol=1e-4)
 
 
 def test_predict_the_mean_over_flips_and_turns(capsys, here):
@@ -200,7 +200,7 @@ def test_predict_a_scan_labels_every_point(capsys, runs, here):
 def test_a_model_without_a_record_is_told(capsys, here):
     keras.Sequential([keras.Input((64, 3)), keras.layers.Flatten()]).save("plain.keras")
     assert main(["predict", "plain.keras", "2.xyz"]) == 2
-    assert "plain.keras: it does not say what it was trained for" in capsys.readouterr().err
+    assert "plain.keras: it has no record of its task" in capsys.readouterr().err
 
 
 def test_export_says_that_it_checked(capsys, runs, here):
@@ -229,7 +229,7 @@ def test_export_of_several_inputs_and_outputs_and_of_free_lengths(here, format):
     if format == "onnx":
         session = onnxruntime.InferenceSession(path)
         feed = {"points": np.ones((5, 7, 3), "float32"), "kind": np.arange(5, dtype="int32") % 4}
-        assert [found.shape for found in session.run(None, feed)] == [(5, 7, 2), (5, 3)]
+        assert [output.shape for output in session.run(None, feed)] == [(5, 7, 2), (5, 3)]
 
 
 def test_a_model_of_mixed_precision_is_exported_in_float32(here):
@@ -279,8 +279,8 @@ def test_card_needs_a_finished_run(capsys, here):
 
 
 def test_errors_are_one_line_also_when_everything_is_loaded(runs, here):
-    done, _ = command(
+    process, _ = command(
         "predict", runs["pointcloud_classification"], here / "broken.xyz", limit=np.inf
     )
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1 and "broken.xyz" in done.stderr
+    assert process.returncode == 2
+    assert process.stderr.count("\n") == 1 and "broken.xyz" in process.stderr

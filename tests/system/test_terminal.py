@@ -1,4 +1,4 @@
-"""Names that command a terminal or a spreadsheet do neither; files are read in any locale."""
+"""Control sequences and formulas in names are escaped; files are read in any locale."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Run folders: which epoch is the best, what is told while it trains, and how it is stopped."""
+"""Run folders: the best epoch, messages during training, and interruption."""
 
 import math
 import os
@@ -15,9 +15,9 @@ from zoo.training import runs
 
 def recorder(tmp_path, best=("val_map50", "max"), **history):
     """Return a recorder with a history."""
-    made = runs.Recorder(tmp_path, {}, best, 0, None)
-    made.history = {"loss": [1.0] * len(next(iter(history.values()))), **history}
-    return made
+    callback = runs.Recorder(tmp_path, {}, best, 0, None)
+    callback.history = {"loss": [1.0] * len(next(iter(history.values()))), **history}
+    return callback
 
 
 NAN = math.nan
@@ -56,15 +56,15 @@ def test_a_model_is_kept_although_no_score_picks_its_epoch(tmp_path):
         def start(self, epoch):
             pass
 
-    made = runs.Recorder(tmp_path, {}, ("val_map50", "max"), 0, Batches())
-    model.fit(x, x, 4, epochs=2, callbacks=[made], verbose=0)
-    assert made.best_epoch == 2 and (tmp_path / "model.keras").exists()
+    callback = runs.Recorder(tmp_path, {}, ("val_map50", "max"), 0, Batches())
+    model.fit(x, x, 4, epochs=2, callbacks=[callback], verbose=0)
+    assert callback.best_epoch == 2 and (tmp_path / "model.keras").exists()
     rows = (tmp_path / "history.csv").read_text().splitlines()
     assert len(rows) == 3
 
 
 class Swallowing(keras.callbacks.Callback):
-    """Sends Ctrl-C's signal in a step, and loses the exception as TensorFlow's C++ may."""
+    """Sends the signal of Ctrl-C in a step, and loses the exception like TensorFlow's C++."""
 
     def on_train_batch_begin(self, batch, logs=None):
         """Send it once."""
@@ -78,7 +78,7 @@ class Swallowing(keras.callbacks.Callback):
 
 @pytest.fixture
 def interrupt():
-    """Handle Ctrl-C in this process, whatever was done with it before."""
+    """Reset the handling of Ctrl-C in this process."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with terminal.Interrupt() as made:
         yield made
@@ -150,7 +150,9 @@ def test_interrupted_before_the_first_epoch_no_best_model_is_named(tmp_path, cap
 
 
 def test_a_named_folder_is_never_written_over(tmp_path):
-    made = runs.Run.named(tmp_path / "a" / "mine", {}, 0.0)
-    assert made.folder == tmp_path / "a" / "mine" and (made.folder / "run.json").exists()
+    folder_run = runs.Run.named(tmp_path / "a" / "mine", {}, 0.0)
+    assert (
+        folder_run.folder == tmp_path / "a" / "mine" and (folder_run.folder / "run.json").exists()
+    )
     with pytest.raises(FileExistsError):
         runs.Run.named(tmp_path / "a" / "mine", {}, 0.0)

@@ -1,4 +1,4 @@
-"""The schedule of a training follows the number of examples, and what is told of it is right."""
+"""The schedule of a training depends on the number of examples, and its messages are right."""
 
 import numpy as np
 import pytest
@@ -25,9 +25,9 @@ DEFAULTS = {"batch_size": 16, "epochs": 100, "updates": 1500}
     ],
 )
 def test_small_sets_get_small_batches_and_more_epochs(count, given, expected):
-    found = schedule.complete({"seed": 3, **GIVEN, **given}, DEFAULTS, count)
-    assert (found["batch_size"], found["epochs"]) == expected and found["seed"] == 3
-    assert schedule.complete(found, DEFAULTS, 10 * count) == found  # --resume changes nothing
+    settings = schedule.complete({"seed": 3, **GIVEN, **given}, DEFAULTS, count)
+    assert (settings["batch_size"], settings["epochs"]) == expected and settings["seed"] == 3
+    assert schedule.complete(settings, DEFAULTS, 10 * count) == settings  # --resume changes nothing
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,8 @@ def test_small_sets_get_small_batches_and_more_epochs(count, given, expected):
 )
 def test_defaults_of_larger_sets_are_the_task_s(task, count):
     defaults = index.tasks()[task]["defaults"]
-    found = schedule.complete(GIVEN, defaults, count)
-    assert found == {key: defaults[key] for key in GIVEN}
+    settings = schedule.complete(GIVEN, defaults, count)
+    assert settings == {key: defaults[key] for key in GIVEN}
 
 
 def test_length_of_a_training_is_told_and_a_short_one_warned_of():

@@ -1,4 +1,4 @@
-"""What goes over from one model to another besides the numbers."""
+"""Transfer of epsilon, and warnings about anchors."""
 
 import keras
 import numpy as np
@@ -30,8 +30,8 @@ def test_normalisation_takes_over_its_epsilon_so_that_outputs_are_equal(tmp_path
     x = np.random.default_rng(0).normal(size=(2, 4, 4, 3)).astype("float32")
     for nested in (False, True):
         source, target = network(0.1, 0.99, nested), network(1e-5, 0.9, nested)
-        kept, fresh = transfer.transfer(source, target)
-        assert len(kept) == 8 and not fresh
+        copied, missing = transfer.transfer(source, target)
+        assert len(copied) == 8 and not missing
         np.testing.assert_array_equal(target(x), source(x))
         target.save(tmp_path / "model.keras")
         again = keras.saving.load_model(tmp_path / "model.keras")
@@ -44,8 +44,8 @@ def test_epsilon_stays_where_no_weight_was_taken():
     target, entry = network(1e-5, 0.9), keras.Input((4, 4, 3))
     wide = keras.layers.Conv2D(5, 3, name="conv")(entry)
     source = keras.Model(entry, keras.layers.BatchNormalization(epsilon=0.1, name="norm")(wide))
-    kept, fresh = transfer.transfer(source, target)
-    assert not kept and len(fresh) == 8
+    copied, missing = transfer.transfer(source, target)
+    assert not copied and len(missing) == 8
     assert target.get_layer("norm").epsilon == 1e-5
 
 

@@ -1,4 +1,4 @@
-"""Records that were changed by hand or cut short: one sentence names file and entry."""
+"""Edited or truncated records raise one sentence with file and entry."""
 
 import contextlib
 import json
@@ -46,7 +46,7 @@ DETECTOR = {
 
 
 def changed(record, name, value):
-    """Return a record with another value at a place like "info.radius"; None takes it away."""
+    """Return a record with another value at a place like "info.radius"; None removes it."""
     record = json.loads(json.dumps(record))
     *outer, last = name.split(".")
     inner = record
@@ -177,7 +177,7 @@ def test_a_damaged_record_inside_a_file_is_named_with_the_file(tmp_path):
     path = write(tmp_path, changed(CLOUDS, "info.radius", float("nan")))
     with pytest.raises(ValueError, match="model.keras: its record is damaged: radius is nan"):
         saving.record(path)
-    with pytest.raises(ValueError, match="model.keras: its record is damaged: it is no dictionary"):
+    with pytest.raises(ValueError, match="model.keras: its record is damaged: not a dictionary"):
         saving.record(write(tmp_path, [1]))
 
 

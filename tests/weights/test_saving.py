@@ -24,7 +24,7 @@ def model():
 
 
 def evil(code):
-    """Return a model whose Lambda layer holds Python code of the file."""
+    """Return a model whose Lambda layer contains Python code."""
     inputs = keras.Input((3,))
     outputs = keras.layers.Lambda(eval(f"lambda x: {code}"), name="trap")(inputs)
     return keras.Model(inputs, outputs)
@@ -107,14 +107,14 @@ def test_every_module_whose_classes_files_hold_is_imported_to_load_them():
 
 
 def test_a_process_that_has_imported_nothing_else_loads_a_model_of_differences(tmp_path):
-    made = differencing.around(zoo.create("lstm", (12, 2), (3, 2), units=4), order=1)
-    saving.save(made, tmp_path / "model.keras", {})
+    forecaster = differencing.around(zoo.create("lstm", (12, 2), (3, 2), units=4), order=1)
+    saving.save(forecaster, tmp_path / "model.keras", {})
     code = "import sys, zoo; print(zoo.load(sys.argv[1]).count_params())"
-    found = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code, tmp_path / "model.keras"],
         capture_output=True, text=True, check=True, cwd=pathlib.Path(zoo.__file__).parents[1],
     )  # fmt: skip
-    assert int(found.stdout) == made.count_params()
+    assert int(process.stdout) == forecaster.count_params()
 
 
 @pytest.mark.parametrize("ending", ["keras", "h5"])
@@ -172,7 +172,7 @@ def test_a_foreign_class_is_refused_before_its_module_is_imported(
         config["config"]["layers"][1]["config"]["kernel_initializer"] = [{"deep": foreign}]
 
     rewrite(path, change)
-    with pytest.raises(ValueError, match=f"model.{ending}: (holds|needs) .*refused"):
+    with pytest.raises(ValueError, match=f"model.{ending}: (holds|needs) .*rejected"):
         saving.load(path)
     assert not (tmp_path / "mark").exists()
 
@@ -202,7 +202,7 @@ def test_a_loss_of_ones_own_does_not_keep_a_model_from_loading(tmp_path):
 
 
 def damaged(path):
-    """Yield files that are no models, each with a word of its message."""
+    """Yield invalid model files, each with a word of its message."""
     with zipfile.ZipFile(path) as source:
         whole = {name: source.read(name) for name in source.namelist()}
     content = path.read_bytes()
@@ -213,18 +213,18 @@ def damaged(path):
     yield "flipped.keras", bytes(flipped), "damaged"
     yield "text.keras", b"hello", "zip"
     yield "text.h5", b"hello", "HDF5"
-    yield "model.txt", b"hello", "no saved model"
+    yield "model.txt", b"hello", "not a saved model"
     for without in ("config.json", "model.weights.h5"):
         rest = {name: whole[name] for name in whole if name != without}
         yield f"no_{without}.keras", rest, f"lacks {without}"
     yield "nonsense.keras", {**whole, "config.json": "[1"}, "no JSON"
     yield "list.keras", {**whole, "config.json": "[1]"}, "no JSON object"
     yield "deep.keras", {**whole, "config.json": "[" * 100_000}, "no JSON"
-    yield "up.keras", {**whole, "../../up": b""}, "points out"
-    yield "root.keras", {**whole, "/etc/up": b""}, "points out"
-    yield "bomb.keras", {**whole, "bomb": bytes(1 << 26)}, "swells to 64 MiB"
-    pieces = {f"piece_{i}": bytes(1 << 20) for i in range(60)}  # each of them would pass
-    yield "bombs.keras", {**whole, **pieces}, "63 members swell to 60 MiB"
+    yield "up.keras", {**whole, "../../up": b""}, "is outside"
+    yield "root.keras", {**whole, "/etc/up": b""}, "is outside"
+    yield "bomb.keras", {**whole, "bomb": bytes(1 << 26)}, "expands to 64 MiB"
+    pieces = {f"piece_{i}": bytes(1 << 20) for i in range(60)}  # each alone is accepted
+    yield "bombs.keras", {**whole, **pieces}, "63 members expand to 60 MiB"
     yield "crowd.keras", {**whole, **{str(i): b"" for i in range(1000)}}, "1,003 members"
     yield "assets.keras", {**whole, "assets/layers/dense/x.txt": b"a"}, "no layer of it has a vocab"
     config = json.loads(whole["config.json"])
@@ -269,7 +269,7 @@ def test_layers_that_ask_for_more_weights_than_are_stored_are_not_built(
     inputs = keras.Input((3,))
     keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Dense(3)(inputs))).save(path)
 
-    def widen(config):  # no layer is wide, all of them together are
+    def widen(config):  # no single layer is large, all together are
         for layer in config["config"]["layers"][1:]:
             layer["config"]["units"] = 1 << 19
             layer.pop("build_config", None)
@@ -277,7 +277,7 @@ def test_layers_that_ask_for_more_weights_than_are_stored_are_not_built(
     rewrite(path, widen)
     monkeypatch.setattr(keras.saving, "load_model", lambda *_, **__: pytest.fail("Keras saw it"))
     with pytest.raises(
-        ValueError, match="deep.*: it asks for 274,880,528,384 weights and stores 20: refused"
+        ValueError, match="deep.*: it has 274,880,528,384 weights but stores only 20: rejected"
     ):
         saving.load(path)
 
@@ -307,11 +307,11 @@ def test_what_an_hdf5_file_must_not_hold_is_refused_in_a_process_of_its_own(tmp_
         file.create_virtual_dataset("w", layout)
 
     cases = {
-        swell: "swell to more than",
-        external: "points to another place",
-        raw: "takes its numbers from other files",
-        soft: "points to another place",
-        virtual: "takes its numbers from other files",
+        swell: "expand to more than",
+        external: "links to another object or file",
+        raw: "is stored in other files",
+        soft: "links to another object or file",
+        virtual: "is stored in other files",
     }
     for add, words in cases.items():
         path = tmp_path / f"{add.__name__}.h5"
@@ -355,7 +355,7 @@ def test_a_file_that_this_process_wrote_is_read_without_the_other_process(tmp_pa
 
 def test_weights_without_a_model_are_told_from_a_model(tmp_path):
     model().save_weights(tmp_path / "some.weights.h5")
-    with pytest.raises(ValueError, match="holds weights and no model"):
+    with pytest.raises(ValueError, match="holds weights without a model"):
         saving.load(tmp_path / "some.weights.h5")
 
 

@@ -1,1 +1,1 @@
-"""The models: one paper is one file, in a folder a kind of problem."""
+"""The models: one file per paper, in one folder per kind of problem."""

@@ -1,1 +1,1 @@
-"""What models are made of and Keras lacks: blocks, layers, recurrence, losses, metrics."""
+"""Building blocks of the models that Keras lacks: blocks, layers, recurrence, losses, metrics."""

@@ -1,4 +1,4 @@
-"""Functions from tensor to tensor that three or more model files use."""
+"""Functions from tensors to tensors that three or more model files use."""
 
 import math
 
@@ -16,9 +16,9 @@ from zoo.nn.layers import (
     StepReshape,
 )
 
-# Keras' default of 0.99 leaves the statistics of a short training half way to their start.
+# With Keras' default of 0.99 the statistics of a short training stay close to their initial values.
 MOMENTUM = 0.9
-# Of Darknet's normalisation on a GPU, where its published weights were trained; Keras' is 1e-3.
+# Epsilon of Darknet's normalisation on a GPU, as for its published weights; Keras' is 1e-3.
 EPSILON = 1e-5
 
 
@@ -30,9 +30,9 @@ def dense_norm(x, units, name):
 
 
 def leaky_conv(x, channels, size, name, *, strides=1, batch_norm=True):
-    """Apply a convolution, batch normalisation if wished, and leaky ReLU, as Darknet does.
+    """Apply a convolution, optional batch normalisation, and leaky ReLU, as Darknet does.
 
-    Strided ones pad all four sides, where Keras' "same" leaves out two of an even size.
+    Strided convolutions pad all four sides, whereas Keras' "same" pads an even size on two sides.
     """
     if strides > 1:
         x = layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
@@ -52,26 +52,26 @@ def leaky_conv(x, channels, size, name, *, strides=1, batch_norm=True):
 
 
 def series(input_shape, masked=False, patch=1):
-    """Return the input for series, what a network sees of it, and the mask of that.
+    """Return the input for series, its preprocessed tensor, and the mask.
 
     Args:
         input_shape: (T, F), T steps of F values; T may be None where `patch` is 1.
-        masked: hide steps all of whose values are `zoo.nn.layers.PADDING` from the network.
-        patch: steps that are seen at once, side by side.
+        masked: mask steps whose values are all `zoo.nn.layers.PADDING`.
+        patch: number of consecutive steps that are concatenated to one.
 
     Returns:
-        Two tensors (B, T, F), of which the second has ⌈T / patch⌉ steps of patch · F values; and
-        of these steps the mask (B, ⌈T / patch⌉), False for padding, or None if not `masked`.
+        The input (B, T, F), a tensor (B, ⌈T / patch⌉, patch · F), and its mask (B, ⌈T / patch⌉),
+        False for padding, or None if not `masked`.
 
     Raises:
-        ValueError: if there are no such patches.
+        ValueError: if the series cannot be divided into such patches.
     """
     inputs = x = keras.Input(input_shape, name="series")
     if patch < 1 or (patch > 1 and input_shape[0] is None):
-        raise ValueError(f"patch is {patch} steps of {input_shape[0]}: give 1")
+        raise ValueError(f"patch is {patch}, and series have {input_shape[0]} steps: use patch=1")
     if patch > 1:
         x = Patches(patch, masked, dtype="float32", name="patches")(x)
-    elif masked:  # in float32: to bfloat16, all from -32,640 to -32,896 is one number
+    elif masked:  # in float32: bfloat16 rounds -32,640 to -32,896 to one number
         x = layers.Masking(PADDING, dtype="float32", name="mask")(x)
     mask = PaddingMask(patch, dtype="float32", name="padding_mask")(inputs) if masked else None
     return inputs, x, mask
@@ -80,28 +80,27 @@ def series(input_shape, masked=False, patch=1):
 def recurrent(
     x, make, depth, *, mask=None, top=None, dropout=0.0, bidirectional=False, steps="last"
 ):
-    """Apply recurrent layers in a stack, dropout between them as in `torch.nn.LSTM`.
+    """Apply a stack of recurrent layers, with dropout between them as in `torch.nn.LSTM`.
 
-    The mask is given to every layer, as those of Keras 3.16 no longer hand it on.
+    The mask is passed to every layer, because layers of Keras 3.16 no longer propagate it.
 
     Args:
         x: series (B, T, F).
         make: function of `return_sequences` and `name` that returns a recurrent layer.
-        depth: how many layers.
+        depth: number of layers.
         mask: (B, T), False for padding; None if there is none.
-        top: makes the last layer, if not `make`.
-        dropout: rate between two layers; none follows the last.
-        bidirectional: give each layer a second network, which reads backwards, and put the states
-            of both together.
-        steps: "last" for the state behind the last step that is no padding, of the network that
-            reads backwards the state behind the first; "mean" for the mean over all such steps;
-            "all" for the states of all steps.
+        top: function that returns the last layer, if not `make`.
+        dropout: dropout rate between layers; none after the last.
+        bidirectional: read the series in both directions and concatenate the states.
+        steps: "last" for the state after the last step that is not padding (backward: after the
+            first step); "mean" for the mean over all such steps; "all" for the states of all
+            steps.
 
     Returns:
-        (B, units), or (B, T, units) for all steps; twice as many units for both directions.
+        (B, units), or (B, T, units) for all steps; twice as many units if bidirectional.
 
     Raises:
-        ValueError: if there are no such steps, or no layers.
+        ValueError: if `steps` is not supported, or there are no layers.
     """
     if steps not in ("last", "mean", "all"):
         raise ValueError(f"steps is last, mean or all, not {steps!r}")
@@ -110,8 +109,8 @@ def recurrent(
     for i in range(1, depth + 1):
         if i > 1:
             x = Dropout(dropout, name=f"layer_{i - 1}_dropout")(x)
-        chosen = top if top and i == depth else make
-        layer = chosen(return_sequences=i < depth or steps != "last", name=f"layer_{i}")
+        factory = top if top and i == depth else make
+        layer = factory(return_sequences=i < depth or steps != "last", name=f"layer_{i}")
         if bidirectional:
             layer = layers.Bidirectional(layer, name=f"layer_{i}")
         x = layer(x, mask=mask)
@@ -129,7 +128,7 @@ def answer(x, output_shape):
 
 
 def shaped(x, output_shape):
-    """Give the last axis a shape: (..., its product) to float32 (..., *output_shape)."""
+    """Reshape the last axis: (..., product of `output_shape`) to float32 (..., *output_shape)."""
     if len(output_shape) == 1:
         return x
     steps = [-1 if size is None else size for size in x.shape[1:-1]]

@@ -1,8 +1,8 @@
-"""Encoders: the convolutions of a classifier, trained if wished, as the start of another network.
+"""Encoders: the convolutions of a classifier, optionally pretrained, as part of another network.
 
-A classifier can be one if its file has `features(x, *, depth, width, batch_norm)`, from images to
-a dictionary of feature maps by stride. `imagenet(x)` and `applications(depth)` beside it lead to
-published weights.
+A classifier can be an encoder if its file has `features(x, *, depth, width, batch_norm)`, from
+images to a dictionary of feature maps by stride. `imagenet(x)` and `applications(depth)` in the
+same file give access to published weights.
 """
 
 import inspect
@@ -18,17 +18,18 @@ def features(name):
     """Return the function `features` of the classifier called `name`.
 
     Raises:
-        ValueError: if there is no such model, or its file has none; the message names who has.
+        ValueError: if there is no such model, or it has no `features`; the message names the models
+            that have.
     """
     return home(name).features
 
 
 def prepared(image, name, weights):
-    """Turn images (B, H, W, C) in [0, 1] into what the weights expect; zoo models expect just that.
+    """Convert images (B, H, W, C) in [0, 1] to the input range of the weights.
 
     Raises:
-        ValueError: if the weights are ImageNet's and there are none, or the images do not have 3
-            channels.
+        ValueError: if there are no ImageNet weights, or they are used with images that do not have
+            3 channels.
     """
     if weights != IMAGENET:
         return image
@@ -43,17 +44,17 @@ def prepared(image, name, weights):
 
 
 def load_weights(model, name, weights, depth=None, **options):
-    """Copy trained weights into an encoder: every one of them, or none.
+    """Copy trained weights into an encoder: all of them, or none.
 
     Args:
-        model: a `keras.Model` that holds the layers of the encoder and no others.
+        model: a `keras.Model` of the layers of the encoder only.
         name: name of the encoder.
-        weights: "imagenet", or what `zoo.load` takes for a classifier that was trained here.
+        weights: "imagenet", or the source of a trained classifier of the zoo, see `zoo.load`.
         depth: the encoder's depth, if it is not the default.
-        options: of `applications`, for weights of ImageNet.
+        options: of `applications`, for ImageNet weights.
 
     Returns:
-        The model that the weights are from.
+        The model that the weights come from.
 
     Raises:
         ValueError: if there are no such weights, or they do not fit all layers.
@@ -62,25 +63,25 @@ def load_weights(model, name, weights, depth=None, **options):
         source = published(name, depth, options)
     else:
         source = presets.load(weights)
-    unfit = transfer(source, model)[1]
-    if unfit:
+    missing = transfer(source, model)[1]
+    if missing:
         raise ValueError(
-            f"{weights}: {source.name} has no weight for {unfit[0]} of the encoder {name}, or one "
-            "of another shape. Set depth, width, batch_norm and channels as it was trained with"
+            f"{weights}: {source.name} has no weight for {missing[0]} of the encoder {name}, or "
+            "one of another shape. Set depth, width, batch_norm and channels as in its training"
         )
     return source
 
 
 def published(name, depth, options):
-    """Return the model of `keras.applications`, or say in one line why it cannot be had."""
+    """Return the model of `keras.applications`; raise a one-line error if that fails."""
     arguments = {**options, **({"depth": depth} if depth else {})}
     try:
         return home(name).applications(**arguments)
     except ValueError:
         raise
-    except Exception as error:  # of the network
+    except Exception as error:  # a network error
         why = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(f"the ImageNet weights of {name} cannot be fetched ({why})") from error
+        raise ValueError(f"the ImageNet weights of {name} cannot be downloaded ({why})") from error
 
 
 def home(name):
@@ -90,4 +91,4 @@ def home(name):
         return module
     models = registry.MODELS.values()
     able = sorted(m.name for m in models if hasattr(inspect.getmodule(m.builder), "features"))
-    raise ValueError(f"{name} cannot be an encoder: it shows no features. {', '.join(able)} can")
+    raise ValueError(f"{name} cannot be an encoder: it has no feature maps. {', '.join(able)} can")

@@ -1,6 +1,6 @@
-"""What the file of an ensemble is made of: its members, what brings their logits together, a guard.
+"""Layers and models of a saved ensemble: its members, the layers that combine them, and a check.
 
-`ensembles` joins these; they are of the zoo, so that an ensemble loads like any other model.
+`ensembles` combines these; they belong to the zoo, so that an ensemble loads like any other model.
 """
 
 import hashlib
@@ -14,10 +14,10 @@ register = keras.saving.register_keras_serializable("zoo")
 
 @register
 class Joined(keras.Model):
-    """A functional model whose layers are the members of an ensemble, their guard, and a head."""
+    """A functional model whose layers are the members of an ensemble, `Members`, and a head."""
 
     def load_weights(self, filepath, **options):
-        """Load weights of the same members in the same order; others are refused, see `Members`."""
+        """Load weights of the same members in the same order; reject others, see `Members`."""
         before = self.get_weights()
         try:
             super().load_weights(filepath, **options)
@@ -26,7 +26,7 @@ class Joined(keras.Model):
             raise
 
     def verify(self):
-        """Raise a `ValueError` if a member is not the one that the guard knows."""
+        """Raise a `ValueError` if the digest of a member is not the recorded one."""
         for layer in self.layers:
             if isinstance(layer, Members):
                 layer.verify(self)
@@ -34,14 +34,14 @@ class Joined(keras.Model):
 
 @register
 class Frozen(keras.Model):
-    """A functional model that does what it does in prediction, even where a whole is trained.
+    """A functional model that always runs in inference mode, even while an outer model is trained.
 
-    That a model is called with `training=False` inside another is forgotten when the outer one is
-    called with `training=True`; dropout of frozen members would be at work.
+    A call with `training=False` inside another model is overridden when the outer model is called
+    with `training=True`; dropout of frozen members would be active.
     """
 
     def call(self, inputs, training=None, mask=None):
-        """Return the outputs without dropout, normalised by statistics as they were learnt."""
+        """Return the outputs without dropout, normalised by the moving statistics."""
         return super().call(inputs, training=False, mask=mask)
 
     @classmethod
@@ -54,10 +54,10 @@ class Frozen(keras.Model):
 
 @register
 class TwoClasses(keras.layers.Layer):
-    """Turns one logit of class 1 into the logits of classes 0 and 1, or two into one.
+    """Converts one logit of class 1 to the logits of classes 0 and 1, or two to one.
 
     Args:
-        units: 1 or 2, how many to return.
+        units: 1 or 2, the number of logits to return.
     """
 
     def __init__(self, units, **kwargs):
@@ -65,20 +65,20 @@ class TwoClasses(keras.layers.Layer):
         self.units = units
 
     def call(self, inputs):
-        """Return logits (B, ..., units) of logits (B, ..., 1 or 2)."""
+        """Convert logits (B, ..., 1 or 2) to (B, ..., units)."""
         if self.units == 1 and inputs.shape[-1] == 2:
             return inputs[..., 1:] - inputs[..., :1]
         return inputs if self.units == 1 else self.of(inputs)
 
     @staticmethod
     def of(logits):
-        """Return logits of two classes for one logit, and those of several as they are."""
+        """Return the logits of two classes for one logit; return several unchanged."""
         if logits.shape[-1] > 1:
             return logits
         return ops.concatenate([ops.zeros_like(logits), logits], axis=-1)
 
     def compute_output_shape(self, input_shape):
-        """Return the shape with so many units."""
+        """Return the shape with `units` on the last axis."""
         return (*input_shape[:-1], self.units)
 
     def get_config(self):
@@ -88,39 +88,40 @@ class TwoClasses(keras.layers.Layer):
 
 @register
 class Mixture(keras.layers.Layer):
-    """The weighted mean of what several models say: called on a list of their logits (B, ..., K).
+    """The weighted mean of several models' predictions: called on a list of logits (B, ..., K).
 
-    One logit (K = 1) tells class 1 from class 0, by a sigmoid. Of one model it is the identity.
+    With one logit (K = 1), its sigmoid is the probability of class 1. For one model it is the
+    identity.
 
     Args:
-        weights: one number a model, not below 0; equal ones if None.
-        of: "probabilities", the mean of which is returned as its logarithm; "logits"; or "votes",
-            the share of models that think a class the most probable, where ties are broken by the
-            mean of their probabilities.
+        weights: one number per model, not below 0; None for equal weights.
+        of: "probabilities", whose mean is returned as its logarithm; "logits"; or "votes", the
+            fraction of models that predict a class, with ties broken by the mean probability.
     """
 
-    TIE = 1e-3  # share of the mean of probabilities in that of votes; it keeps logarithms finite
+    TIE = 1e-3  # weight of the mean probability among the votes; keeps logarithms finite
 
     def __init__(self, weights=None, of="probabilities", **kwargs):
         super().__init__(**kwargs)
         if of not in ("probabilities", "logits", "votes"):
-            raise ValueError(f"the mean is of probabilities, logits or votes, not of {of!r}")
+            raise ValueError(f"of must be probabilities, logits or votes, not {of!r}")
         self.weights_of_models, self.of = weights, of
 
     def call(self, inputs):
-        """Return logits of the shape of one model's."""
-        shares = np.ones(len(inputs)) if self.weights_of_models is None else self.weights_of_models
-        shares = np.asarray(shares, np.float64) / np.sum(shares)
-        pairs = zip(shares.tolist(), inputs, strict=True)
+        """Return logits of the shape of one model's logits."""
+        weights = self.weights_of_models
+        weights = np.ones(len(inputs)) if weights is None else weights
+        weights = np.asarray(weights, np.float64) / np.sum(weights)
+        pairs = zip(weights.tolist(), inputs, strict=True)
         used = [(w, ops.cast(z, "float32")) for w, z in pairs if w]
         if self.of == "logits" or len(used) == 1 and self.of == "probabilities":
             return sum(w * z for w, z in used)
-        one = inputs[0].shape[-1] == 1
+        binary = inputs[0].shape[-1] == 1
         mean = self._sum([ops.log(w) + self._log_probabilities(z) for w, z in used])
         if self.of == "votes":
             votes = sum(w * self._votes(z) for w, z in used)
             mean = ops.log((1 - self.TIE) * votes + self.TIE * ops.exp(mean))
-        return mean[..., 1:] - mean[..., :1] if one else mean
+        return mean[..., 1:] - mean[..., :1] if binary else mean
 
     def _log_probabilities(self, logits):
         return ops.log_softmax(TwoClasses.of(logits), axis=-1)
@@ -130,7 +131,7 @@ class Mixture(keras.layers.Layer):
         return ops.one_hot(ops.argmax(pair, axis=-1), pair.shape[-1])
 
     def _sum(self, logarithms):
-        """Return the logarithm of the sum of what tensors of one shape are the logarithms of."""
+        """Return the logarithm of the sum of the exponentials of tensors of one shape."""
         return ops.logsumexp(ops.stack(logarithms, axis=0), axis=0)
 
     def compute_output_shape(self, input_shapes):
@@ -146,21 +147,21 @@ class Mixture(keras.layers.Layer):
 
 @register
 class StepMixture(keras.layers.Layer):
-    """The mean of what forecasters say, its weights learnt for each step ahead.
+    """The weighted mean of several forecasts, with weights learnt for each step ahead.
 
     Called on a list of values (B, H, K). Weights are positive and sum to one, as Breiman 1996,
-    https://doi.org/10.1007/BF00117832, advises: a series whose level rises rises in the mean too.
+    https://doi.org/10.1007/BF00117832, advises; so the mean preserves a trend.
     """
 
     def build(self, input_shapes):
-        """Make the weights (H, models), all equal."""
+        """Create the weights (H, models), initially equal."""
         shape = input_shapes[0][1], len(input_shapes)
         self.logits = self.add_weight(shape, "zeros", name="logits")
 
     def call(self, inputs):
-        """Return values of the shape of one model's."""
-        shares = ops.softmax(self.logits, axis=-1)
-        return ops.einsum("bhkm,hm->bhk", ops.stack(inputs, axis=-1), shares)
+        """Return values of the shape of one model's values."""
+        weights = ops.softmax(self.logits, axis=-1)
+        return ops.einsum("bhkm,hm->bhk", ops.stack(inputs, axis=-1), weights)
 
     def compute_output_shape(self, input_shapes):
         """Return the shape of one model's values."""
@@ -169,13 +170,13 @@ class StepMixture(keras.layers.Layer):
 
 @register
 class Members(keras.layers.Layer):
-    """Passes inputs on to the members of an ensemble, and knows which they are and in what order.
+    """Passes inputs on to the members of an ensemble, and records which they are and their order.
 
-    It travels in the model's file and in every file of its weights. Weights that were saved of
-    other members, or of the same in another order, are refused.
+    It is saved in the model's file and in every file of its weights. Weights of other members, or
+    of the same members in another order, are rejected.
 
     Args:
-        digests: {name of a layer of the ensemble: digest of its weights, see `digest`}, in order.
+        digests: {layer name of a member: digest of its weights, see `digest`}, in order.
     """
 
     def __init__(self, digests, **kwargs):
@@ -191,24 +192,24 @@ class Members(keras.layers.Layer):
         return input_shape
 
     def verify(self, model):
-        """Raise a `ValueError` if the members inside a model are not those that are known."""
-        for name, known in self.digests.items():
-            if (found := digest(model.get_layer(name))) != known:
+        """Raise a `ValueError` if the members of a model do not have the recorded digests."""
+        for name, expected in self.digests.items():
+            if (actual := digest(model.get_layer(name))) != expected:
                 raise ValueError(
-                    f"the weights of its member {name} have the digest {found[:12]}..., and its "
-                    f"manifest says {known[:12]}...: they were changed"
+                    f"the weights of its member {name} have the digest {actual[:12]}..., its "
+                    f"manifest has {expected[:12]}...: they were changed"
                 )
 
     def save_own_variables(self, store):
-        """Store who the members are."""
+        """Store the digests of the members."""
         store["members"] = self._known()
 
     def load_own_variables(self, store):
-        """Check that what follows are the weights of these members, in this order."""
+        """Check that the stored weights are those of these members, in this order."""
         if "members" not in store or not np.array_equal(store["members"], self._known()):
             raise ValueError(
                 "these are the weights of an ensemble of other members, or of the same ones in "
-                "another order. Join the same members in the same order, or load the .keras file"
+                "another order. Combine the same members in the same order, or load the .keras file"
             )
 
     def _known(self):
@@ -220,10 +221,10 @@ class Members(keras.layers.Layer):
 
 
 def digest(model):
-    """Return the SHA-256 of a model's weights in order, but for the state of random generators."""
-    found = hashlib.sha256()
+    """Return the SHA-256 of a model's weights in order, without the state of random generators."""
+    sha256 = hashlib.sha256()
     for variable in model.weights:
         if "seed_generator" not in variable.path:
             array = np.ascontiguousarray(ops.convert_to_numpy(variable))
-            found.update(f"{array.dtype.str}{array.shape}".encode() + array.tobytes())
-    return found.hexdigest()
+            sha256.update(f"{array.dtype.str}{array.shape}".encode() + array.tobytes())
+    return sha256.hexdigest()

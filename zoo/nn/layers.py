@@ -1,4 +1,4 @@
-"""Layers, regularizers and initializers that Keras lacks, all registered, so that models load."""
+"""Layers, regularizers and initializers that Keras lacks, registered so that saved models load."""
 
 import math
 
@@ -8,8 +8,8 @@ from keras import ops
 
 register = keras.saving.register_keras_serializable("zoo")
 
-# Fills up series behind their ends: far from values of any usual scale, and exact in float16,
-# bfloat16 and int16 too, where others would be rounded and be padding no more.
+# Pads series at the end: far from usual values, and exact in float16, bfloat16 and int16, too,
+# where other values would be rounded and no longer be recognised as padding.
 PADDING = -32768.0
 
 
@@ -29,7 +29,7 @@ class FlatIdentity(keras.initializers.Initializer):
         """Return the vector.
 
         Raises:
-            ValueError: if the length is no square.
+            ValueError: if the length is not a square number.
         """
         size = round(shape[0] ** 0.5)
         if shape != (size * size,):
@@ -39,18 +39,18 @@ class FlatIdentity(keras.initializers.Initializer):
 
 @register
 class Orthogonality(keras.regularizers.Regularizer):
-    """Pulls each matrix A of a batch towards a rotation, by ‖I − AAᵀ‖²_F of each sample.
+    """Penalises the deviation of each matrix A from an orthogonal one, by ‖I − AAᵀ‖²_F per sample.
 
     Qi et al. 2017, https://arxiv.org/abs/1612.00593, Eq. 2. As `activity_regularizer` of a layer:
-    Keras divides by the batch size, so the loss gets the mean over the samples.
+    Keras divides by the batch size, so the mean over the samples is added to the loss.
     """
 
     def __init__(self, weight=1e-3):
-        """Set the factor on the term."""
+        """Set the weight of the penalty."""
         self.weight = weight
 
     def __call__(self, matrices):
-        """Return the weighted sum of the terms of matrices (B, C, C), a scalar."""
+        """Return the weighted sum of the penalties of matrices (B, C, C), a scalar."""
         matrices = ops.cast(matrices, "float32")
         product = ops.einsum("bij,bkj->bik", matrices, matrices)
         error = ops.eye(matrices.shape[-1]) - product
@@ -63,14 +63,14 @@ class Orthogonality(keras.regularizers.Regularizer):
 
 @register
 class RowNormalization(keras.layers.BatchNormalization):
-    """Batch normalisation over all axes but the last, computed on a matrix of rows.
+    """Batch normalisation over all axes but the last, computed on a matrix.
 
-    The same mathematics and weights as Keras' layer. XLA on a CPU sums over one axis much
+    The computation and weights are those of Keras' layer. XLA on a CPU sums over one axis much
     faster than over two, and the sums are a large part of a training step on points (B, N, C).
     """
 
     def build(self, input_shape):
-        """Make weights for rows (C,)."""
+        """Create weights for rows (C,)."""
         super().build((None, input_shape[-1]))
         self.input_spec = None
 
@@ -86,28 +86,28 @@ class RowNormalization(keras.layers.BatchNormalization):
 
 @register
 class Dropout(keras.layers.Dropout):
-    """Keras' layer with other random numbers: a hash of a value's place and of the seed.
+    """Keras' layer with other random numbers: a hash of a value's index and of the seed.
 
-    They are the same on all backends, with and without XLA, which takes far longer to draw
-    those of TensorFlow on a CPU.
+    They are the same on all backends, with and without XLA. On a CPU, XLA takes far longer to draw
+    the random numbers of TensorFlow.
     """
 
     def call(self, inputs, training=False):
-        """Return the inputs; in training a share of zeros and the others larger, the mean kept."""
+        """Return the inputs; in training, set a fraction to 0 and scale the others up."""
         if not training or not self.rate or self.noise_shape is not None:
             return super().call(inputs, training)
         shape = ops.shape(inputs)
-        places = ops.reshape(ops.arange(math.prod(shape), dtype="int32"), shape)
+        indices = ops.reshape(ops.arange(math.prod(shape), dtype="int32"), shape)
         first, second = ops.unstack(ops.cast(self.seed_generator.next(), "int32"))
         key = hashed(hashed(first) ^ second)
-        dropped = hashed(hashed(places + key) ^ key) < int((self.rate - 0.5) * 2**32)
+        dropped = hashed(hashed(indices + key) ^ key) < int((self.rate - 0.5) * 2**32)
         return ops.where(dropped, 0, inputs / (1 - self.rate))
 
 
 def hashed(x):
-    """Return int32 numbers in which each bit of x has changed about half of the bits, one to one.
+    """Return a hash of int32 numbers, a bijection in which each bit of x affects all bits.
 
-    That is the end of MurmurHash3 by Appleby, "fmix32", in the public domain.
+    This is "fmix32", the last step of MurmurHash3 by Appleby, in the public domain.
     """
     for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
         high = ops.bitwise_and(ops.right_shift(x, shift), (1 << (32 - shift)) - 1)
@@ -119,16 +119,16 @@ def hashed(x):
 class CropLike(keras.layers.Layer):
     """Crops maps (B, H, W, C) to the height and width of others: called on [maps, others].
 
-    Sizes need not be known before the call.
+    The sizes may be unknown when the model is built.
     """
 
     def __init__(self, offset=0, **kwargs):
-        """Set the pixels left out at the top and at the left; None: half of what is too much."""
+        """Set the pixels cropped at the top and at the left; None for a central crop."""
         super().__init__(**kwargs)
         self.offset = offset
 
     def call(self, inputs):
-        """Return the crop of the first map of the pair."""
+        """Return the first map, cropped to the size of the second."""
         x, like = inputs
         rows, columns = (self._window(ops.shape(x)[i], ops.shape(like)[i]) for i in (1, 2))
         return x[:, rows, columns]
@@ -149,10 +149,10 @@ class CropLike(keras.layers.Layer):
 
 @register
 class StepReshape(keras.layers.Reshape):
-    """Reshapes what is said of each step: (B, T, n) to (B, T, ..., K), and (B, n) to (B, ..., K).
+    """Reshapes the values of each step: (B, T, n) to (B, T, ..., K), and (B, n) to (B, ..., K).
 
-    Which steps are padding is handed on in the shape of a loss, (B, T, ...), so that Keras leaves
-    them out; its own layer forgets it.
+    The mask is passed on in the shape of the loss, (B, T, ...), so that Keras excludes padding;
+    Keras' own layer drops the mask.
     """
 
     def compute_mask(self, inputs, previous_mask):
@@ -165,9 +165,9 @@ class StepReshape(keras.layers.Reshape):
 
 @register
 class MeanOfSteps(keras.layers.GlobalAveragePooling1D):
-    """The mean over the steps of series (B, T, F) that are no padding, (B, F).
+    """The mean over the steps of series (B, T, F) that are not padding, (B, F).
 
-    Of a series of padding alone it is 0, where Keras' own layer divides by no steps.
+    For a series of only padding it is 0, where Keras' own layer divides by zero.
     """
 
     def call(self, inputs, mask=None):
@@ -180,13 +180,13 @@ class MeanOfSteps(keras.layers.GlobalAveragePooling1D):
 
 @register
 class PaddingMask(keras.layers.Layer):
-    """The mask of series (B, T, F), bool: (B, T), True for a step that holds a value.
+    """The mask of series (B, T, F), bool: (B, T), False for steps of only `PADDING`.
 
-    A step all of whose values are `PADDING` holds none. For `Patches` of several steps the mask is
-    (B, ⌈T / size⌉), True for a patch that has such a step.
+    For `Patches` of several steps the mask is (B, ⌈T / size⌉), True for a patch with at least one
+    step that is not padding.
 
     Args:
-        size: steps of a patch.
+        size: number of steps per patch.
     """
 
     def __init__(self, size=1, **kwargs):
@@ -216,7 +216,7 @@ class PaddingMask(keras.layers.Layer):
 class AttachMask(keras.layers.Layer):
     """Returns its input with a mask attached, called on (B, T, ...) and `mask` (B, T).
 
-    Keras takes the mask of a loss from there, and layers take theirs that are not given one.
+    The loss, and layers that are not given a mask, use the attached one.
     """
 
     def call(self, inputs, mask=None):
@@ -234,13 +234,14 @@ class AttachMask(keras.layers.Layer):
 
 @register
 class Patches(keras.layers.Layer):
-    """Puts steps of series side by side: (B, T, F) to (B, ⌈T / size⌉, size · F), fewer steps.
+    """Concatenates consecutive steps of series: (B, T, F) to (B, ⌈T / size⌉, size · F).
 
-    What the last patch lacks is 0, and so is padding. A patch of padding alone is hidden.
+    The last patch is filled up with 0, and padding is replaced by 0. A patch of only padding is
+    masked.
 
     Args:
-        size: steps of a patch.
-        masked: series are padded with `PADDING`.
+        size: number of steps per patch.
+        masked: whether series are padded with `PADDING`.
     """
 
     def __init__(self, size, masked=False, **kwargs):
@@ -253,7 +254,7 @@ class Patches(keras.layers.Layer):
         return ops.where(x == PADDING, 0.0, x) if self.masked else x
 
     def compute_mask(self, inputs, previous_mask):
-        """Return which patches (B, T') hold a value that is no padding."""
+        """Return which patches (B, T') have a value that is not padding."""
         return ops.any(self._patches(inputs) != PADDING, axis=-1) if self.masked else None
 
     def compute_output_shape(self, input_shape):
@@ -268,8 +269,8 @@ class Patches(keras.layers.Layer):
     def _patches(self, inputs):
         _, count, width = self.compute_output_shape(inputs.shape)
         rest = count * self.size - inputs.shape[1]
-        filling = PADDING if self.masked else 0.0
-        x = ops.pad(inputs, [[0, 0], [0, rest], [0, 0]], constant_values=filling)
+        fill = PADDING if self.masked else 0.0
+        x = ops.pad(inputs, [[0, 0], [0, rest], [0, 0]], constant_values=fill)
         return ops.reshape(x, (-1, count, width))
 
 
@@ -277,7 +278,7 @@ class Patches(keras.layers.Layer):
 class BilinearUpSampling(keras.layers.Layer):
     """Doubles the height and width of maps (B, H, W, C) by bilinear interpolation.
 
-    Keras' `UpSampling2D` has to know both before the call, when TensorFlow traces or exports it.
+    Keras' `UpSampling2D` needs both to be known when TensorFlow traces or exports it.
     """
 
     def call(self, inputs):
@@ -296,37 +297,37 @@ class BilinearUpSampling(keras.layers.Layer):
 
 @register
 class Bilinear(keras.initializers.Initializer):
-    """Makes a transposed convolution of kernel 2s and stride s interpolate, each channel alone.
+    """Initializes a transposed convolution of kernel 2s and stride s to interpolate each channel.
 
     Long et al. 2015, https://arxiv.org/abs/1411.4038, Sec. 3.3; the formula is that of the
-    authors' program.
+    authors' code.
     """
 
     def __call__(self, shape, dtype=None):
-        """Return a kernel (height, width, channels out, channels in)."""
+        """Return a kernel (height, width, output channels, input channels)."""
         height, width, *channels = shape
-        kernel = np.multiply.outer(self._tent(height), self._tent(width))
+        kernel = np.multiply.outer(self._triangle(height), self._triangle(width))
         kernel = np.multiply.outer(kernel, np.eye(*channels))
         return ops.convert_to_tensor(kernel, dtype or keras.config.floatx())
 
-    def _tent(self, size):
+    def _triangle(self, size):
         return 1 - np.abs(np.arange(size) - (size - 1) / 2) / ((size + 1) // 2)
 
 
 @register
 class Grid(keras.layers.Layer):
-    """Joins the maps of a detector into rows of raw outputs (B, A, 5 + C), one an anchor.
+    """Concatenates the maps of a detector to raw outputs (B, A, 5 + C), one row per anchor.
 
-    Rows are in the order of maps, then rows and columns of cells, then anchors.
+    Rows are ordered by map, then row and column of the cell, then anchor.
 
     Args:
-        anchors: for each map a list of the (width, height) of its anchors, pixels.
+        anchors: for each map a list of the (width, height) of its anchors in pixels.
         strides: pixels from one cell to the next, for each map.
-        form: "yolov3", whose anchors each bring their classes: maps (B, h, w, a (5 + C)); or
-            "yolo", whose cells share them: maps (B, h, w, 5 a + C).
+        form: "yolov3", with class scores per anchor: maps (B, h, w, a (5 + C)); or "yolo", with
+            class scores per cell: maps (B, h, w, 5 a + C).
 
     Raises:
-        ValueError: if there is no such form, or not one list of anchors for each stride.
+        ValueError: if the form is not supported, or there is not one list of anchors per stride.
     """
 
     def __init__(self, anchors, strides, form="yolov3", **kwargs):
@@ -339,7 +340,7 @@ class Grid(keras.layers.Layer):
         self.strides, self.form = [int(stride) for stride in strides], form
 
     def call(self, inputs):
-        """Return raw outputs (B, A, 5 + C), float32, of a list of maps."""
+        """Return raw outputs (B, A, 5 + C), float32, for a list of maps."""
         pairs = zip(inputs, self.anchors, strict=True)
         rows = [self._rows(ops.cast(x, "float32"), len(anchors)) for x, anchors in pairs]
         return ops.concatenate(rows, axis=1)
@@ -354,7 +355,7 @@ class Grid(keras.layers.Layer):
         return ops.reshape(rows, (-1, height * width * count, channels - 5 * (count - 1)))
 
     def compute_output_shape(self, input_shape):
-        """Return (B, A, 5 + C); A is None if the size of a map is."""
+        """Return (B, A, 5 + C); A is None if the size of a map is unknown."""
         sizes = [
             None if None in (h, w) else h * w * len(anchors)
             for (_, h, w, _), anchors in zip(input_shape, self.anchors, strict=True)
@@ -365,5 +366,5 @@ class Grid(keras.layers.Layer):
 
     def get_config(self):
         """Return the arguments."""
-        own = {"anchors": self.anchors, "strides": self.strides, "form": self.form}
-        return {**super().get_config(), **own}
+        options = {"anchors": self.anchors, "strides": self.strides, "form": self.form}
+        return {**super().get_config(), **options}

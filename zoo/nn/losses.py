@@ -1,9 +1,9 @@
-"""Losses that Keras lacks: of maps of labels, on logits, each image for itself, void left out.
+"""Losses that Keras lacks: for segmentation masks, on logits, per image, void pixels excluded.
 
-Every one takes integer labels (B, H, W), where -1 is void, and logits (B, h, w, K), and gives one
-value an image, of which Keras takes the mean. Logits for fewer pixels than there are labels belong
-to their middle: that is what a network of unpadded convolutions returns. One logit a pixel (K = 1)
-tells class 1 from class 0, by a sigmoid; more are told apart by a softmax.
+Each takes integer labels (B, H, W), where -1 is void, and logits (B, h, w, K), and returns one
+value per image, of which Keras takes the mean. If there are fewer logits than labels, they belong
+to the central labels: networks of unpadded convolutions return these. The probabilities are a
+sigmoid of one logit per pixel (K = 1), of class 1, or a softmax of several.
 """
 
 import keras
@@ -13,27 +13,27 @@ register = keras.saving.register_keras_serializable("zoo")
 
 
 def middle(labels, logits):
-    """Return the middle of labels (B, H, W) that has the size of logits (B, h, w, K).
+    """Return the central crop of labels (B, H, W) of the size of logits (B, h, w, K).
 
     Raises:
-        ValueError: if the logits are more.
+        ValueError: if the logits are larger than the labels.
     """
     (height, width), (h, w) = ops.shape(labels)[1:3], ops.shape(logits)[1:3]
     sizes = (height, width, h, w)
     if all(isinstance(size, int) for size in sizes) and (h > height or w > width):
-        raise ValueError(f"the model returns {h} x {w} pixels, and the labels are {height}x{width}")
+        raise ValueError(f"the model returns {h} x {w} pixels, the labels have {height} x {width}")
     top, left = (height - h) // 2, (width - w) // 2
     return labels[:, top : top + h, left : left + w]
 
 
 def mean(values, valid):
-    """Return the mean of values (B, h, w) where valid (B, h, w, 1) is 1, of each image: (B,)."""
+    """Return the mean per image (B,) of values (B, h, w) where valid (B, h, w, 1) is 1."""
     valid = valid[..., 0]
     return ops.divide_no_nan(ops.sum(values * valid, axis=(1, 2)), ops.sum(valid, axis=(1, 2)))
 
 
 class MapLoss(keras.losses.Loss):
-    """Base: brings labels and logits into one form, and leaves it to `compare` to compare them."""
+    """Base class: converts labels to the shape of logits; subclasses implement `compare`."""
 
     def call(self, labels, logits):
         """Return the loss of each image, (B,) float32."""
@@ -47,23 +47,28 @@ class MapLoss(keras.losses.Loss):
         return self.compare(truth * valid, logits, valid)
 
     def compare(self, truth, logits, valid):
-        """Compare truth, 0 or 1, with logits, both (B, h, w, K), where valid (B, h, w, 1) is 1.
+        """Compare ground truth, 0 or 1, with logits, both (B, h, w, K), where valid is 1.
+
+        Args:
+            truth: one-hot labels (B, h, w, K), 0 where void.
+            logits: (B, h, w, K).
+            valid: (B, h, w, 1), 0 where void.
 
         Returns:
-            (B,).
+            The loss of each image (B,).
         """
         raise NotImplementedError
 
 
 @register
 class CrossEntropy(MapLoss):
-    """Mean of -log of the true class' probability over the valid pixels."""
+    """Cross-entropy, averaged over the valid pixels."""
 
     def __init__(self, name="cross_entropy", **kwargs):
         super().__init__(name, **kwargs)
 
     def compare(self, truth, logits, valid):
-        """Return the mean of each image."""
+        """Return the mean of each image (B,)."""
         if logits.shape[-1] == 1:
             return mean(keras.losses.binary_crossentropy(truth, logits, from_logits=True), valid)
         return mean(keras.losses.categorical_crossentropy(truth, logits, from_logits=True), valid)
@@ -71,13 +76,13 @@ class CrossEntropy(MapLoss):
 
 @register
 class BinaryCrossEntropy(MapLoss):
-    """Mean of binary cross-entropy over the valid pixels and the classes, each by a sigmoid."""
+    """Binary cross-entropy of a sigmoid per class, averaged over valid pixels and classes."""
 
     def __init__(self, name="bce", **kwargs):
         super().__init__(name, **kwargs)
 
     def compare(self, truth, logits, valid):
-        """Return the mean of each image."""
+        """Return the mean of each image (B,)."""
         return mean(keras.losses.binary_crossentropy(truth, logits, from_logits=True), valid)
 
 
@@ -86,10 +91,10 @@ class Tversky(MapLoss):
     """(1 - TP / (TP + alpha FP + beta FN))^gamma, of probabilities.
 
     Salehi et al. 2017, https://arxiv.org/abs/1706.05721, Eq. 4. With gamma below 1 it is the focal
-    one of Abraham & Khan 2018, https://arxiv.org/abs/1810.07842, Eq. 4, who write it 1 / gamma.
-    It is the mean over the classes that an image holds. With one logit a pixel, of class 1 alone;
-    an image without it then counts by its false positives, because one pixel that is right is
-    added to every image and class.
+    Tversky loss of Abraham & Khan 2018, https://arxiv.org/abs/1810.07842, Eq. 4, who write 1 /
+    gamma. It is the mean over the classes in the image, or the loss of class 1 if there is one
+    logit per pixel. One true-positive pixel is added to every image and class, so that an image
+    without class 1 is scored by its false positives.
 
     Args:
         alpha: weight of the false positives.
@@ -104,26 +109,26 @@ class Tversky(MapLoss):
 
     def compare(self, truth, logits, valid):
         """Return the loss of each image."""
-        several = logits.shape[-1] > 1
-        found = ops.softmax(logits) if several else ops.sigmoid(logits)
-        # Keras has this loss too, but 3.16 swaps its alpha and beta.
-        each = 1 - tversky_index(and_one(truth), and_one(found * valid), self.alpha, self.beta)
-        # Rounding may leave less than 0, and at 0 a root has no slope.
-        each = ops.power(ops.maximum(each, keras.config.epsilon()), self.gamma)  # (B, K)
-        if not several:
-            return each[:, 0]
-        held = ops.cast(ops.any(truth > 0, axis=(1, 2)), "float32")
-        return ops.divide_no_nan(ops.sum(each * held, axis=1), ops.sum(held, axis=1))
+        multiclass = logits.shape[-1] > 1
+        probabilities = (ops.softmax(logits) if multiclass else ops.sigmoid(logits)) * valid
+        # Keras has this loss, too, but 3.16 swaps its alpha and beta.
+        index = tversky_index(and_one(truth), and_one(probabilities), self.alpha, self.beta)
+        # Rounding may give values below 0, and the gradient of a root is infinite at 0.
+        losses = ops.power(ops.maximum(1 - index, keras.config.epsilon()), self.gamma)  # (B, K)
+        if not multiclass:
+            return losses[:, 0]
+        present = ops.cast(ops.any(truth > 0, axis=(1, 2)), "float32")
+        return ops.divide_no_nan(ops.sum(losses * present, axis=1), ops.sum(present, axis=1))
 
     def get_config(self):
         """Return the arguments."""
-        own = dict(alpha=self.alpha, beta=self.beta, gamma=self.gamma)
-        return {**super().get_config(), **own}
+        options = dict(alpha=self.alpha, beta=self.beta, gamma=self.gamma)
+        return {**super().get_config(), **options}
 
 
 @register
 class Dice(Tversky):
-    """1 - 2 TP / (2 TP + FP + FN), of probabilities: Tversky's with both weights 1/2.
+    """1 - 2 TP / (2 TP + FP + FN), of probabilities: the Tversky loss with both weights 1/2.
 
     Milletari, Navab & Ahmadi 2016, https://arxiv.org/abs/1606.04797, Sec. 3, without squares.
     """
@@ -134,7 +139,7 @@ class Dice(Tversky):
 
 @register
 class DiceBCE(MapLoss):
-    """The sum of `Dice` and `BinaryCrossEntropy`: the one counts regions, the other pixels."""
+    """The sum of `Dice` and `BinaryCrossEntropy`, of a loss per region and a loss per pixel."""
 
     def __init__(self, name="dice_bce", **kwargs):
         super().__init__(name, **kwargs)
@@ -149,7 +154,7 @@ def tversky_index(truth, predicted, alpha, beta):
     """Return the Tversky index TP / (TP + alpha FP + beta FN) over the rows of (B, N, K): (B, K).
 
     Args:
-        truth: 0 or 1.
+        truth: ground truth, 0 or 1.
         predicted: probabilities.
         alpha: weight of the false positives.
         beta: weight of the false negatives.
@@ -161,7 +166,7 @@ def tversky_index(truth, predicted, alpha, beta):
 
 
 def and_one(values):
-    """Return maps (B, h, w, K) as rows (B, h * w + 1, K), the last one full of ones."""
+    """Reshape maps (B, h, w, K) to rows (B, h * w + 1, K), with ones in the last row."""
     batch, h, w, count = ops.shape(values)
     rows = ops.reshape(values, (batch, h * w, count))
     return ops.concatenate([rows, ops.ones_like(rows[:, :1])], axis=1)

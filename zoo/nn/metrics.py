@@ -1,4 +1,4 @@
-"""Metrics that Keras lacks, all from a confusion matrix, so every batch adds up exactly."""
+"""Metrics that Keras lacks, computed from a confusion matrix accumulated over the batches."""
 
 import keras
 from keras import ops
@@ -9,12 +9,13 @@ register = keras.saving.register_keras_serializable("zoo")
 
 
 class ConfusionMetric(keras.metrics.MeanIoU):
-    """Base: accumulates a (K, K) confusion matrix of integer labels and logits; label -1 is void.
+    """Base class: accumulates a (K, K) confusion matrix of integer labels; label -1 is void.
 
-    Logits (..., 1) tell class 1 from class 0. Those of maps may be for their middle alone.
+    Logits (..., 1) are those of class 1. Logits of images may cover their center only, see
+    `zoo.nn.losses.middle`.
 
     Args:
-        num_classes: K.
+        num_classes: K, the number of classes.
         name: name of the metric.
     """
 
@@ -22,7 +23,7 @@ class ConfusionMetric(keras.metrics.MeanIoU):
         super().__init__(num_classes, name, ignore_class=-1, sparse_y_pred=False)
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        """Add labels (B, ...) and logits (B, ..., K)."""
+        """Accumulate labels (B, ...) and logits (B, ..., K)."""
         if len(y_pred.shape) == 4:
             y_true = middle(ops.convert_to_tensor(y_true), y_pred)
         if y_pred.shape[-1] == 1:
@@ -36,17 +37,17 @@ class ConfusionMetric(keras.metrics.MeanIoU):
 
 @register
 class Accuracy(ConfusionMetric):
-    """Share of the examples (or points, pixels) that are labelled right, void ones left out."""
+    """Fraction of the examples (or points, pixels) classified correctly, without void."""
 
     def result(self):
-        """Return the share, a scalar."""
+        """Return the accuracy, a scalar."""
         matrix = ops.convert_to_tensor(self.total_cm)
         return ops.divide_no_nan(ops.trace(matrix), ops.sum(matrix))
 
 
 @register
 class MeanClassAccuracy(ConfusionMetric):
-    """Mean over the classes that occur of the share of each that is labelled right (recall)."""
+    """Mean recall over the classes that occur in the labels."""
 
     def result(self):
         """Return the mean, a scalar."""
@@ -58,18 +59,18 @@ class MeanClassAccuracy(ConfusionMetric):
 
 @register
 class MeanIoU(ConfusionMetric):
-    """Mean over the classes that occur of intersection over union (Jaccard), void left out."""
+    """Mean intersection over union (Jaccard) over the classes that occur, without void."""
 
 
 @register
 class DiceScore(ConfusionMetric):
-    """2 TP / (2 TP + FP + FN), which is F1: of class 1 if there are two, else the classes' mean."""
+    """2 TP / (2 TP + FP + FN), the F1 score: of class 1 if there are two, else the mean."""
 
     def result(self):
-        """Return the mean over the classes that occur or are found, a scalar."""
+        """Return the mean over the classes that occur or are predicted, a scalar."""
         matrix = ops.convert_to_tensor(self.total_cm)
-        marked = ops.sum(matrix, axis=0) + ops.sum(matrix, axis=1)
-        each = ops.divide_no_nan(2 * ops.diagonal(matrix), marked)
+        totals = ops.sum(matrix, axis=0) + ops.sum(matrix, axis=1)
+        scores = ops.divide_no_nan(2 * ops.diagonal(matrix), totals)
         if self.num_classes == 2:
-            return each[1]
-        return ops.divide_no_nan(ops.sum(each), ops.sum(ops.cast(marked > 0, each.dtype)))
+            return scores[1]
+        return ops.divide_no_nan(ops.sum(scores), ops.sum(ops.cast(totals > 0, scores.dtype)))

@@ -1,1 +1,1 @@
-"""The system around the zoo: terminal, files on disk, memory."""
+"""The operating system: terminal, files on disk, memory."""

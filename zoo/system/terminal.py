@@ -1,4 +1,4 @@
-"""What the commands share towards a terminal: mistakes in one line, and quiet while others load."""
+"""Terminal functions shared by the commands: one-line errors, Ctrl-C, and silent imports."""
 
 import argparse
 import contextlib
@@ -15,30 +15,30 @@ import unicodedata
 
 from zoo.system import allocator
 
-INTERRUPTED = 130  # exit status, as of a process that Ctrl-C ended
+INTERRUPTED = 130  # exit status of a process ended by Ctrl-C
 SEQUENCES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, movements
     r"|\x1b[]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?"  # titles, links, the clipboard
     r"|\x1b[ -~]"
 )
-TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # of the direction of writing
+BIDI_CONTROLS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # text direction
 
 
 def say(*values, sep=" ", end="\n", file=None, flush=False):
-    """Print as `print` does, without what commands a terminal: names come from strangers' files.
+    """Print like `print`, without control sequences: names come from untrusted files.
 
-    A line that begins with a carriage return, and so overwrites the one before, may do so.
+    A carriage return at the beginning, which overwrites the last line, is kept.
     """
     text = sep.join(str(value) for value in values)
-    again = "\r" if not end and text.startswith("\r") else ""
-    print(again + plain(text.removeprefix(again)), end=end, file=file, flush=flush)
+    prefix = "\r" if not end and text.startswith("\r") else ""
+    print(prefix + plain(text.removeprefix(prefix)), end=end, file=file, flush=flush)
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose every error is one line that names the nearest right thing."""
+    """An argument parser with one-line errors that suggest the nearest valid option."""
 
     def error(self, message):
-        """Print the line and leave with status 2."""
+        """Print the line and exit with status 2."""
         word = message.rpartition(": ")[2].split(" ")[0]
         if "unrecognized" in message:
             near = difflib.get_close_matches(word.split("=")[0], self._option_string_actions, n=2)
@@ -47,7 +47,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def accept_any_name():
-    """Let names of files whose bytes are no text of the terminal's be printed, as escapes."""
+    """Print file names that the terminal's encoding cannot represent as escapes."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -55,10 +55,10 @@ def accept_any_name():
 
 @contextlib.contextmanager
 def hushed(*streams):
-    """Send what is written to file descriptors (1 output, 2 errors) nowhere, C++ included."""
+    """Discard output to file descriptors (1 stdout, 2 stderr), including that of C++."""
     sys.stdout.flush()
     sys.stderr.flush()
-    kept = [(stream, os.dup(stream)) for stream in streams]
+    copies = [(stream, os.dup(stream)) for stream in streams]
     with open(os.devnull, "wb") as nowhere:
         for stream in streams:
             os.dup2(nowhere.fileno(), stream)
@@ -67,20 +67,20 @@ def hushed(*streams):
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        for stream, copy in kept:
+        for stream, copy in copies:
             os.dup2(copy, stream)
             os.close(copy)
 
 
 class Interrupt:
-    """Ctrl-C as a flag that is looked at between two steps, and an exception elsewhere.
+    """Ctrl-C as a flag that is checked between training steps, and an exception elsewhere.
 
-    TensorFlow calls Python from its C++, and an exception that is raised there may be lost: so
-    would be what the user asked for. As a context manager it handles the signal of Ctrl-C, unless
-    it is ignored, as in a shell's background jobs. The second Ctrl-C ends the process at once.
+    TensorFlow calls Python from C++, where an exception may be lost, and with it the user's
+    request. As a context manager it handles the signal of Ctrl-C, unless that is ignored, as in
+    background jobs of a shell. The second Ctrl-C ends the process immediately.
 
     Attributes:
-        pressed: whether it was pressed.
+        pressed: whether Ctrl-C was pressed.
     """
 
     def __init__(self):
@@ -98,9 +98,9 @@ class Interrupt:
             signal.signal(signal.SIGINT, self.previous)
 
     def handle(self, number, frame):
-        """Take note; raise KeyboardInterrupt unless that is deferred."""
+        """Set the flag; raise KeyboardInterrupt unless it is deferred."""
         if self.pressed:
-            os.write(2, b"\nstopped at once\n")  # print is not safe where a print was interrupted
+            os.write(2, b"\nstopped at once\n")  # print is not reentrant
             os._exit(INTERRUPTED)
         self.pressed = True
         if not self.deferred:
@@ -114,7 +114,7 @@ class Interrupt:
 
     @contextlib.contextmanager
     def steps(self):
-        """Leave it to `check`, called between steps, to raise the exception."""
+        """Defer the exception to `check`, which is called between steps."""
         self.check()
         self.deferred = True
         try:
@@ -125,14 +125,14 @@ class Interrupt:
 
 
 def import_keras():
-    """Import Keras without the lines that TensorFlow's C++ prints before it can be told not to.
+    """Import Keras without the messages that TensorFlow's C++ prints during the import.
 
-    From then on freed memory is reused, `zoo.system.allocator`, and garbage collections pass over
-    what imports made, which Keras would have searched each time that it clears a session.
+    Freed memory is reused from then on, see `zoo.system.allocator`, and the garbage collector
+    ignores imported objects, which makes `keras.utils.clear_session` faster.
     """
     allocator.keep_freed_memory()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    logging.getLogger("tensorflow").setLevel("ERROR")  # that several models are traced is no news
+    logging.getLogger("tensorflow").setLevel("ERROR")  # no warnings about retracing
     with hushed(2):
         import keras
     gc.freeze()
@@ -140,10 +140,10 @@ def import_keras():
 
 
 def plain(text):
-    r"""Return a text without what commands a terminal, such as escapes in the name of a file.
+    r"""Return a text without terminal control sequences, such as escapes in a file name.
 
-    Colours and other sequences go; any other control character but the line's end and the tab, and
-    characters that turn the direction of writing, are shown as Python writes them, "\x07".
+    Colours and other sequences are removed; other control characters except newline and tab, and
+    characters that change the text direction, are shown as Python escapes, "\x07".
     """
     text = SEQUENCES.sub("", text)
     return "".join(
@@ -153,5 +153,5 @@ def plain(text):
 
 
 def is_control(character):
-    """Tell whether a character is none to be seen, or is half of one that is not UTF-8."""
-    return unicodedata.category(character) in ("Cc", "Cs") or character in TURNING
+    """Return whether a character is a control character or a surrogate of invalid UTF-8."""
+    return unicodedata.category(character) in ("Cc", "Cs") or character in BIDI_CONTROLS

@@ -1,4 +1,4 @@
-"""Run folders: what a training leaves behind, and the state that lets it go on after a crash."""
+"""Run folders: the files of a training, and the checkpoint to resume it after a crash."""
 
 import csv
 import importlib.metadata
@@ -25,26 +25,26 @@ from zoo.weights import records, saving
 
 
 class Run:
-    """A run folder and its run.json, which is written whole at every change.
+    """A run folder and its run.json, which is rewritten atomically at every change.
 
-    One process works on a folder at a time: `BlockingIOError` for a second one.
+    Only one process can use a folder: a second one raises `BlockingIOError`.
 
     Attributes:
-        folder: its path.
-        record: what run.json says.
+        folder: path of the folder.
+        record: contents of run.json.
     """
 
     def __init__(self, folder, record, began, seconds=0.0):
         self.folder, self.record = pathlib.Path(folder), {"status": "running", **record}
         self.start = began - seconds
         disk.lock(self.folder)
-        for left in (*self.folder.glob(".*.half*"), *self.folder.glob(".*.plain.keras")):
-            left.unlink(missing_ok=True)  # of a process that was killed
+        for path in (*self.folder.glob(".*.half*"), *self.folder.glob(".*.plain.keras")):
+            path.unlink(missing_ok=True)  # temporary files of a killed process
         self.note()
 
     @classmethod
     def created(cls, parent, name, record, began):
-        """Make the first of parent/name-1, -2, ... that does not exist yet."""
+        """Create the first of parent/name-1, -2, ... that does not exist."""
         parent = pathlib.Path(parent)
         parent.mkdir(parents=True, exist_ok=True)
         for number in itertools.count(1):
@@ -56,7 +56,7 @@ class Run:
 
     @classmethod
     def named(cls, folder, record, began):
-        """Make a folder of a chosen name; `FileExistsError` if there is one."""
+        """Create a folder of a given name; `FileExistsError` if it exists."""
         folder = pathlib.Path(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir()
@@ -64,7 +64,7 @@ class Run:
 
     @classmethod
     def opened(cls, folder, record, began):
-        """Go on in a folder, counting its seconds."""
+        """Resume in a folder, adding its previous seconds."""
         disk.lock(folder)
         earlier = records.read_run(folder, needed=("seconds",))
         return cls(folder, record, began, earlier["seconds"])
@@ -72,16 +72,16 @@ class Run:
     def note(self, **changes):
         """Change the record and write it."""
         self.record.update(changes, seconds=round(time.time() - self.start, 1))
-        plain = {key: value for key, value in self.record.items() if key != "examples"}
-        write_json(self.folder / "run.json", plain)  # those are in model.keras, and no use to read
+        record = {key: value for key, value in self.record.items() if key != "examples"}
+        write_json(self.folder / "run.json", record)  # the examples are in model.keras
         if self.record["status"] != "running":
             disk.unlock(self.folder)
 
 
 def write_json(path, value):
-    """Write JSON so that a reader finds the old file or the new one, never half of it."""
-    with disk.whole(path) as half:
-        half.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    """Write JSON atomically."""
+    with disk.whole(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
 
 
 def environment():
@@ -96,8 +96,9 @@ def environment():
         "open3d-cpu",
         "open3d",
     )
-    found = {one.metadata["Name"]: one.version for one in importlib.metadata.distributions()}
-    versions = {name: found[name] for name in packages if name in found}
+    distributions = importlib.metadata.distributions()
+    installed = {item.metadata["Name"]: item.version for item in distributions}
+    versions = {name: installed[name] for name in packages if name in installed}
     machine = f"{_processor()}, {os.cpu_count()} cores"
     return {
         "versions": {"python": platform.python_version(), **versions},
@@ -107,21 +108,21 @@ def environment():
 
 
 class Recorder(keras.callbacks.Callback):
-    """Keeps a run folder true while `fit` runs: best model, history, and the state to go on from.
+    """Updates a run folder while `fit` runs: best model, history, and checkpoint.
 
-    The state of the whole training after an epoch is one file that is replaced in one step, so a
-    process may be killed at any moment. Random draws depend on (seed, epoch) alone, which is why
-    no generator's state has to be kept.
+    The checkpoint after an epoch is one file that is replaced atomically, so the process may be
+    killed at any time. Random numbers depend only on (seed, epoch), so the state of random
+    generators need not be saved.
 
     Args:
         folder: the run folder.
-        record: what is written into the model file beside the weights.
-        best: the logged value that picks the best epoch, and "max" or "min". Epochs without it,
-            or where it is no number, are picked by the loss of the validation split, as there is
-            no average precision of images without objects.
+        record: written into the model file with the weights.
+        best: the logged value that selects the best epoch, and "max" or "min". Epochs where it
+            is missing or not finite are compared by validation loss, since images without objects
+            have no average precision.
         seed: an integer.
-        batches: the training batches, told which epoch it is.
-        cycle: after how many epochs, again and again, the model is kept as a snapshot; 0: never.
+        batches: the training batches, which are given the epoch.
+        cycle: number of epochs between snapshots of the model; 0 for no snapshots.
     """
 
     def __init__(self, folder, record, best, seed, batches, cycle=0):
@@ -133,10 +134,10 @@ class Recorder(keras.callbacks.Callback):
         self.history = {}
 
     def restore(self, model):
-        """Set a compiled model to where the run stopped; return how many epochs are done.
+        """Restore a compiled model from the checkpoint; return the number of finished epochs.
 
         Raises:
-            ValueError: if the file of the state is damaged.
+            ValueError: if the checkpoint is damaged.
         """
         if not self.state.exists():
             return 0
@@ -147,8 +148,8 @@ class Recorder(keras.callbacks.Callback):
                 for i, variable in enumerate(self._variables(model)):
                     variable.assign(state[f"v{i}"])
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-            why = f"it is damaged ({type(error).__name__}), so the run cannot go on"
-            remedy = "Train again; model.keras beside it is the best epoch so far"
+            why = f"it is damaged ({type(error).__name__}), so the run cannot be resumed"
+            remedy = "Train again; model.keras in the same folder is the best epoch so far"
             raise records.trouble(self.state, why, remedy) from error
         self.history = history
         self._write_history()
@@ -156,22 +157,22 @@ class Recorder(keras.callbacks.Callback):
 
     @property
     def state(self):
-        """Path of the state file."""
+        """Path of the checkpoint."""
         return self.folder / "state.npz"
 
     @property
     def epochs(self):
-        """How many epochs are done."""
+        """Number of finished epochs."""
         return len(self.history.get("loss", ()))
 
     @property
     def best_epoch(self):
-        """Number of the best epoch, from 1, the last one of equals; 0 if none is done."""
-        grades = [self._grade(epoch) for epoch in range(self.epochs)]
-        return max(range(self.epochs), key=lambda epoch: (grades[epoch], epoch), default=-1) + 1
+        """Number of the best epoch, from 1, the last one if tied; 0 if none is finished."""
+        scores = [self._score(epoch) for epoch in range(self.epochs)]
+        return max(range(self.epochs), key=lambda epoch: (scores[epoch], epoch), default=-1) + 1
 
-    def _grade(self, epoch):
-        """Return what epochs are compared by, numbers of which more is better."""
+    def _score(self, epoch):
+        """Return the score that epochs are compared by, higher is better."""
         value, loss = (
             self.history[name][epoch] if name in self.history else math.nan
             for name in (self.monitor, "val_loss")
@@ -182,27 +183,27 @@ class Recorder(keras.callbacks.Callback):
 
     @property
     def snapshots(self):
-        """Names of the files of the snapshots, one for each cycle that is done."""
+        """File names of the snapshots, one per finished cycle."""
         count = self.epochs // self.cycle if self.cycle else 0
         return [f"snapshot-{i}.keras" for i in range(1, count + 1)]
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Draw what this epoch draws, whatever was drawn before."""
+        """Seed the random generators of the epoch."""
         self.batches.start(epoch)
         layers.reseed(student(self.model), (self.seed, epoch))
 
     def on_epoch_end(self, epoch, logs=None):
-        """Keep the epoch, if its numbers are numbers."""
+        """Save the epoch, if its loss is finite."""
         if not math.isfinite(logs["loss"]):
             return
         logs["learning_rate"] = float(self.model.optimizer.learning_rate)
-        done = self.epochs
-        for name in {**self.history, **logs}:  # a column has a row for each epoch, whatever lacks
-            values = self.history.setdefault(name, [math.nan] * done)
+        count = self.epochs
+        for name in {**self.history, **logs}:  # missing values are NaN
+            values = self.history.setdefault(name, [math.nan] * count)
             values.append(float(logs.get(name, math.nan)))
         if self.best_epoch == self.epochs:
             saving.save(student(self.model), self.folder / "model.keras", self.record)
-        if self.cycle and self.epochs % self.cycle == 0:  # before the state says that it is done
+        if self.cycle and self.epochs % self.cycle == 0:  # before the checkpoint
             saving.save(student(self.model), self.folder / self.snapshots[-1], self.record)
         self._write_state()
         self._write_history()
@@ -212,8 +213,8 @@ class Recorder(keras.callbacks.Callback):
 
     def _write_history(self):
         with (
-            disk.whole(self.folder / "history.csv") as half,
-            open(half, "w", newline="", encoding="utf-8") as file,
+            disk.whole(self.folder / "history.csv") as temporary,
+            open(temporary, "w", newline="", encoding="utf-8") as file,
         ):
             writer = csv.writer(file)
             writer.writerow(["epoch", *self.history])
@@ -222,23 +223,23 @@ class Recorder(keras.callbacks.Callback):
 
     def _write_state(self):
         arrays = {f"v{i}": np.asarray(v) for i, v in enumerate(self._variables(self.model))}
-        with disk.whole(self.state) as half:
-            np.savez(half, history=json.dumps(self.history), **arrays)
+        with disk.whole(self.state) as temporary:
+            np.savez(temporary, history=json.dumps(self.history), **arrays)
 
 
 def student(model):
-    """Return the model that learns: what a distiller teaches, or the model itself."""
+    """Return the model that is trained: the student of a distiller, or the model itself."""
     return getattr(model, "student", model)
 
 
 class Scored(keras.callbacks.Callback):
-    """Adds the task's scores of the validation split to what is logged of each epoch.
+    """Adds the task's scores on the validation split to the logs of each epoch.
 
-    For scores that no metric adds up batch by batch, such as average precision.
+    For scores that cannot be accumulated batch by batch, such as average precision.
 
     Args:
-        task: the task record.
-        info: what the task's functions need to know.
+        task: the task.
+        info: constants of the data for the task's functions.
         arrays: the validation split, `datasets.splits.Arrays`.
         size: batch size.
     """
@@ -255,7 +256,7 @@ class Scored(keras.callbacks.Callback):
 
 
 def scored(task, record, splits, size):
-    """Return `Scored` in a list, if the task picks its best epoch by what no metric tells."""
+    """Return `Scored` in a list if the task selects its best epoch by a score without a metric."""
     metrics = ["loss", *(metric.name for metric in task.training.metrics(record["info"]))]
     if task.training.best[0].removeprefix("val_") in metrics:
         return []
@@ -263,27 +264,27 @@ def scored(task, record, splits, size):
 
 
 class Remaining(keras.callbacks.Callback):
-    """Prints, once some steps show how fast they are, about how long the training will take.
+    """Prints an estimate of the training time after some steps.
 
-    Nothing if it is less than a minute. The first step is not counted: it compiles.
+    Nothing is printed below one minute. The first step, which compiles, is not counted.
     """
 
-    WATCHED = 3.0  # seconds of steps
+    MEASURED = 3.0  # seconds of steps
 
     def on_train_begin(self, logs=None):
-        """Begin to count."""
+        """Start counting."""
         self.seen, self.printed = 0, False
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Note how many epochs are left with this one."""
+        """Store the number of remaining epochs, including this one."""
         self.epochs = self.params["epochs"] - epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        """Note the time, and print when enough of it has passed."""
+        """Measure the time, and print the estimate after enough steps."""
         now, self.seen = time.time(), self.seen + 1
         if self.seen == 1:
             self.first = now
-        elif now - self.first >= self.WATCHED and not self.printed:
+        elif now - self.first >= self.MEASURED and not self.printed:
             self.printed = True
             seconds = (now - self.first) / (self.seen - 1)
             left = seconds * (self.epochs * self.params["steps"] - batch - 1)
@@ -293,10 +294,10 @@ class Remaining(keras.callbacks.Callback):
 
 
 class Interruptible(keras.callbacks.Callback):
-    """Ends `fit` by a KeyboardInterrupt between two steps, where nothing swallows it.
+    """Stops `fit` by a KeyboardInterrupt between two steps.
 
     Args:
-        interrupt: the `zoo.system.terminal.Interrupt` that knows of Ctrl-C.
+        interrupt: the `zoo.system.terminal.Interrupt` that handles Ctrl-C.
     """
 
     def __init__(self, interrupt):
@@ -304,23 +305,23 @@ class Interruptible(keras.callbacks.Callback):
         self.interrupt = interrupt
 
     def on_train_batch_end(self, batch, logs=None):
-        """Look after a step of the training."""
+        """Check after a training step."""
         self.interrupt.check()
 
     def on_test_batch_end(self, batch, logs=None):
-        """Look after a step of the validation."""
+        """Check after a validation step."""
         self.interrupt.check()
 
 
 class CosineCycles(keras.optimizers.schedules.LearningRateSchedule):
-    """Falls from a rate to 0 by half a cosine, and starts again, after every so many steps.
+    """Cosine annealing from a learning rate to 0, with a restart after every cycle.
 
     Huang et al. 2017, https://arxiv.org/abs/1704.00109, Eq. 2. Keras' CosineDecayRestarts, once
-    compiled, misses the first step of some cycles: it finds it by a quotient that is rounded.
+    compiled, misses the first step of some cycles, because it rounds a quotient.
 
     Args:
-        rate: at the first step of every cycle.
-        steps: of a cycle.
+        rate: learning rate at the first step of every cycle.
+        steps: number of steps per cycle.
     """
 
     def __init__(self, rate, steps):
@@ -328,9 +329,9 @@ class CosineCycles(keras.optimizers.schedules.LearningRateSchedule):
         self.rate, self.steps = rate, steps
 
     def __call__(self, step):
-        """Return the rate of a step, an integer from 0."""
-        place = ops.cast(ops.mod(step, self.steps), "float32")
-        return self.rate / 2 * (1 + ops.cos(math.pi / self.steps * place))
+        """Return the learning rate of a step, an integer from 0."""
+        position = ops.cast(ops.mod(step, self.steps), "float32")
+        return self.rate / 2 * (1 + ops.cos(math.pi / self.steps * position))
 
     def get_config(self):
         """Return the arguments."""
@@ -338,7 +339,7 @@ class CosineCycles(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def tensorboard(folder):
-    """Return the TensorBoard callback in a list, if TensorFlow is there to write its files."""
+    """Return the TensorBoard callback in a list, if TensorFlow is installed."""
     if importlib.util.find_spec("tensorflow") is None:
         return []
     return [keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False)]

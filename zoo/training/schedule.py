@@ -1,30 +1,30 @@
-"""The schedule of a training: batch size and epochs that follow the number of examples.
+"""The schedule of a training: batch size and epochs by the number of examples.
 
-Also what is printed before it starts, so that the user knows how long it takes.
+Also the messages on its length and on unbalanced classes.
 """
 
 import math
 
 import numpy as np
 
-BATCHES = 10  # an epoch at least, as Wang et al. 2017, https://arxiv.org/abs/1611.06455, on UCR
-SMALLEST = 4  # examples a batch, of fewer batch normalization knows too little
-LONGER = 10  # times a task's default epochs, at most
-FEW = 200  # updates, with fewer of which hardly a network learns
-UNBALANCED = 3  # times as many examples of one class as of another
+BATCHES = 10  # per epoch at least, as Wang et al. 2017, https://arxiv.org/abs/1611.06455, on UCR
+SMALLEST = 4  # examples per batch; fewer make batch statistics too noisy
+LONGER = 10  # largest factor on a task's default epochs
+FEW = 200  # updates below which networks hardly learn
+UNBALANCED = 3  # ratio of the largest to the smallest class
 
 
 def complete(settings, defaults, count):
-    """Return settings with the batch size and the epochs that were not given.
+    """Return settings with default batch size and epochs.
 
     A large data set gets the task's defaults. A small one gets smaller batches, a tenth of the
-    examples, and as many epochs as make the task's least number of updates; so that the epochs
-    are whole cycles where snapshots are wished.
+    examples, and enough epochs for the task's minimum number of updates. With snapshots, the epochs
+    are rounded up to complete cycles.
 
     Args:
-        settings: with "batch_size" and "epochs", None where not given, and maybe "snapshots".
+        settings: with "batch_size" and "epochs", None for the default, and maybe "snapshots".
         defaults: the task's `training`: "batch_size", "epochs" and "updates".
-        count: training examples.
+        count: number of training examples.
 
     Returns:
         A new dictionary.
@@ -41,21 +41,21 @@ def complete(settings, defaults, count):
 
 
 def described(steps, epochs, size):
-    """Return lines on the length of a training: steps an epoch of so many examples, epochs."""
+    """Return lines on the length of a training: steps per epoch, epochs, updates."""
     updates = steps * epochs
     lines = [
         f"{steps:,} steps an epoch, batches of {size:,}; {epochs:,} epochs; {updates:,} updates"
     ]
     if updates < FEW:
         lines.append(
-            f"Warning: hardly a network learns in {updates} updates. "
-            "Give more --epochs, or a smaller --batch-size"
+            f"Warning: {updates} updates are too few for most networks. "
+            "Use more --epochs, or a smaller --batch-size"
         )
     return lines
 
 
 def labels(arrays):
-    """Return the labels (n,) of a split, `datasets.splits.Arrays`; None if it has no such."""
+    """Return the integer labels (n,) of a split, `datasets.splits.Arrays`; None if it has none."""
     y = arrays.y
     if getattr(y, "ndim", 0) != 1 or not np.issubdtype(y.dtype, np.integer):
         return None
@@ -63,11 +63,11 @@ def labels(arrays):
 
 
 def balance(values, classes):
-    """Return sentences on classes that have few or no training examples.
+    """Return messages on unbalanced classes.
 
     Args:
         values: labels (n,) of the training split, or None.
-        classes: names.
+        classes: names of the classes.
     """
     if values is None or not classes:
         return []
@@ -77,19 +77,19 @@ def balance(values, classes):
         return []
     return [
         f"Classes are unbalanced: {counts[few]:,} training examples of {classes[few]}, "
-        f"{counts[many]:,} of {classes[many]}. Read mean_class_accuracy beside accuracy"
+        f"{counts[many]:,} of {classes[many]}. Compare mean_class_accuracy with accuracy"
     ]
 
 
 def unlearned(values, accuracies):
-    """Return a warning if a classifier learned no more than which class is the most frequent.
+    """Return a warning if a classifier is hardly better than the most frequent class.
 
     Args:
         values: labels (n,) of the training split, or None.
-        accuracies: of the training split, of each epoch.
+        accuracies: training accuracy of each epoch.
 
     Returns:
-        A list of no sentence, or one.
+        A list with at most one message.
     """
     if values is None or not len(accuracies):
         return []
@@ -99,13 +99,13 @@ def unlearned(values, accuracies):
         return []
     return [
         f"Warning: the model has not learned: its training accuracy stayed at {best:.2f}, and the "
-        f"most frequent class makes {share:.2f}. Try another --learning-rate, more --epochs, or a "
-        "larger model"
+        f"most frequent class alone gives {share:.2f}. Try another --learning-rate, more --epochs, "
+        "or a larger model"
     ]
 
 
 def duration(seconds):
-    """Return seconds in the unit that suits them: "40 s", "12 minutes", "3.5 hours"."""
+    """Return seconds in a suitable unit: "40 s", "12 minutes", "3.5 hours"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:

@@ -1,91 +1,91 @@
-"""Transfer learning: initialise a model with another one's weights."""
+"""Transfer learning: initialise a model with the weights of another one."""
 
 import keras
 
-# Of the published yolov3-tiny.weights; their configuration leaves the smallest of its six out.
+# Anchors of the published yolov3-tiny.weights, which do not use the smallest of the six.
 TINY = [[23, 27], [37, 58], [81, 82], [81, 82], [135, 169], [344, 319]]
 
 
 def transfer(source, target):
-    """Copy into `target` every weight of `source` that has the same place and shape.
+    """Copy to `target` every weight of `source` with the same path and shape.
 
-    A layer whose weights are copied also gets the epsilon that they were trained with, the number
-    that normalisation adds to the variance. Its momentum stays: it is of the training to come.
+    Batch normalisation layers also get the epsilon of the source, with which the weights were
+    trained, but keep their momentum.
 
     Args:
-        source: a `keras.Model`; of an ensemble's members, the first that has a place is taken.
-        target: a `keras.Model`; its other weights stay as they are.
+        source: a `keras.Model`; of an ensemble's members, the first with a path is used.
+        target: a `keras.Model`; its other weights are unchanged.
 
     Returns:
-        (kept, fresh): the paths of the weights that were copied, and of those that were not.
+        (copied, missing): the paths of the weights that were copied, and of those that were not.
     """
-    weights, layers, own = {}, {}, owners(target)
+    weights, layers, target_layers = {}, {}, owners(target)
     for layer in owners(source).values():
         for variable in layer.weights:
-            layers.setdefault(_place(source, variable), layer)
+            layers.setdefault(_path(source, variable), layer)
     for variable in source.weights:
-        weights.setdefault(_place(source, variable), variable)
-    kept, fresh = [], []
+        weights.setdefault(_path(source, variable), variable)
+    copied, missing = [], []
     for variable in target.weights:
-        place = _place(target, variable)
-        other = weights.get(place)
-        if other is not None and tuple(other.shape) == tuple(variable.shape):
-            variable.assign(keras.ops.convert_to_numpy(other))
-            kept.append(place)
-            if place in layers and hasattr(layers[place], "epsilon"):
-                own[id(variable)].epsilon = layers[place].epsilon
+        path = _path(target, variable)
+        weight = weights.get(path)
+        if weight is not None and tuple(weight.shape) == tuple(variable.shape):
+            variable.assign(keras.ops.convert_to_numpy(weight))
+            copied.append(path)
+            if path in layers and hasattr(layers[path], "epsilon"):
+                target_layers[id(variable)].epsilon = layers[path].epsilon
         else:
-            fresh.append(place)
-    return kept, fresh
+            missing.append(path)
+    return copied, missing
 
 
 def owners(model):
-    """Return the layer that holds each weight of a model, inner models included, by its id."""
-    found = {}
+    """Return the layer of each weight of a model, including inner models, by the weight's id."""
+    layers = {}
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            found.update(owners(layer))
+            layers.update(owners(layer))
         else:
-            found.update({id(variable): layer for variable in layer.weights})
-    return found
+            layers.update({id(variable): layer for variable in layer.weights})
+    return layers
 
 
 def notes(source, earlier, grid, fresh):
-    """Return sentences on what transferred weights were trained with and the model is not.
+    """Return warnings if transferred weights were trained with other anchors.
 
     Args:
-        source: what the user calls the file.
-        earlier: the grid in the file's record; None if it has none, as Darknet's.
-        grid: of the model, see `zoo.tasks.boxes.coding.grid`; None if it is no detector with
+        source: the user's name of the file.
+        earlier: the grid in the file's record; None if there is none, as in Darknet files.
+        grid: of the model, see `zoo.tasks.boxes.coding.grid`; None if it is not a detector with
             anchors.
-        fresh: the paths of the weights that were not copied: if there are any, the layers that
-            know the anchors are newly initialized.
+        fresh: the paths of the weights that were not copied: if there are any, the output layers
+            are newly initialized.
     """
     if not grid or grid["form"] != "yolov3" or fresh:
         return []
-    own = smallest_first(grid)
+    anchors = smallest_first(grid)
     if earlier is None:
         message = (
-            f"{source}: it does not hold the anchors that it was trained with, and the model has "
-            f"{own}. If its .cfg has others, give them: --set anchors=..."
+            f"{source}: it does not contain the anchors of its training, and the model has "
+            f"{anchors}. If its .cfg has others, use them: --set anchors=..."
         )
-        if len(own) == len(TINY) and own != TINY:
+        if len(anchors) == len(TINY) and anchors != TINY:
             message += f"; the published yolov3-tiny.weights have {TINY}"
         return [message]
-    theirs = smallest_first(earlier)
-    if theirs == own:
+    source_anchors = smallest_first(earlier)
+    if source_anchors == anchors:
         return []
     return [
-        f"{source}: its weights were trained with the anchors {theirs}, and the model has {own}. "
-        "Give them if the objects are of similar size: --set anchors=..."
+        f"{source}: its weights were trained with the anchors {source_anchors}, and the model has "
+        f"{anchors}. Use the former if the objects are of similar size: --set anchors=..."
     ]
 
 
 def smallest_first(grid):
-    """Return the anchors of a grid as the option `anchors` takes them, those of fine maps first."""
+    """Return the anchors of a grid in the order of the option `anchors`, finest map first."""
     return [list(pair) for level in reversed(grid["anchors"]) for pair in level]
 
 
-def _place(model, variable):
-    """Return the variable's path without the model's own name."""
+def _path(model, variable):
+    """Return the variable's path without the name of the model."""
     return variable.path.removeprefix(f"{model.name}/")

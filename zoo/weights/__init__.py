@@ -1,1 +1,1 @@
-"""Files of weights: saved models, presets, their records, and what makes them safe to open."""
+"""Files of weights: saved models, presets, their records, and checks before loading."""

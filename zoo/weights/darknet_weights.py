@@ -1,10 +1,10 @@
-"""Darknet's `.weights` files: read into a model of the zoo, and written from one.
+"""Darknet's `.weights` files: load them into a model of the zoo, and write them.
 
 After a header, a file is float32 numbers without names or shapes: for each convolution its bias and
-its kernel (out, in, height, width), or, if it is normalised, shift, scale, mean, variance and
-kernel. Only their order, that of Darknet's configuration, tells which is whose. It is found in the
-model's graph, so a model that was saved and loaded has it too. A dense layer behind global pooling
-is what Darknet calls a convolution of size 1.
+its kernel (out, in, height, width), or, with batch normalisation, beta, gamma, mean, variance and
+kernel. They are identified only by their order, that of the layers in Darknet's configuration. The
+order is derived from the graph of the model, so it also works for a loaded model. Darknet writes a
+dense layer after global pooling as a convolution of size 1.
 """
 
 import math
@@ -22,13 +22,13 @@ from zoo.weights.records import trouble
 
 # Darknet's axes of a kernel in terms of Keras'.
 AXES = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
-LARGEST = 1000  # from here on Darknet takes a version for a sign that matrices are transposed
+LARGEST = 1000  # Darknet uses versions from 1000 on as a flag for transposed matrices
 
 
 class Header(NamedTuple):
-    """What begins a file: the version of the format, and how many images were trained on.
+    """The header of a file: the version of the format, and the number of training images seen.
 
-    From version 0.2 on, `seen` takes 8 bytes, before that 4.
+    `seen` has 8 bytes from version 0.2 on, 4 bytes before.
     """
 
     major: int = 0
@@ -37,38 +37,38 @@ class Header(NamedTuple):
     seen: int = 0
 
     def pack(self):
-        """Return its bytes."""
+        """Return the bytes of the header."""
         return struct.pack(self.form(), *self)
 
     def form(self):
-        """Return its form, for `struct`."""
+        """Return the format for `struct`."""
         return "<3iQ" if self.major * 10 + self.minor >= 2 else "<3ii"
 
 
 class Section(NamedTuple):
-    """A layer with a kernel, and the normalisation that follows it or None."""
+    """A layer with a kernel, and the batch normalisation that follows it, or None."""
 
     layer: keras.Layer
     norm: keras.Layer | None
 
-    def whole(self):
-        """Tell whether the layer has a bias, or normalisation instead."""
+    def is_complete(self):
+        """Return whether the layer has either a bias or batch normalisation."""
         return self.layer.use_bias != (self.norm is not None)
 
     def variables(self):
-        """Return its variables in the order of the file."""
+        """Return the variables in the order of the file."""
         if self.norm is None:
             return [self.layer.bias, self.layer.kernel]
         norm = self.norm
         return [norm.beta, norm.gamma, norm.moving_mean, norm.moving_variance, self.layer.kernel]
 
     def size(self):
-        """Return how many numbers it takes."""
+        """Return the number of values in the file."""
         return sum(math.prod(variable.shape) for variable in self.variables())
 
 
 def matches(path):
-    """Tell from its name whether a file is Darknet's, as yolov3.weights or darknet53.conv.74."""
+    """Return whether a file name is Darknet's, such as yolov3.weights or darknet53.conv.74."""
     return re.search(r"\.weights$|\.conv\.\d+$", pathlib.Path(path).name) is not None
 
 
@@ -76,208 +76,207 @@ def header(path):
     """Return the `Header` of a file.
 
     Raises:
-        ValueError: if it is none of Darknet's.
+        ValueError: if it is not a Darknet file.
     """
     try:
         with open(path, "rb") as file:
             start = file.read(20)
     except OSError as error:
-        raise trouble(path, f"it cannot be read ({error.strerror})", "Give another") from error
+        raise trouble(path, f"it cannot be read ({error.strerror})", "Use another") from error
     try:
-        found = Header(*struct.unpack_from("<3i", start))
-        if not all(0 <= number < LARGEST for number in found[:2]):
+        version = Header(*struct.unpack_from("<3i", start))
+        if not all(0 <= number < LARGEST for number in version[:2]):
             raise struct.error
-        return Header(*struct.unpack_from(found.form(), start))
+        return Header(*struct.unpack_from(version.form(), start))
     except struct.error:
-        raise trouble(path, "it does not begin as Darknet's files do", "Give another") from None
+        raise trouble(path, "it lacks the header of a Darknet file", "Use another") from None
 
 
 def load(model, path, partial=False):
-    """Copy the numbers of a file into a model: all that are meant, or none.
+    """Load the weights of a file into a model: all of them, or none.
 
     Args:
-        model: a `keras.Model` whose layers with weights are convolutions, normalisation, and dense
-            layers behind global pooling.
-        path: the file.
-        partial: also take a file that ends behind one of the convolutions, such as
-            darknet53.conv.74, or that is of another number of classes; then the layers that it
-            has nothing for stay as they are.
+        model: a `keras.Model` whose layers with weights are convolutions, batch normalisation,
+            and dense layers after global pooling.
+        path: path of the file.
+        partial: accept a file that ends after one of the convolutions, such as
+            darknet53.conv.74, or that has another number of classes; layers without weights in
+            the file are unchanged.
 
     Returns:
-        (kept, fresh): the paths of the weights that were copied, and of those that were not, as
-        of `zoo.training.transfer.transfer`.
+        (loaded, missing): the paths of the weights that were loaded, and of those that were not,
+        as returned by `zoo.training.transfer.transfer`.
 
     Raises:
-        ValueError: if the file does not fit the model, or is damaged; the message names the layer
-            at which it runs out, or how many numbers are left over.
+        ValueError: if the file does not fit the model, or is damaged; the message has the layer at
+            which the file ends, or how many values are left over.
     """
-    found = sections(model)
+    parts = sections(model)
     numbers = read(path)
-    counts = [section.size() for section in found]
-    held, skipped = len(found), {}
+    counts = [section.size() for section in parts]
+    available, skipped = len(parts), {}
     if partial and len(numbers) != sum(counts):
         ends = np.cumsum(counts).tolist()
         if len(numbers) in ends:
-            held = ends.index(len(numbers)) + 1
+            available = ends.index(len(numbers)) + 1
         else:
-            skipped = of_other_classes(model, found, len(numbers))
-    taken = [skipped.get(i, count) for i, count in enumerate(counts)][:held]
-    if len(numbers) != sum(taken):
-        raise misfit(path, found, counts, len(numbers))
-    values, place = {}, 0
-    for i, count in enumerate(taken):
-        part = numbers[place : place + count]
+            skipped = other_class_sizes(model, parts, len(numbers))
+    sizes = [skipped.get(i, count) for i, count in enumerate(counts)][:available]
+    if len(numbers) != sum(sizes):
+        raise misfit(path, parts, counts, len(numbers))
+    values, offset = {}, 0
+    for i, count in enumerate(sizes):
         if i not in skipped:
-            values.update(assigned(found[i], part))
-        place += count
-    kept, fresh = [], []
+            values.update(split(parts[i], numbers[offset : offset + count]))
+        offset += count
+    loaded, missing = [], []
     for variable in model.weights:
-        known = variable.path in values
-        if known:
+        stored = variable.path in values
+        if stored:
             variable.assign(values[variable.path])
-        (kept if known else fresh).append(variable.path.removeprefix(f"{model.name}/"))
-    return kept, fresh
+        (loaded if stored else missing).append(variable.path.removeprefix(f"{model.name}/"))
+    return loaded, missing
 
 
 def save(model, path, header=None):
-    """Write a model's weights into a file, whole or not at all.
+    """Write a model's weights into a file, atomically.
 
     Args:
         model: as for `load`.
-        path: where.
-        header: a `Header`; one of version 0.2 if None.
+        path: path of the file.
+        header: a `Header`; default: version 0.2.
 
     Raises:
-        ValueError: if the model has a layer that Darknet's files do not hold.
+        ValueError: if Darknet files do not support a layer of the model.
     """
-    path, found = pathlib.Path(path), sections(model)
-    half = path.with_name(f".{path.name}.half")
-    with open(half, "wb") as file:
+    path, parts = pathlib.Path(path), sections(model)
+    temporary = path.with_name(f".{path.name}.half")
+    with open(temporary, "wb") as file:
         file.write((header or Header()).pack())
-        for section in found:
+        for section in parts:
             for variable in section.variables():
                 value = ops.convert_to_numpy(variable).transpose(AXES[len(variable.shape)])
                 file.write(value.astype("<f4").tobytes())
-    os.replace(half, path)
+    os.replace(temporary, path)
 
 
 def sections(model):
     """Return the `Section`s of a model in the order of Darknet's configuration.
 
-    There every layer stands behind all that it needs and no sooner than it is needed: outputs one
-    after another, what is joined from left to right.
+    Every layer follows its inputs and directly precedes the first layer that uses it: depth-first
+    from the outputs in order, with concatenated inputs from left to right.
 
     Raises:
-        ValueError: if a layer has weights that Darknet's files do not hold.
+        ValueError: if Darknet files do not support a layer with weights.
     """
-    found, flat = [], False
+    parts, flat = [], False
     for layer in ordered(model.outputs):
         flat = flat or isinstance(layer, layers.Flatten)
         if not layer.weights:
             continue
-        last = found[-1] if found else None
+        last = parts[-1] if parts else None
         if isinstance(layer, layers.Conv2D | layers.Dense) and not flat:
-            found.append(Section(layer, None))
-        elif isinstance(layer, layers.BatchNormalization) and last and not last.whole():
-            found[-1] = Section(last.layer, layer)
+            parts.append(Section(layer, None))
+        elif isinstance(layer, layers.BatchNormalization) and last and not last.is_complete():
+            parts[-1] = Section(last.layer, layer)
         else:
-            raise foreign(model, layer)
-    for section in found:
-        if not section.whole():
-            raise foreign(model, section.layer)
-    return found
+            raise unsupported(model, layer)
+    for section in parts:
+        if not section.is_complete():
+            raise unsupported(model, section.layer)
+    return parts
 
 
-def foreign(model, layer):
-    """Return the error that says which layer of a model Darknet's files do not hold."""
+def unsupported(model, layer):
+    """Return the error for a layer that Darknet files do not support."""
     return trouble(
         model.name,
-        f"Darknet's files do not hold its layer {layer.name}",
-        "Take a model of convolutions, each normalised or with a bias",
+        f"Darknet files do not support its layer {layer.name}",
+        "Use a model of convolutions, each with batch normalisation or a bias",
     )
 
 
 def ordered(tensors):
-    """Return the layers that lead to tensors, each once, behind all that it needs."""
-    done = {}
+    """Return the layers that lead to tensors in topological order, depth-first."""
+    visited = {}
 
     def visit(tensor):
         layer, node, _ = tensor._keras_history
-        if layer not in done:
-            for each in layer._inbound_nodes[node].input_tensors:
-                visit(each)
-            done[layer] = True
+        if layer not in visited:
+            for inputs in layer._inbound_nodes[node].input_tensors:
+                visit(inputs)
+            visited[layer] = True
 
     for tensor in tensors:
         visit(tensor)
-    return [layer for layer in done if isinstance(layer, keras.Layer)]
+    return [layer for layer in visited if isinstance(layer, keras.Layer)]
 
 
-def of_other_classes(model, found, total):
-    """Return the sizes that the last sections have if a file has so many numbers in all.
+def other_class_sizes(model, parts, total):
+    """Return the sizes of the last sections in a file of `total` values with other classes.
 
-    The rows of their kernels are a number for each class, or for each anchor and class, so with
-    other classes all have more or fewer in the same proportion.
+    The output channels of their kernels are proportional to the number of classes, or of anchors
+    times classes plus 5, so all sizes change in the same proportion.
 
     Returns:
-        {index of the section: how many numbers}; {} if there is no such proportion.
+        {index of the section: number of values}; {} if no proportion fits.
     """
-    last = {layer for tensor in model.outputs for layer in behind(tensor)}
-    rows = {i: s.layer.kernel.shape[-1] for i, s in enumerate(found) if s.layer in last}
+    last = {layer for tensor in model.outputs for layer in last_layers(tensor)}
+    rows = {i: s.layer.kernel.shape[-1] for i, s in enumerate(parts) if s.layer in last}
     unit = math.gcd(*rows.values())
-    sizes = {i: found[i].size() // unit for i in rows}  # for each unit of rows
-    fixed = sum(s.size() for i, s in enumerate(found) if i not in rows)
+    sizes = {i: parts[i].size() // unit for i in rows}  # per unit of rows
+    fixed = sum(s.size() for i, s in enumerate(parts) if i not in rows)
     units, rest = divmod(total - fixed, sum(sizes.values()))
     if rest or units < 1:
         return {}
     return {i: units * size for i, size in sizes.items()}
 
 
-def behind(tensor):
-    """Return the layers with weights between which and a tensor there is no other."""
+def last_layers(tensor):
+    """Return the last layers with weights on the paths to a tensor."""
     layer, node, _ = tensor._keras_history
     if getattr(layer, "weights", None):
         return [layer]
     inputs = layer._inbound_nodes[node].input_tensors
-    return [found for each in inputs for found in behind(each)]
+    return [result for item in inputs for result in last_layers(item)]
 
 
-def assigned(section, numbers):
-    """Return the values of a section's variables by their paths."""
-    values, place = {}, 0
+def split(section, numbers):
+    """Split the numbers of a section; return the values of its variables by their paths."""
+    values, offset = {}, 0
     for variable in section.variables():
         axes = AXES[len(variable.shape)]
         shape = [variable.shape[axis] for axis in axes]
-        part = numbers[place : place + math.prod(shape)].reshape(shape)
+        part = numbers[offset : offset + math.prod(shape)].reshape(shape)
         values[variable.path] = part.transpose(np.argsort(axes))
-        place += part.size
+        offset += part.size
     return values
 
 
 def read(path):
-    """Return the numbers of a file, (n,) float32.
+    """Return the values of a file, (n,) float32.
 
     Raises:
-        ValueError: if it is none of Darknet's, or damaged.
+        ValueError: if it is not a Darknet file, or damaged.
     """
     start = len(header(path).pack())
     rest = pathlib.Path(path).stat().st_size - start
     if rest % 4:
-        raise trouble(path, "it ends amid a number", "Copy it again")
+        raise trouble(path, "it ends in the middle of a number", "Copy it again")
     numbers = np.fromfile(path, "<f4", offset=start)
     if not np.isfinite(numbers).all():
-        raise trouble(path, "it holds numbers that are not finite: it is damaged", "Copy it again")
+        raise trouble(path, "it is damaged: not all of its values are finite", "Copy it again")
     return numbers
 
 
-def misfit(path, found, counts, total):
-    """Return the error that says how a file of so many numbers does not fit sections."""
-    wanted = sum(counts)
-    if total > wanted:
-        why = f"{total - wanted:,} of its {total:,} numbers are left over"
+def misfit(path, parts, counts, total):
+    """Return the error for a file of `total` values that do not fit the sections."""
+    expected = sum(counts)
+    if total > expected:
+        why = f"{total - expected:,} of its {total:,} values are left over"
     else:
         i = int(np.searchsorted(np.cumsum(counts), total, side="right"))
-        why = f"its {total:,} numbers run out in layer {i + 1} of {len(found)}"
-        why += f", {found[i].layer.name}; the model has {wanted:,}"
-    remedy = "Build the model with the classes, width and depth that the file was made with"
+        why = f"its {total:,} values end in layer {i + 1} of {len(parts)}"
+        why += f", {parts[i].layer.name}; the model has {expected:,}"
+    remedy = "Build the model with the classes, width and depth of the file"
     return trouble(path, why, remedy)

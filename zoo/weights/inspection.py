@@ -1,8 +1,8 @@
-"""Look into a file of a saved model before anything opens it: without Keras, and without trust.
+"""Check the untrusted file of a saved model before it is loaded, without Keras.
 
-What a small file can cost is bounded here: archives that swell, HDF5 that never ends, layers whose
-weights would be far larger than those that are stored. `zoo.weights.safety` then judges which
-classes a file names, and `zoo.weights.saving` loads it.
+This limits the cost of a small file: archives that expand to a huge size, endless HDF5 files,
+layers with far more weights than are stored. `zoo.weights.safety` then checks the classes in its
+configuration, and `zoo.weights.saving` loads it.
 """
 
 import dataclasses
@@ -23,22 +23,22 @@ CONFIG, METADATA = "config.json", "metadata.json"
 WEIGHTS = ("model.weights.h5", "model.weights.npz")
 HDF5 = (".h5", ".hdf5")
 READER = pathlib.Path(__file__).with_name("hdf5.py")
-SLACK = 1 << 20  # bytes, or numbers: little things compress well and cost little
-SWELL = 100  # times its compressed size that an archive may have
-MEMBERS = 1000  # of an archive; a model of Keras has three, and one for each vocabulary
-PATIENCE = 120  # seconds for the process that reads HDF5, which limits its own work to less
+SLACK = 1 << 20  # bytes or values that are always accepted: small data compress well
+MAX_RATIO = 100  # largest ratio of the uncompressed to the compressed size
+MEMBERS = 1000  # most members of an archive; Keras writes three, and one per vocabulary
+PATIENCE = 120  # timeout in seconds for the process that reads HDF5, which has its own limits
 WITH_ASSETS = ("IntegerLookup", "StringLookup", "TextVectorization")
 SIZES = ("units", "filters", "input_dim", "output_dim", "num_heads", "key_dim", "value_dim")
 
 
 @dataclasses.dataclass(frozen=True)
 class Contents:
-    """What a file of a model holds, besides the weights themselves.
+    """Contents of a model file, except the weights themselves.
 
     Attributes:
-        config: the configuration of the model, without how it was compiled.
-        version: of the Keras that wrote it; "" if it does not say.
-        numbers: how many numbers are stored.
+        config: configuration of the model, without the compile configuration.
+        version: version of Keras that wrote it, "" if unknown.
+        numbers: how many values are stored.
         known: whether this process has written the file.
     """
 
@@ -48,24 +48,24 @@ class Contents:
     known: bool
 
 
-_written = {}  # SHA-256 of files that this process has written: how many numbers they store
-_read = {}  # likewise of files that it has read, with the reader's results
+_written = {}  # SHA-256 of files that this process has written: number of stored values
+_read = {}  # SHA-256 of files that it has read: results of the reader
 
 
 def inspect(path):
     """Return the `Contents` of a `.keras`, `.h5` or `.hdf5` file.
 
     Raises:
-        ValueError: if the file is missing, damaged, or costs far more than its size; the message
-            names the file, the reason and the remedy.
+        ValueError: if the file is missing, damaged, or expands far beyond its size; the message
+            has the file, the reason and the remedy.
     """
     path = pathlib.Path(path)
     if not path.is_file():
         raise trouble(path, "there is no such file", "Check the spelling")
     hdf5 = path.suffix.lower() in HDF5
     if not hdf5 and path.suffix != ".keras":
-        raise trouble(path, "it is no saved model", "Give a .keras, .h5 or .hdf5 file")
-    config, version = (None, None) if hdf5 else described(path)
+        raise trouble(path, "it is not a saved model", "Use a .keras, .h5 or .hdf5 file")
+    config, version = (None, None) if hdf5 else read_config(path)
     digest = sha256(path)
     known = digest in _written and not hdf5
     if known:
@@ -77,42 +77,42 @@ def inspect(path):
     if hdf5:
         text, version = _read[digest]["config"], _read[digest]["version"]
         if text is None:
-            why = "it holds weights and no model"
+            why = "it holds weights without a model"
             raise trouble(path, why, "Save the whole model, with model.save")
         config = parse(path, text)
-    config.pop("compile_config", None)  # never looked at: a model is loaded without it
+    config.pop("compile_config", None)  # not needed: a model is loaded uncompiled
     if size := largest(config, numbers):
-        why = f"it asks for a layer of {size:,} units and stores {numbers:,} numbers: refused"
+        why = f"it has a layer of {size:,} units but stores only {numbers:,} values: rejected"
         raise trouble(path, why, "Save the model again")
     return Contents(config, version, numbers, known)
 
 
 def remember(path, numbers):
-    """Note that this process has written a file with so many numbers: it need not be feared."""
+    """Register a file that this process has written, with its number of values, as trusted."""
     _written[sha256(path)] = numbers
 
 
 def record(path):
-    """Return the record that `zoo.weights.saving.save` put into a file, checked; {} if it has none.
+    """Return the validated record that `zoo.weights.saving.save` wrote, {} if there is none.
 
     Raises:
-        ValueError: if the file is damaged, or an entry of the record is of a wrong type.
+        ValueError: if the file is damaged, or an entry of the record has the wrong type.
     """
     path = pathlib.Path(path)
     if path.suffix.lower() in HDF5:
         return {}
     with archive(path) as members:
         metadata = parse(path, members.read(METADATA)) if METADATA in members.namelist() else {}
-    found = metadata.get(RECORD, {})
-    if not isinstance(found, dict):
-        raise trouble(path, "its record is damaged: it is no dictionary", "Save the model again")
-    if reason := records.objection(found):
+    content = metadata.get(RECORD, {})
+    if not isinstance(content, dict):
+        raise trouble(path, "its record is damaged: not a dictionary", "Save the model again")
+    if reason := records.objection(content):
         raise trouble(path, reason, "Copy it again, or train again")
-    return found
+    return content
 
 
-def described(path):
-    """Return the configuration in a `.keras` file and the version of Keras, after checking it."""
+def read_config(path):
+    """Check a `.keras` file; return its configuration and the version of Keras."""
     with archive(path) as members:
         names = members.namelist()
         if CONFIG not in names or not set(WEIGHTS) & set(names):
@@ -128,17 +128,17 @@ def described(path):
         metadata = parse(path, members.read(METADATA)) if METADATA in names else {}
     assets = [name for name in names if name.startswith("assets/")]
     if assets and not classes(config) & set(WITH_ASSETS):
-        why = f"it holds {assets[0]!r}, and no layer of it has a vocabulary: refused"
+        why = f"it holds {assets[0]!r}, and no layer of it has a vocabulary: rejected"
         raise trouble(path, why, "Save the model again")
     return config, str(metadata.get("keras_version", ""))
 
 
 def archive(path):
-    """Open a `.keras` file as a zip archive whose members are harmless to unpack."""
+    """Open a `.keras` file as a zip archive after checking that it is safe to extract."""
     try:
         members = zipfile.ZipFile(path)
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
-        why = getattr(error, "strerror", None) or "it is no zip archive, or cut short"
+        why = getattr(error, "strerror", None) or "it is not a zip archive, or truncated"
         raise trouble(path, f"it cannot be opened ({why})", "Copy it again") from error
     infos = members.infolist()
     if len({info.filename for info in infos}) < len(infos):
@@ -149,27 +149,27 @@ def archive(path):
         parts = info.filename.replace("\\", "/").split("/")
         if ".." in parts or parts[0] == "" or ":" in parts[0]:
             raise trouble(
-                path, f"its member {info.filename!r} points out of the archive", "Delete it"
+                path, f"its member {info.filename!r} is outside of the archive", "Delete it"
             )
-        if swells([info]):
+        if expands([info]):
             size = f"{info.file_size / 2**20:.0f} MiB"
-            raise trouble(path, f"its member {info.filename!r} swells to {size}", "Delete it")
-    if swells(infos):
+            raise trouble(path, f"its member {info.filename!r} expands to {size}", "Delete it")
+    if expands(infos):
         size = sum(info.file_size for info in infos) / 2**20
-        why = f"its {len(infos)} members swell to {size:.0f} MiB"
+        why = f"its {len(infos)} members expand to {size:.0f} MiB"
         raise trouble(path, why, "Save the model again")
     return members
 
 
-def swells(infos):
-    """Tell whether members of an archive take far more than their compressed bytes."""
+def expands(infos):
+    """Return whether members of an archive are far larger than their compressed size."""
     sizes = (sum(getattr(info, name) for info in infos) for name in ("file_size", "compress_size"))
-    whole, packed = sizes
-    return whole > SWELL * packed + SLACK
+    uncompressed, compressed = sizes
+    return uncompressed > MAX_RATIO * compressed + SLACK
 
 
 def read_weights(path):
-    """Return what the weights inside a `.keras` file hold, as `read_hdf5` does."""
+    """Read the weights inside a `.keras` file; return the same as `read_hdf5`."""
     with archive(path) as members:
         if WEIGHTS[0] in members.namelist():
             return read_hdf5(path, WEIGHTS[0])
@@ -178,29 +178,29 @@ def read_weights(path):
         infos = zipfile.ZipFile(io.BytesIO(content)).infolist()
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
         raise trouble(path, f"its {WEIGHTS[1]} is damaged", "Copy it again") from error
-    if swells(infos):
-        raise trouble(path, f"its {WEIGHTS[1]} swells", "Save the model again")
-    return {"numbers": sum(info.file_size for info in infos)}  # of a byte at least
+    if expands(infos):
+        raise trouble(path, f"its {WEIGHTS[1]} expands too much", "Save the model again")
+    return {"numbers": sum(info.file_size for info in infos)}  # values have at least one byte
 
 
 def read_hdf5(path, member=""):
-    """Read an HDF5 file, or such a member of an archive, in a process with limits, `hdf5.py`.
+    """Read an HDF5 file, or a member of an archive, in a process with limits, `hdf5.py`.
 
     Returns:
-        {"config": its text or None, "version": of Keras, "numbers": how many are stored}.
+        {"config": JSON text or None, "version": of Keras, "numbers": number of stored values}.
     """
-    words = [sys.executable, "-P", str(READER), str(path), member]
+    command = [sys.executable, "-P", str(READER), str(path), member]
     one_thread = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
     settings = dict(stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE)
     try:
-        done = subprocess.run(words, env={**os.environ, **one_thread}, **settings)
-        holds = json.loads(done.stdout) if done.returncode in (0, 1) else {}
+        process = subprocess.run(command, env={**os.environ, **one_thread}, **settings)
+        result = json.loads(process.stdout) if process.returncode in (0, 1) else {}
     except (subprocess.TimeoutExpired, ValueError):
-        holds = {}
-    if "numbers" in holds:
-        return holds
+        result = {}
+    if "numbers" in result:
+        return result
     why = "reading it takes too long, or fails inside the HDF5 library: it is damaged"
-    raise trouble(path, holds.get("error", why), "Copy it again")
+    raise trouble(path, result.get("error", why), "Copy it again")
 
 
 def classes(config):
@@ -210,7 +210,7 @@ def classes(config):
 
 
 def largest(config, numbers):
-    """Return the size of a layer that so many stored numbers cannot fill, or None."""
+    """Return the size of the largest layer if the stored values cannot fill it, else None."""
     sizes = [
         value
         for node in nodes(config)

@@ -1,10 +1,10 @@
-"""Configurations of Keras 2, and of `.h5` files, as Keras 3 writes them into `.keras` files.
+"""Convert configurations of Keras 2, and of `.h5` files, to the format of Keras 3.
 
-Keras 2 wrote arguments that Keras 3 no longer takes, most of them at a value that means what Keras
-3 always does; it counted the calls of nested models from one; it wrote tensors among the keyword
-arguments of a call, policies of mixed precision and arithmetic of TensorFlow's in ways that Keras 3
-does not read. `translated` turns all of that into what Keras 3 would have written, and refuses what
-Keras 3 would compute differently without a word.
+Keras 2 wrote arguments that Keras 3 no longer takes, most of them with the value that corresponds
+to the behaviour of Keras 3; it counted the calls of nested models from one; and it wrote tensors in
+keyword arguments of a call, mixed precision policies and TensorFlow arithmetic in formats that
+Keras 3 does not read. `translated` converts all of these, and rejects configurations that Keras 3
+would silently compute differently.
 """
 
 import functools
@@ -21,7 +21,7 @@ from zoo.weights.inspection import WEIGHTS
 
 __all__ = ["load_weights", "translated"]
 
-# Argument that is gone: its value that means what Keras 3 does.
+# Removed argument: the value that corresponds to the behaviour of Keras 3.
 DROPPED = {
     "groups": 1,
     "time_major": False,
@@ -30,11 +30,11 @@ DROPPED = {
     "rng_type": "stateful",
     "softmax_robust_masking": False,
 }
-# What Keras 3 finds out by itself.
+# Arguments that Keras 3 infers.
 INFERRED = ("query_shape", "key_shape", "value_shape")
-# Of convolutions that have two kernels, with arguments for each.
+# Arguments without effect, of convolutions that have two kernels with arguments for each.
 MEANINGLESS = ("kernel_initializer", "kernel_regularizer", "kernel_constraint")
-# What Keras 2 clipped 0.2 x + 0.5 to, and Keras 3 clips x / 6 + 0.5 to.
+# Computed from 0.2 x + 0.5 in Keras 2 and from x / 6 + 0.5 in Keras 3.
 CHANGED = "hard_sigmoid"
 MODELS = {
     "Functional": keras.Model.__module__.removesuffix("model") + "functional",
@@ -42,7 +42,7 @@ MODELS = {
     "Sequential": "keras",
 }
 POLICIES = ("Policy", "PolicyV1")  # of mixed precision
-# Arithmetic on tensors outside of layers: what does it in Keras 3.
+# TensorFlow arithmetic on tensors outside of layers: its Keras 3 operation.
 ARITHMETIC = {
     "__operators__.add": "Add",
     "math.add": "Add",
@@ -50,28 +50,28 @@ ARITHMETIC = {
     "math.subtract": "Subtract",
     "math.truediv": "TrueDivide",
 }
-CONSTANT = "_CONSTANT_VALUE"  # where the name of a layer would be
-EARLIER = "_layer_checkpoint_dependencies"  # what Keras 2.13 and 2.14 call a model's layers
+CONSTANT = "_CONSTANT_VALUE"  # instead of the name of a layer
+EARLIER = "_layer_checkpoint_dependencies"  # group of layers in Keras 2.13 and 2.14
 STATEFUL = ("RNN", "SimpleRNN", "GRU", "LSTM", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
 
 
 @functools.cache
 def known():
-    """Return Keras' layers, {name: class}."""
+    """Return the layers of Keras, {name: class}."""
     classes = [value for value in vars(keras.layers).values() if inspect.isclass(value)]
     return {value.__name__: value for value in classes if issubclass(value, keras.Layer)}
 
 
 def translated(value, old=True):
-    """Return a configuration as Keras 3 writes it.
+    """Return a configuration in the format of Keras 3.
 
     Args:
-        value: as parsed from JSON: a model's configuration, or any part of it.
-        old: whether Keras 2 wrote it; if not, it is of an `.h5` file of Keras 3, which names no
-            modules.
+        value: configuration of a model, or any part of it, as parsed from JSON.
+        old: whether Keras 2 wrote it; if not, it is from an `.h5` file of Keras 3, which does not
+            name modules.
 
     Raises:
-        ValueError: if it asks for what Keras 3 cannot do, or does differently.
+        ValueError: if Keras 3 does not support it, or computes it differently.
     """
     if isinstance(value, list):
         return [translated(item, old) for item in value]
@@ -83,7 +83,7 @@ def translated(value, old=True):
     if kind in POLICIES and isinstance(inner, dict) and "name" in inner:
         return inner["name"]
     if not str(value.get("module") or "keras").startswith(("keras", "tf_keras")):
-        return value  # of strangers, which `zoo.weights.safety` refuses
+        return value  # third-party code, which `zoo.weights.safety` rejects
     if kind in MODELS:
         return {**value, "module": MODELS[kind], **named(kind), "config": graph(inner, kind, old)}
     if kind == "TFOpLambda" and inner.get("function") in ARITHMETIC:
@@ -101,14 +101,14 @@ def translated(value, old=True):
 
 
 def named(kind):
-    """Return the entries that name a class of Keras' own."""
+    """Return the entries that name a class of Keras."""
     name = "Functional" if kind == "Model" else kind
     return {"class_name": name, "registered_name": None}
 
 
 def graph(config, kind, old):
-    """Return the configuration of a model whose layers are translated, and how they are linked."""
-    if isinstance(config, list):  # of a sequential model of the first Keras 2
+    """Return the configuration of a model with its layers and connections converted."""
+    if isinstance(config, list):  # a sequential model of early Keras 2
         config = {"layers": config}
     nodes = config.get("layers")
     if not isinstance(nodes, list) or not all(isinstance(node, dict) for node in nodes):
@@ -124,7 +124,7 @@ def graph(config, kind, old):
         models = {node.get("name"): node.get("class_name") for node in nodes}
         for node in config["layers"]:
             calls = node.get("inbound_nodes") or []
-            if calls and calls[0] and isinstance(calls[0][0], str):  # one call without its list
+            if calls and calls[0] and isinstance(calls[0][0], str):  # a call outside a list
                 calls = [calls]
             node["inbound_nodes"] = [call(entries, node, models) for entries in calls]
         for key in ("input_layers", "output_layers"):
@@ -134,9 +134,9 @@ def graph(config, kind, old):
 
 
 def ends(value, models):
-    """Return the references to a model's inputs or outputs, a nest, as Keras 3 counts them.
+    """Return the nested references to a model's inputs or outputs with the indices of Keras 3.
 
-    It counts the calls of functional models as Keras 2 did here, and those of sequential ones not.
+    They are those of Keras 2 for functional models, and one lower for sequential models.
     """
     if is_reference(value, models):
         name, number, place = value
@@ -147,13 +147,13 @@ def ends(value, models):
 
 
 def call(entries, node, models):
-    """Return what a layer is called with, as Keras 3 writes it.
+    """Return the arguments of a layer call in the format of Keras 3.
 
     Args:
-        entries: a list of [name of a layer, number of its call, place among its outputs, keyword
-            arguments]; or a dictionary, if Keras 3 wrote it.
-        node: the layer.
-        models: {name of a layer: its class} of the model.
+        entries: a list of [layer name, node index, tensor index, keyword arguments]; or a
+            dictionary, if Keras 3 wrote it.
+        node: configuration of the layer.
+        models: {layer name: class name} of the model.
     """
     if not isinstance(entries, list):
         return entries
@@ -172,7 +172,7 @@ def call(entries, node, models):
 
 
 def linked(value, models):
-    """Return a keyword argument of a call, a nest, in which tensors are written as Keras 3 does."""
+    """Return a nested keyword argument of a call, with tensors in the format of Keras 3."""
     if is_reference(value, models):
         return tensor(*value, models)
     if isinstance(value, list):
@@ -183,7 +183,7 @@ def linked(value, models):
 
 
 def is_reference(value, models):
-    """Tell whether a value stands for an output of a layer."""
+    """Return whether a value is a reference to an output of a layer."""
     return (
         isinstance(value, list)
         and len(value) == 3
@@ -194,61 +194,61 @@ def is_reference(value, models):
 
 
 def tensor(name, number, place, models):
-    """Return an output of a layer as Keras 3 writes it; it finds out shape and type itself.
+    """Return an output of a layer in the format of Keras 3, which infers its shape and dtype.
 
-    Keras 2 counted as the first call of a nested model the one that it had made itself.
+    Keras 2 counted the call at the construction of a nested model as its first call.
     """
-    own = number - (models.get(name) in MODELS)
-    config = {"shape": [], "dtype": "float32", "keras_history": [name, own, place]}
+    index = number - (models.get(name) in MODELS)
+    config = {"shape": [], "dtype": "float32", "keras_history": [name, index, place]}
     return {"class_name": "__keras_tensor__", "config": config}
 
 
 def arguments_of(layer, config):
-    """Return a configuration of Keras 2 without the arguments that a layer no longer takes.
+    """Return a configuration of Keras 2 without the arguments that a layer no longer has.
 
     Args:
-        layer: the class.
-        config: its configuration; layers inside it are translated already.
+        layer: class of the layer.
+        config: its configuration, with inner layers already converted.
 
     Raises:
-        ValueError: if one of them asks for what Keras 3 cannot do.
+        ValueError: if Keras 3 does not support one of them.
     """
-    taken, kept = arguments(layer), {}
+    accepted, result = arguments(layer), {}
     for key, value in config.items():
         if key.endswith("activation") and value == CHANGED:
-            raise ValueError(f"{layer.__name__} has {key}={value!r}, which is another in Keras 3")
+            raise ValueError(f"{layer.__name__} has {key}={value!r}, which differs in Keras 3")
         if key == "batch_input_shape":
             if layer is keras.layers.InputLayer:
-                kept["batch_shape"] = value
+                result["batch_shape"] = value
             continue
-        if key not in taken and key in DROPPED and value != DROPPED[key]:
-            raise ValueError(f"{layer.__name__} has {key}={value!r}, which Keras 3 cannot do")
-        if key not in taken and key in (*DROPPED, *MEANINGLESS, *INFERRED):
+        if key not in accepted and key in DROPPED and value != DROPPED[key]:
+            raise ValueError(f"{layer.__name__} has {key}={value!r}, not supported by Keras 3")
+        if key not in accepted and key in (*DROPPED, *MEANINGLESS, *INFERRED):
             continue
         if key == "axis" and isinstance(value, list) and len(value) == 1:
             value = value[0]
-        kept[key] = value
-    return kept
+        result[key] = value
+    return result
 
 
 def arguments(layer):
-    """Return the names of the arguments that a layer takes, itself or by its base classes."""
-    taken = set()
+    """Return the names of the arguments of a layer, including those of its base classes."""
+    accepted = set()
     for base in layer.__mro__:
         if base is keras.Layer:
-            return taken | {"activity_regularizer", "dtype", "name", "trainable"}
+            return accepted | {"activity_regularizer", "dtype", "name", "trainable"}
         parameters = inspect.signature(base.__init__).parameters
-        taken |= parameters.keys()
-        if not any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
-            return taken
-    return taken
+        accepted |= parameters.keys()
+        if not any(item.kind is item.VAR_KEYWORD for item in parameters.values()):
+            return accepted
+    return accepted
 
 
 def load_weights(model, path):
-    """Load the weights of a `.keras` or HDF5 file into a model of its translated configuration.
+    """Load the weights of a `.keras` or HDF5 file into a model of its converted configuration.
 
-    Keras tells by the end of the name what is in a file, and takes `best.weights.h5`, as callbacks
-    call whole models too, for weights alone; so it is given another name.
+    Keras infers the contents from the file name, and reads `best.weights.h5` as weights only,
+    although callbacks save whole models under such names; so a link with another name is loaded.
     """
     with tempfile.TemporaryDirectory() as folder:
         if path.suffix == ".keras":
@@ -264,10 +264,10 @@ def load_weights(model, path):
 
 
 def renumber(group):
-    """Give the layers in an HDF5 group the names that Keras since 2.15 gives them.
+    """Rename the layers in an HDF5 group as in Keras 2.15 and later.
 
-    Keras 2.13 and 2.14 walked over layers with weights twice, and so counted by twos within a
-    class: conv2d, conv2d_2, conv2d_4 are the first three convolutions.
+    Keras 2.13 and 2.14 visited layers with weights twice, so their numbers increase by two within
+    a class: conv2d, conv2d_2, conv2d_4 are the first three convolutions.
     """
     for item in list(group.values()):
         if isinstance(item, h5py.Group):

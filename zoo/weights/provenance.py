@@ -1,8 +1,8 @@
-"""Which examples a model depends on: kept in its record, handed on, and compared.
+"""Which examples a model was trained on: recorded, inherited, and compared.
 
-A record's "examples" holds for each split 64-bit hashes of the examples, in base64. "train" is all
-that weights were fitted to: by the training itself, by that of the model it began with, of its
-teacher, or of the members of an ensemble. "unknown" lists those of them that have no such record.
+A record's "examples" has for each split 64-bit hashes of the examples, in base64. "train" are all
+examples that weights were fitted to: in the training itself, and in that of the initial model, of
+the teacher, or of the members of an ensemble. "unknown" lists those models without such a record.
 """
 
 import base64
@@ -13,15 +13,15 @@ import numpy as np
 EFFECT = ", so scores on it look better than they are"
 NONE = np.zeros((0, 2), np.uint64)
 SPLITS = ("train", "validation", "test")
-CUT = ("fold", "validate", "skip_bad")  # settings that decide what is in which split
+CUT = ("fold", "validate", "skip_bad")  # settings that define the splits
 
 
 def encode(examples):
-    """Return what a record holds of examples.
+    """Return the entry of a record for examples.
 
     Args:
-        examples: {split: (m, 2) uint64}: the hash of an example, and 0 or which piece of it; see
-            `datasets.examples.units`.
+        examples: {split: (m, 2) uint64}: the hash of an example, and 0 or the index of its piece;
+            see `datasets.examples.units`.
     """
     encoded = {}
     for split, rows in examples.items():
@@ -37,7 +37,7 @@ def _text(array):
 
 
 def decode(record, split="train"):
-    """Return the examples (m, 2) of a record's split; None if it does not hold them."""
+    """Return the examples (m, 2) of a record's split; None if they are not recorded."""
     encoded = record.get("examples")
     if not isinstance(encoded, dict) or not isinstance(encoded.get(split), str):
         return None
@@ -54,15 +54,15 @@ def decode(record, split="train"):
 
 
 def seen(record, examples, about, cut):
-    """Return the examples (m, 2) that a model depends on; None if that is not known.
+    """Return the examples (m, 2) that a model was trained on; None if they are not known.
 
-    A model without a record of its examples is known if it was trained on the same data, cut alike.
+    Without a record, they are known if the model was trained on the same data with the same splits.
 
     Args:
         record: of the model.
         examples: {split: (m, 2)} of some data.
         about: the record of these data, with their fingerprint.
-        cut: how they are split: fold, validate, skip_bad; further settings do not count.
+        cut: settings of their splits: fold, validate, skip_bad; others are ignored.
     """
     rows = decode(record)
     if rows is not None:
@@ -71,19 +71,19 @@ def seen(record, examples, about, cut):
     alike = all((settings.get(key) or None) == (cut.get(key) or None) for key in CUT)
     if "fingerprint" not in data or data["fingerprint"] != about["fingerprint"] or not alike:
         return None
-    held = [examples["validation"]] if "fitted" in record else []
-    return np.concatenate([examples["train"], *held])
+    validation = [examples["validation"]] if "fitted" in record else []
+    return np.concatenate([examples["train"], *validation])
 
 
 def merged(fitted, sources, examples, about, cut):
-    """Return the fields of a record of a model that was made of others.
+    """Return the fields of a record of a model that is based on others.
 
     Args:
-        fitted: (m, 2), what itself was fitted to.
-        sources: [(name, record)] of the models that it was made of or distilled from.
-        examples: as for `seen`, like the next two.
-        about: see there.
-        cut: see there.
+        fitted: (m, 2), the examples that the model itself was fitted to.
+        sources: [(name, record)] of the models that it is made of or distilled from.
+        examples: as for `seen`.
+        about: as for `seen`.
+        cut: as for `seen`.
 
     Returns:
         {"examples": ..., "unknown": names}, the second only if there are any.
@@ -95,22 +95,22 @@ def merged(fitted, sources, examples, about, cut):
             unknown.append(name)
         else:
             parts.append(rows)
-        unknown += [f"{other} in {name}" for other in record.get("unknown", ())]
+        unknown += [f"{source} in {name}" for source in record.get("unknown", ())]
     fields = {"examples": encode({**examples, "train": np.unique(np.concatenate(parts), axis=0)})}
     return {**fields, "unknown": unknown} if unknown else fields
 
 
 def inherit(record, name, other):
-    """Add to a training's record what a model has seen that it starts from or is distilled from.
+    """Add to a training's record the examples of its initial model or teacher.
 
     Args:
-        record: of the training, with "examples", "data" and "settings"; it is changed.
-        name: of the other model, as sentences call it.
+        record: of the training, with "examples", "data" and "settings"; changed in place.
+        name: of the initial model or teacher, for the messages.
         other: its record; {} if it has none.
 
     Returns:
-        Sentences on what it knows of the validation and the test split; they are noted in the
-        record, too.
+        Warnings on overlap with the validation and test split; they are added to the record,
+        too.
     """
     examples = {split: decode(record, split) for split in SPLITS}
     unknown, about, cut = record.get("unknown", []), record["data"], record["settings"]
@@ -121,8 +121,8 @@ def inherit(record, name, other):
     sentences = warnings(name, seen(other, examples, about, cut), examples)
     if fields.get("unknown"):
         sentences.append(
-            f"Nobody can tell which examples {', '.join(fields['unknown'])} has seen. If some are "
-            "of the validation or test split, scores look better than they are"
+            f"Nobody can tell which examples {', '.join(fields['unknown'])} was trained "
+            "on. If some are of the validation or test split, scores look better than they are"
         )
     if sentences:
         record["notes"] = [*record.get("notes", []), *sentences]
@@ -130,12 +130,12 @@ def inherit(record, name, other):
 
 
 def overlap(rows, others):
-    """Say of each of some examples (m, 2) whether it, or some of it, is among others (n, 2).
+    """Return whether each example (m, 2), or a part of it, is among others (n, 2).
 
-    Pieces of one example that were cut in two ways, as tiles of two sizes are, may share something.
+    Pieces of one example that were cut in two ways, such as tiles of two sizes, may overlap.
 
     Returns:
-        Truth values (m,).
+        (m,) bool.
     """
     cut = np.uint64(32)
     whole = others[:, 1] == 0
@@ -149,18 +149,18 @@ def overlap(rows, others):
 
 
 def _mixed(rows):
-    """Return both columns as one number."""
+    """Return a hash of both columns."""
     return rows[:, 0] + rows[:, 1] * np.uint64(0x9E3779B97F4A7C15)
 
 
 def warnings(name, rows, examples, splits=("validation", "test")):
-    """Return sentences on the examples that a model knows though they are to judge another one.
+    """Return warnings if a model was trained on examples of splits that are used to score.
 
     Args:
-        name: of the model, as the sentences call it.
-        rows: what it has seen, (n, 2); None if that is not known.
-        examples: {split: (m, 2)} of the data that it is used with.
-        splits: those that are to be looked at.
+        name: of the model, for the messages.
+        rows: examples that it was trained on, (n, 2); None if they are not known.
+        examples: {split: (m, 2)} of the data that it is scored on.
+        splits: the splits to check.
     """
     sentences = []
     for split in splits if rows is not None else ():

@@ -1,8 +1,8 @@
-"""What is written down beside weights, in a model's file and in run.json, checked where it is read.
+"""Records of models, in a model's file and in run.json, validated when they are read.
 
-A record is JSON that anybody may have changed, or that a full disk has cut short. Whoever reads it
-through here gets values of the types that the rest of the zoo relies on, or one sentence that
-names the file and the entry. Entries that are not listed are of later versions and pass.
+A record is JSON that may have been edited or truncated. The functions here return values of the
+types that the rest of the zoo relies on, or raise one sentence with the file and the entry. Entries
+that are not listed belong to later versions and are accepted.
 """
 
 import json
@@ -13,15 +13,15 @@ import pathlib
 from zoo import index
 
 RUN = "run.json"
-MOST_POINTS, MOST_PIXELS = 10**7, 2**16  # of an input whose size the model leaves open
-SIZES = {  # option of a task: the axis of the input that it sets, and the most that makes sense
+MOST_POINTS, MOST_PIXELS = 10**7, 2**16  # largest inputs of models without a fixed size
+SIZES = {  # option of a task: the axis of the input that it sets, and its maximum
     "points": (0, MOST_POINTS),
     "window": (0, MOST_POINTS),
     "image_size": (0, MOST_PIXELS),
     "tile_height": (0, MOST_PIXELS),
     "tile_width": (1, MOST_PIXELS),
 }
-LIMITS = {  # of options that memory depends on: the least and the most that makes sense
+LIMITS = {  # of options that memory depends on: minimum and maximum
     "resolution": (1 / 64, 16),
     "horizon": (1, MOST_POINTS),
     "length": (0, MOST_POINTS),
@@ -35,23 +35,23 @@ LIMITS = {  # of options that memory depends on: the least and the most that mak
 
 
 def trouble(what, why, remedy):
-    """Return the error that names a file, says why it cannot be used, and what to do."""
+    """Return an error with a file, the reason and the remedy."""
     return ValueError(f"{what}: {why}. {remedy}.")
 
 
 def read_run(folder, needed=()):
-    """Return what run.json in a run folder says, checked.
+    """Return the validated record in the run.json of a run folder.
 
     Args:
-        folder: of the run.
-        needed: names of entries that must be there.
+        folder: the run folder.
+        needed: names of required entries.
 
     Returns:
         A dictionary.
 
     Raises:
-        ValueError: if the file is missing, cut short, no JSON object, lacks an entry that is
-            needed, or holds one of a wrong type; one sentence that names the file.
+        ValueError: if the file is missing, truncated, not a JSON object, lacks a required entry,
+            or has one of the wrong type; one sentence with the file.
     """
     path = pathlib.Path(folder, RUN)
     record = read_json(path)
@@ -62,16 +62,16 @@ def read_run(folder, needed=()):
 
 
 def require(path, record, names):
-    """Raise a `ValueError` if a record, of the file `path`, lacks one of these entries."""
+    """Raise a `ValueError` if the record of the file `path` lacks one of these entries."""
     if missing := [name for name in names if name not in record]:
-        raise trouble(path, f"it lacks {', '.join(missing)}", "Give the folder of a training run")
+        raise trouble(path, f"it lacks {', '.join(missing)}", "Use the folder of a training run")
 
 
 def read_json(path):
     """Return the JSON object in a file.
 
     Raises:
-        ValueError: if it cannot be read, is cut short, or holds something else.
+        ValueError: if it cannot be read, is truncated, or has something else.
     """
     try:
         text = path.read_bytes()
@@ -83,7 +83,7 @@ def read_json(path):
 
 
 def parse(path, text):
-    """Return the JSON object that a text holds, which comes from the file `path`."""
+    """Return the JSON object in a text from the file `path`."""
     try:
         value = json.loads(text)
     except (ValueError, TypeError, RecursionError) as error:
@@ -95,23 +95,23 @@ def parse(path, text):
 
 
 def objection(record):
-    """Say which entry of a record cannot be what the zoo wrote, or return None.
+    """Return which entry of a record is invalid, or None.
 
     Args:
-        record: a dictionary, of a model's file, a run or a preset's card.
+        record: a dictionary from a model's file, a run or a preset's card.
     """
-    for name, (kind, holds) in ENTRIES.items():
-        if name in record and not holds(record[name]):
+    for name, (kind, is_valid) in ENTRIES.items():
+        if name in record and not is_valid(record[name]):
             return f"its record is damaged: {name} is {shown(record[name])}, not {kind}"
     info = record.get("info", {})
-    for name, (kind, holds) in CONSTANTS.items():
-        if name in info and not holds(info[name]):
+    for name, (kind, is_valid) in CONSTANTS.items():
+        if name in info and not is_valid(info[name]):
             return f"its record is damaged: {name} is {shown(info[name])}, not {kind}"
-    return objection_to_task(record) or disagreement(info) or misfit(record)
+    return objection_to_task(record) or inconsistency(info) or misfit(record)
 
 
 def objection_to_task(record):
-    """Say which entry of a record its task cannot use, or return None."""
+    """Return which entry of a record is invalid for its task, or None."""
     task = record.get("task")
     if task is None:
         return None
@@ -119,7 +119,7 @@ def objection_to_task(record):
         return f"it is for the task {shown(task)}, which this version of the zoo does not have"
     options = index.tasks()[task]["options"]
     for name, value in record.get("task_options", {}).items():
-        if name in options and not alike(value, options[name]):
+        if name in options and not same_type(value, options[name]):
             what = f"not of the type of {options[name]!r}"
             return f"its record is damaged: the option {name} is {shown(value)}, {what}"
     for name in NEEDED.get(task, NEEDED.get(task.partition("_")[0], ())):
@@ -128,11 +128,11 @@ def objection_to_task(record):
     return None
 
 
-def disagreement(info):
-    """Say which constants of the data do not go together, or return None."""
-    for one, other in (("columns", "mean"), ("mean", "deviation")):
-        if one in info and other in info and len(info[one]) != len(info[other]):
-            counts = f"{len(info[one])} {one} and {len(info[other])} values of {other}"
+def inconsistency(info):
+    """Return which constants of the data have different lengths, or None."""
+    for a, b in (("columns", "mean"), ("mean", "deviation")):
+        if a in info and b in info and len(info[a]) != len(info[b]):
+            counts = f"{len(info[a])} {a} and {len(info[b])} values of {b}"
             return f"its record is damaged: it has {counts}"
     if "targets" in info and info["targets"] > len(info.get("mean", ())):
         return f"its record is damaged: it has {info['targets']} targets and fewer values of mean"
@@ -140,14 +140,14 @@ def disagreement(info):
 
 
 def misfit(record, shape=None):
-    """Say which option of a record's task asks for an input that the model does not take, or None.
+    """Return which task option of a record does not fit the model's input, or None.
 
-    Asked before an example is made to that size: it may not fit into memory.
+    This is checked before an input of that size is allocated, which may not fit into memory.
 
     Args:
         record: a dictionary.
-        shape: of the model's input, (..., C) without the batch's axis, None where any size is
-            taken; without it no more is checked than that no size is beyond all sense.
+        shape: of the model's input, (..., C) without the batch axis, None where any size is
+            accepted; without a shape only the limits of the options are checked.
     """
     options, sizes = record.get("task_options", {}), tuple(shape or ())[:-1]
     for name, (least, most) in LIMITS.items():
@@ -167,13 +167,13 @@ def misfit(record, shape=None):
 
 
 def shown(value):
-    """Return a value as a message shows it: on one line, and not all of it."""
+    """Return a value for a message: on one line, truncated."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def alike(value, default):
-    """Tell whether an option's value is of the type of its default, as JSON keeps it."""
+def same_type(value, default):
+    """Return whether an option's value has the type of its default, after JSON."""
     if default is None or value is None:
         return value is None or isinstance(value, str | int | float | list | dict)
     if isinstance(default, bool) or isinstance(value, bool):
@@ -186,48 +186,48 @@ def alike(value, default):
 
 
 def is_number(value):
-    """Tell whether a value is a finite number."""
+    """Return whether a value is a finite number."""
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)
     return real and math.isfinite(value)
 
 
 def is_count(value):
-    """Tell whether a value is a positive integer."""
+    """Return whether a value is a positive integer."""
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def is_text(value):
-    """Tell whether a value is a text or missing."""
+    """Return whether a value is a string or None."""
     return value is None or isinstance(value, str)
 
 
 def is_names(value):
-    """Tell whether a value is a list of texts."""
+    """Return whether a value is a list of strings."""
     return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
 def is_numbers(value):
-    """Tell whether a value is a list of finite numbers."""
+    """Return whether a value is a list of finite numbers."""
     return isinstance(value, list) and all(map(is_number, value))
 
 
 def is_mapping(value):
-    """Tell whether a value is a dictionary whose keys are texts."""
+    """Return whether a value is a dictionary whose keys are strings."""
     return isinstance(value, dict) and all(isinstance(key, str) for key in value)
 
 
 def is_scores(value):
-    """Tell whether a value holds the scores of splits."""
+    """Return whether a value is the scores of splits."""
     return is_mapping(value) and all(map(is_mapping, value.values()))
 
 
 def is_settings(value):
-    """Tell whether a value holds the settings of a command."""
+    """Return whether a value is the settings of a command."""
     return is_mapping(value) and isinstance(value.get("command", ""), str | None)
 
 
 def is_grid(value):
-    """Tell whether a value is the grid of a detector, as `boxes.coding.grid` returns it."""
+    """Return whether a value is the grid of a detector, as `boxes.coding.grid` returns it."""
     if not isinstance(value, dict) or value.get("form") not in ("yolo", "yolov3", "rows"):
         return False
     levels, strides, size = (value.get(name) for name in ("anchors", "strides", "size"))
@@ -241,14 +241,14 @@ def is_grid(value):
 
 
 def is_anchors(value):
-    """Tell whether a value is a list of widths and heights."""
+    """Return whether a value is a list of widths and heights."""
     return isinstance(value, list) and all(
         is_numbers(pair) and len(pair) == 2 and min(pair) > 0 for pair in value
     )
 
 
 def is_suppression(value):
-    """Tell whether a value holds the settings of non-maximum suppression."""
+    """Return whether a value is the settings of non-maximum suppression."""
     if not isinstance(value, dict) or not all(
         is_number(value.get(key)) for key in ("iou", "sigma")
     ):
@@ -259,7 +259,7 @@ def is_suppression(value):
 
 
 def is_members(value):
-    """Tell whether a value is the manifest of an ensemble's members."""
+    """Return whether a value is the manifest of an ensemble's members."""
     return isinstance(value, list) and all(
         is_mapping(item) and isinstance(item.get("name"), str) for item in value
     )
@@ -267,7 +267,7 @@ def is_members(value):
 
 TEXT, MAPPING = ("a text", is_text), ("a dictionary", is_mapping)
 NUMBER, NAMES = ("a number", is_number), ("a list of names", is_names)
-ENTRIES = {  # of any record: what it must be, and whether it is
+ENTRIES = {  # of any record: the expected type, and its check
     **dict.fromkeys("model task status sha256 machine backend command".split(), TEXT),
     **dict.fromkeys("arguments options task_options info data".split(), MAPPING),
     **dict.fromkeys("versions teacher bootstrap found".split(), MAPPING),
@@ -277,7 +277,7 @@ ENTRIES = {  # of any record: what it must be, and whether it is
     "scores": ("a dictionary of scores", is_scores),
     "members": ("a list of members", is_members),
 }
-CONSTANTS = {  # of the data, in `info`
+CONSTANTS = {  # of the data, in `info`: the expected type, and its check
     "classes": NAMES,
     "columns": NAMES,
     "notes": NAMES,
@@ -299,7 +299,7 @@ CONSTANTS = {  # of the data, in `info`
     "grid": ("the grid of a detector", is_grid),
     "suppression": ("settings of non-maximum suppression", is_suppression),
 }
-NEEDED = {  # constants that a task cannot do without; of the task, or of the first word of its name
+NEEDED = {  # constants that a task requires, by its name or the first word of its name
     "forecasting": ("columns", "targets", "mean", "deviation"),
     "image": ("classes", "channels", "range"),
     "image_detection": ("classes", "channels", "range", "grid", "suppression"),

@@ -1,8 +1,8 @@
-"""Saved models: one file that holds everything, written whole or not at all, read without trust.
+"""Saved models: one file with everything, written atomically, checked before it is loaded.
 
-A `.keras` file is Keras' own zip archive. What a person must know to use the model (task, classes,
-options of the data) is kept in its `metadata.json`, where Keras notes its version and reads
-nothing; a member more would make Keras unpack the whole archive to disk.
+A `.keras` file is Keras' zip archive. The record that is needed to use the model (task, classes,
+options of the data) is in its `metadata.json`, which Keras writes but does not read; with an
+additional member, Keras would extract the whole archive to disk.
 """
 
 import concurrent.futures
@@ -25,7 +25,7 @@ from zoo.weights.records import trouble
 
 __all__ = ["load", "record", "save", "sha256", "trouble"]
 
-# What files may hold of ours, besides the models' own classes.
+# Modules with registered classes of ours, besides the model files.
 REGISTER = (
     "zoo.inference.preprocessing",
     "zoo.nn.ensemble",
@@ -39,15 +39,15 @@ REGISTER = (
 
 
 def save(model, path, record):
-    """Write a model, without the state of its optimizer, and its record into one `.keras` file.
+    """Write a model, without its optimizer state, and its record into one `.keras` file.
 
-    The same weights give the same bytes. A crash leaves the file that was there before.
+    The same weights give the same bytes. After a crash the previous file is unchanged.
 
     Args:
-        model: a `keras.Model`, compiled or not; it is left as it is.
-        path: where; the ending is `.keras`.
-        record: dictionary of what JSON can hold: "model", "arguments" and "options" (of the
-            builder), "task", "task_options", "info" ...
+        model: a `keras.Model`, compiled or not; it is not changed.
+        path: path of the file, with the extension `.keras`.
+        record: JSON-serializable dictionary: "model", "arguments" and "options" (of the builder),
+            "task", "task_options", "info" ...
     """
     path = pathlib.Path(path)
     metadata = {"keras_version": keras.__version__, RECORD: record}
@@ -55,15 +55,15 @@ def save(model, path, record):
     compiled, optimizer = model.compiled, vars(model).pop("optimizer", None)
     model.compiled = False
     try:
-        with disk.whole(path) as whole:
+        with disk.whole(path) as temporary:
             model.save(plain)
-            with zipfile.ZipFile(plain) as source, zipfile.ZipFile(whole, "w") as target:
+            with zipfile.ZipFile(plain) as source, zipfile.ZipFile(temporary, "w") as target:
                 target.writestr(zipfile.ZipInfo(METADATA), json.dumps(metadata, indent=1))
                 for name in sorted(set(source.namelist()) - {METADATA}):
                     with source.open(name) as old, target.open(zipfile.ZipInfo(name), "w") as new:
                         shutil.copyfileobj(old, new)
             count = sum(math.prod(weight.shape) for weight in model.weights)
-            inspection.remember(whole, count)
+            inspection.remember(temporary, count)
     finally:
         plain.unlink(missing_ok=True)
         model.compiled = compiled
@@ -72,14 +72,14 @@ def save(model, path, record):
 
 
 def load(path):
-    """Load a model from a `.keras`, `.h5` or `.hdf5` file, running no code from it.
+    """Load a model from a `.keras`, `.h5` or `.hdf5` file without running code from it.
 
     Returns:
         A `keras.Model`, not compiled.
 
     Raises:
-        ValueError: if the file is missing, damaged, or holds anything but building blocks of Keras
-            and of the zoo; the message names the file, the reason and the remedy.
+        ValueError: if the file is missing, damaged, or uses classes other than those of Keras and
+            the zoo; the message has the file, the reason and the remedy.
     """
     path = pathlib.Path(path)
     registry.import_models()
@@ -91,24 +91,24 @@ def load(path):
     try:
         if old or hdf5:
             config = legacy.translated(config, old)
-    except Exception as error:  # of what Keras 3 lacks, or whatever a damaged file makes of it
+    except Exception as error:  # unsupported by Keras 3, or damaged
         raise trouble(path, sentence(error), "Save it with Keras 3, as .keras") from error
     if reason := safety.objection(config):
         raise trouble(
-            path, f"{reason}: refused", "Rebuild the model from its source and load its weights"
+            path, f"{reason}: rejected", "Rebuild the model from its source and load its weights"
         )
     try:
         count = contents.numbers if contents.known else parameters(config)
         if count > 2 * contents.numbers + inspection.SLACK:
-            raise Oversized(f"it asks for {count:,} weights and stores {contents.numbers:,}")
+            raise Oversized(f"it has {count:,} weights but stores only {contents.numbers:,}")
         if old or hdf5:
-            model = made(config)
+            model = build(config)
             legacy.load_weights(model, path)
         else:
             model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Oversized as error:
-        raise trouble(path, f"{error}: refused", "Save the model again") from error
-    except Exception as error:  # whatever a damaged file makes of Keras
+        raise trouble(path, f"{error}: rejected", "Save the model again") from error
+    except Exception as error:  # a damaged file can raise anything
         remedy = "Save it as .keras" if hdf5 else "Save it again"
         why = f"Keras {keras.__version__} cannot load it ({sentence(error)})"
         raise trouble(path, why, remedy) from error
@@ -124,24 +124,24 @@ def load(path):
 
 
 class Oversized(Exception):
-    """Raised for a model that would be far larger than the weights stored for it."""
+    """Raised for a model that is far larger than its stored weights."""
 
 
 def sentence(error):
-    """Return the line of Keras' message that says what is wrong, without colours."""
+    """Return the line of Keras' message with the reason, without colours."""
     lines = terminal.plain(str(error).rpartition("Exception encountered: ")[2]).splitlines()
     lines = [line.strip() for line in lines if line.strip()]
     reasons = [line for line in lines if not line.startswith("Exception encountered when calling")]
     return (reasons or lines or [type(error).__name__])[0][:300]
 
 
-def made(config):
-    """Return the model of a configuration, which Keras takes apart while it reads it."""
+def build(config):
+    """Build the model of a configuration; Keras modifies its copy."""
     return keras.saving.deserialize_keras_object(copy.deepcopy(config), safe_mode=True)
 
 
 def uncompiled(value):
-    """Return a nest of dictionaries and lists without the entries that compile models."""
+    """Return nested dictionaries and lists without compile configurations."""
     if isinstance(value, dict):
         pairs = value.items()
         return {key: uncompiled(inner) for key, inner in pairs if key != "compile_config"}
@@ -149,15 +149,15 @@ def uncompiled(value):
 
 
 def parameters(config):
-    """Return how many numbers the weights of a configuration's model are, making none of them.
+    """Return the number of weights of a configuration's model without allocating them.
 
-    It is built in a thread of its own, where what Keras notes of models that are not initialized
-    ends with the thread. Optimizers of models inside are left out: they would make variables.
+    The model is built in a separate thread, so that the state which Keras keeps for uninitialized
+    models ends with it. Optimizers of inner models are removed: they would create variables.
     """
 
     def count():
         with keras.StatelessScope(initialize_variables=False):
-            model = made(uncompiled(config))
+            model = build(uncompiled(config))
             return sum(math.prod(weight.shape) for weight in model.weights)
 
     with concurrent.futures.ThreadPoolExecutor(1) as pool:

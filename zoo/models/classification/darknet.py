@@ -1,8 +1,8 @@
 """Darknet-53: residual blocks of a 1x1 and a 3x3 convolution, and strides instead of pooling.
 
 Redmon & Farhadi, 2018, https://arxiv.org/abs/1804.02767. Table 1; padding, the slope of leaky ReLU
-and the first weights (He et al. 2015) are those of the authors' program.
-Departures: depth 21, for small machines, is that of Milioto, Vizzo, Behley & Stachniss, IROS 2019,
+and the initial weights (He et al. 2015) follow the authors' code.
+Departures: depth 21, for small machines, follows Milioto, Vizzo, Behley & Stachniss, IROS 2019,
 https://github.com/PRBonn/lidar-bonnetal.
 """
 
@@ -12,7 +12,7 @@ from keras import layers
 from zoo.nn.blocks import leaky_conv
 from zoo.registry import register
 
-BLOCKS = {  # residual ones of each stage, by the number of layers that have weights
+BLOCKS = {  # residual blocks per stage, by the number of layers with weights
     21: (1, 1, 2, 2, 1),
     53: (1, 2, 8, 8, 4),
 }
@@ -30,16 +30,17 @@ def Darknet(input_shape, num_classes, *, depth=53, width=1.0, batch_norm=True, n
     Args:
         input_shape: (H, W, C); H and W may be None.
         num_classes: K, the number of classes.
-        depth: how many layers have weights: 53 or 21.
+        depth: number of layers with weights: 53 or 21.
         width: factor on every channel count.
-        batch_norm: normalise behind every convolution; without, they have a bias.
+        batch_norm: apply batch normalisation after every convolution; without it, convolutions
+            have a bias.
         name: name of the model.
 
     Returns:
         A `keras.Model` from images (B, H, W, C) in [0, 1] to float32 logits (B, K).
 
     Raises:
-        ValueError: if there is no such depth.
+        ValueError: if the depth is not supported.
     """
     image = keras.Input(input_shape, name="image")
     x = features(image, depth=depth, width=width, batch_norm=batch_norm)[32]
@@ -52,11 +53,11 @@ def features(x, *, depth=53, width=1.0, batch_norm=True):
     """Apply all convolutions to images (B, H, W, C), with the options of `Darknet`.
 
     Returns:
-        The last map before each halving, and the last of all, in a dictionary by its stride 1, 2,
-        4, 8, 16, 32: a tensor (B, ⌈H / stride⌉, ⌈W / stride⌉, channels).
+        A dictionary from stride (1, 2, 4, 8, 16, 32) to the last feature map of that stride: a
+        tensor (B, ⌈H / stride⌉, ⌈W / stride⌉, channels).
 
     Raises:
-        ValueError: if there is no such depth.
+        ValueError: if the depth is not supported.
     """
     if depth not in BLOCKS:
         raise ValueError(f"Darknet has depth {', '.join(map(str, BLOCKS))}, not {depth!r}")

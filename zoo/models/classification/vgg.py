@@ -1,10 +1,10 @@
 """VGG: nothing but 3x3 convolutions, two to four between poolings, up to 19 layers deep.
 
 Simonyan & Zisserman, ICLR 2015, https://arxiv.org/abs/1409.1556. Table 1, columns A, B, D and E;
-names and order of the layers are those of `keras.applications`, whose weights load by place.
-Departures: pooling rounds up, as the authors' framework does, where an odd size meets it; weights
-start as He et al. 2015 draw them, where the paper starts deep networks from a trained shallow one;
-with batch normalisation, which the paper did not have, convolutions have no bias.
+layer names and order follow `keras.applications`, whose weights load by layer order.
+Departures: pooling rounds odd sizes up, as the authors' framework does; weights are initialized as
+in He et al. 2015, where the paper initializes deep networks from a trained shallow one; with batch
+normalisation, which the paper does not use, convolutions have no bias.
 """
 
 import keras
@@ -13,14 +13,14 @@ from keras import layers, ops
 from zoo.nn.blocks import MOMENTUM
 from zoo.registry import register
 
-CONVOLUTIONS = {  # of each block, by the number of layers that have weights
+CONVOLUTIONS = {  # per block, by the number of layers with weights
     11: (1, 1, 2, 2, 2),
     13: (2, 2, 2, 2, 2),
     16: (2, 2, 3, 3, 3),
     19: (2, 2, 4, 4, 4),
 }
 CHANNELS = (64, 128, 256, 512, 512)
-MEAN = (103.939, 116.779, 123.68)  # of ImageNet's blue, green and red, of 255
+MEAN = (103.939, 116.779, 123.68)  # ImageNet's blue, green and red, from 0 to 255
 
 
 @register(
@@ -35,27 +35,27 @@ def VGG(
     """Build the classifier of Table 1.
 
     Args:
-        input_shape: (H, W, C), both sizes fixed: the first dense layer sees every place apart.
+        input_shape: (H, W, C), H and W fixed, because of the dense layers.
         num_classes: K, the number of classes.
-        depth: how many layers have weights: 11, 13, 16 or 19.
+        depth: number of layers with weights: 11, 13, 16 or 19.
         width: factor on every channel count.
-        dropout: rate behind both hidden dense layers.
-        batch_norm: normalise behind every convolution.
+        dropout: dropout rate after both hidden dense layers.
+        batch_norm: apply batch normalisation after every convolution.
         name: name of the model.
 
     Returns:
         A `keras.Model` from images (B, H, W, C) in [0, 1] to float32 logits (B, K).
 
     Raises:
-        ValueError: if there is no such depth.
+        ValueError: if the depth is not supported.
     """
     image = keras.Input(input_shape, name="image")
     x = features(image, depth=depth, width=width, batch_norm=batch_norm)[16]
     x = layers.MaxPooling2D(2, padding="same", name="block5_pool")(x)
     x = layers.Flatten(name="flatten")(x)
     for hidden in ("fc1", "fc2"):
-        units, start = int(4096 * width), "he_normal"
-        x = layers.Dense(units, activation="relu", kernel_initializer=start, name=hidden)(x)
+        units, initializer = int(4096 * width), "he_normal"
+        x = layers.Dense(units, activation="relu", kernel_initializer=initializer, name=hidden)(x)
         x = layers.Dropout(dropout, name=f"{hidden}_dropout")(x)
     logits = layers.Dense(num_classes, dtype="float32", name="logits")(x)
     return keras.Model(image, logits, name=name)
@@ -65,11 +65,11 @@ def features(x, *, depth=16, width=1.0, batch_norm=False):
     """Apply all convolutions to images (B, H, W, C), with the options of `VGG`.
 
     Returns:
-        The last map before each pooling, in a dictionary by its stride 1, 2, 4, 8, 16: a tensor
+        A dictionary from stride (1, 2, 4, 8, 16) to the last map before each pooling: a tensor
         (B, ⌈H / stride⌉, ⌈W / stride⌉, channels).
 
     Raises:
-        ValueError: if there is no such depth.
+        ValueError: if the depth is not supported.
     """
     if depth not in CONVOLUTIONS:
         raise ValueError(f"VGG has depth {', '.join(map(str, CONVOLUTIONS))}, not {depth!r}")
@@ -85,7 +85,7 @@ def features(x, *, depth=16, width=1.0, batch_norm=False):
 
 
 def conv(x, channels, name, batch_norm):
-    """Apply a 3x3 convolution, batch normalisation if wished, and ReLU."""
+    """Apply a 3x3 convolution, optional batch normalisation, and ReLU."""
     x = layers.Conv2D(
         channels,
         3,
@@ -102,21 +102,21 @@ def conv(x, channels, name, batch_norm):
 
 
 def imagenet(x):
-    """Turn RGB images in [0, 1] into what the published weights expect: BGR of 255, mean 0."""
+    """Convert RGB images in [0, 1] to the published weights' input: BGR, 0 to 255, zero mean."""
     x = ops.flip(x, axis=-1)
     offset = [-mean for mean in MEAN]
     return layers.Rescaling(255.0, offset, dtype="float32", name="imagenet")(x)
 
 
 def applications(depth=16, *, top=False):
-    """Return the model of `keras.applications` with its weights of ImageNet, fetched once.
+    """Return the model of `keras.applications` with ImageNet weights, downloaded once.
 
     Args:
         depth: 16 or 19.
-        top: with the dense layers; these are nine tenths of the half gigabyte.
+        top: include the dense layers, which are 90 % of the 0.5 GB.
 
     Raises:
-        ValueError: if there are no weights for the depth.
+        ValueError: if there are no weights for this depth.
     """
     builders = {16: keras.applications.VGG16, 19: keras.applications.VGG19}
     if depth not in builders:

@@ -1,1 +1,1 @@
-"""Networks that find objects in images."""
+"""Networks that detect objects in images."""

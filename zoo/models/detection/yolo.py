@@ -1,10 +1,10 @@
-"""YOLO: one look at the whole image, which says for each cell of a grid what object is there.
+"""YOLO: one pass over the whole image predicts the objects of each cell of a grid.
 
 Redmon, Divvala, Girshick & Farhadi, CVPR 2016, https://arxiv.org/abs/1506.02640. Fig. 3, Sec. 2;
-padding and first weights (He et al. 2015) from the authors' program.
-Departures: the first 20 convolutions are not trained on ImageNet before, for which there is
-`backbone`; each cell's numbers are its boxes, then its classes. The paper has no batch
-normalisation, the authors' later yolov1.cfg has.
+padding and initial weights (He et al. 2015) follow the authors' code.
+Departures: the first 20 convolutions are not pretrained on ImageNet (see `backbone`); the outputs
+of a cell are its boxes, then its classes. The paper has no batch normalisation; the authors' later
+yolov1.cfg has.
 """
 
 import keras
@@ -15,7 +15,7 @@ from zoo.nn.blocks import leaky_conv
 from zoo.nn.layers import Grid
 from zoo.registry import register
 
-BLOCKS = (  # (channels, size of the kernel) between the poolings of Fig. 3
+BLOCKS = (  # (channels, kernel size) between the poolings of Fig. 3
     ((64, 7),),
     ((192, 3),),
     ((128, 1), (256, 3), (256, 1), (512, 3)),
@@ -47,29 +47,29 @@ def YOLO(
     """Build the detector of Fig. 3.
 
     Args:
-        input_shape: (H, W, C), both sizes fixed: the first dense layer sees every place apart.
+        input_shape: (H, W, C), H and W fixed, because of the dense layers.
         num_classes: C, the number of classes.
-        grid: S, the number of cells along the longer side; the last may reach over the edge.
-        boxes: B, how many each cell predicts.
-        width: factor on every channel count, the backbone's too.
-        dropout: rate behind the first dense layer.
-        batch_norm: normalise behind every convolution, but for the backbone's.
+        grid: S, the number of cells along the longer side; the last one may exceed the image.
+        boxes: B, the number of boxes per cell.
+        width: factor on every channel count, including the backbone's.
+        dropout: dropout rate after the first dense layer.
+        batch_norm: apply batch normalisation after every convolution, except the backbone's.
         backbone: name of a classifier whose coarsest map replaces the first 20 convolutions.
-        depth: the backbone's, if not its default.
+        depth: depth of the backbone, if not its default.
         backbone_weights: "imagenet", or a trained classifier of the zoo: a preset, run folder or
-            file. Like everything else, they are trained further.
+            file. They are fine-tuned with the rest of the network.
         name: name of the model.
 
     Returns:
-        A `keras.Model` from images (B, H, W, C) in [0, 1] to float32 rows (B, A, 5 + C), raw, see
-        `zoo.tasks.boxes.coding`: the cells row by row, in each its boxes, which have its classes in
-        common.
+        A `keras.Model` from images (B, H, W, C) in [0, 1] to float32 raw outputs (B, A, 5 + C), see
+        `zoo.tasks.boxes.coding`: cells in row-major order, then the boxes of each cell, which share
+        its class scores.
 
     Raises:
-        ValueError: if so many cells do not fit the image, or options contradict each other.
+        ValueError: if the grid does not fit the image, or options contradict each other.
     """
     if backbone is None and (depth or backbone_weights):
-        raise ValueError("depth and backbone_weights are a backbone's: name the backbone")
+        raise ValueError("depth and backbone_weights need a backbone: name the backbone")
     height, width_of_image = input_shape[:2]
     stride, cells = divided(height, width_of_image, grid)
     image = keras.Input(input_shape, name="image")
@@ -85,16 +85,16 @@ def YOLO(
     x = layers.Dense(int(4096 * width), kernel_initializer="he_normal", name="fc_dense")(x)
     x = layers.LeakyReLU(0.1, name="fc")(x)
     x = layers.Dropout(dropout, name="fc_dropout")(x)
-    each = 5 * boxes + num_classes
-    x = layers.Dense(cells[0] * cells[1] * each, dtype="float32", name="raw")(x)
-    x = layers.Reshape((*cells, each), dtype="float32", name="cells")(x)
-    anchors = [(width_of_image, height)] * boxes  # sizes are shares of the image
+    outputs = 5 * boxes + num_classes  # per cell
+    x = layers.Dense(cells[0] * cells[1] * outputs, dtype="float32", name="raw")(x)
+    x = layers.Reshape((*cells, outputs), dtype="float32", name="cells")(x)
+    anchors = [(width_of_image, height)] * boxes  # sizes are fractions of the image
     rows = Grid([anchors], [stride], form="yolo", dtype="float32", name="rows")([x])
     return keras.Model(image, rows, name=name)
 
 
 def convolve(x, width, batch_norm):
-    """Apply the first 20 convolutions, which the paper trains on ImageNet: to stride 32."""
+    """Apply the first 20 convolutions, up to stride 32; the paper pretrains them on ImageNet."""
     for block, convolutions in enumerate(BLOCKS, start=1):
         if block > 1:
             x = layers.MaxPooling2D(2, padding="same", name=f"pool{block - 1}")(x)
@@ -105,10 +105,10 @@ def convolve(x, width, batch_norm):
 
 
 def divided(height, width, count):
-    """Return the pixels of a cell's side and the numbers of (rows, columns) of cells.
+    """Return the side of a cell in pixels and the numbers (rows, columns) of cells.
 
     Raises:
-        ValueError: if there cannot be so many cells along the longer side.
+        ValueError: if the longer side cannot be divided into that many cells.
     """
     if None in (height, width):
         raise ValueError(f"yolo takes images of a fixed height and width, not {height}, {width}")

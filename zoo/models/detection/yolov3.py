@@ -1,12 +1,12 @@
-"""YOLOv3: three anchors in every cell of three maps, the finer ones shown what the coarser found.
+"""YOLOv3: three anchors per cell of three maps, each finer map combined with the coarser ones.
 
-Redmon & Farhadi, 2018, https://arxiv.org/abs/1804.02767. Sec. 2.3, Table 1; layers and anchors from
+Redmon & Farhadi, 2018, https://arxiv.org/abs/1804.02767. Sec. 2.3, Table 1; layers and anchors of
 the authors' yolov3.cfg and yolov3-tiny.cfg, whose .weights files `zoo.weights.darknet_weights`
 reads.
-Departures: objectness starts at a probability of 0.01, as in Lin et al. 2017,
-https://arxiv.org/abs/1708.02002, Sec. 4.1, since nearly all rows are empty. The finer map of the
-tiny form has the three smallest anchors, as in today's yolov3-tiny.cfg; its published weights were
-trained with the second to the fourth: pass `anchors` of which the fourth is there twice.
+Departures: objectness is initialized to a probability of 0.01, as in Lin et al. 2017,
+https://arxiv.org/abs/1708.02002, Sec. 4.1, since nearly all anchors are background. The finer map
+of the tiny version has the three smallest anchors, as in the current yolov3-tiny.cfg; its published
+weights were trained with the second to the fourth: for them, pass `anchors` with the fourth twice.
 """
 
 import math
@@ -20,7 +20,7 @@ from zoo.nn.blocks import leaky_conv
 from zoo.nn.layers import Grid
 from zoo.registry import register
 
-PRIOR = 0.01  # probability of an object in a row before training
+PRIOR = 0.01  # initial probability of an object
 
 
 @register(
@@ -55,23 +55,23 @@ def YOLOv3(
     Args:
         input_shape: (H, W, C), H and W multiples of the coarsest stride: 32 with `darknet`.
         num_classes: C, the number of classes.
-        anchors: pairs (width, height), pixels of the input, smallest first; equally many for each
-            map, the first for the finest. Or a dictionary of such lists by their length as text,
-            of which the one with three for each map is taken.
-        width: factor on every channel count, the backbone's too.
-        backbone: name of a classifier that has features.
-        depth: the backbone's, if not its default; `darknet` has 53 or 21.
+        anchors: pairs (width, height) in input pixels, smallest first, the same number for each
+            map, the first ones for the finest map. Or a dictionary from the number of anchors, as
+            a string, to such lists; the list with three anchors per map is used.
+        width: factor on every channel count, including the backbone's.
+        backbone: name of a classifier with a `features` function.
+        depth: depth of the backbone, if not its default; `darknet` has 53 or 21.
         backbone_weights: "imagenet", or a trained classifier of the zoo: a preset, run folder or
-            file. Like everything else, they are trained further.
+            file. They are fine-tuned with the rest of the network.
         name: name of the model.
 
     Returns:
-        A `keras.Model` from images (B, H, W, C) in [0, 1] to float32 rows (B, A, 5 + C), raw, see
-        `zoo.tasks.boxes.coding`: maps from coarse to fine, in each the cells row by row, then
-        anchors.
+        A `keras.Model` from images (B, H, W, C) in [0, 1] to float32 raw outputs (B, A, 5 + C), see
+        `zoo.tasks.boxes.coding`: maps from coarse to fine, in each the cells in row-major order,
+        in each cell its anchors.
 
     Raises:
-        ValueError: if the size is no such multiple, or the anchors cannot be shared out.
+        ValueError: if the size is not such a multiple, or the anchors do not fit the maps.
     """
     image = keras.Input(input_shape, name="image")
     maps = encode(image, backbone, depth, backbone_weights, width)
@@ -98,18 +98,18 @@ def YOLOv3Tiny(
     Args:
         input_shape: (H, W, C), H and W multiples of 32.
         num_classes: C, the number of classes.
-        anchors: as for `YOLOv3`; the published weights want ((23, 27), (37, 58), (81, 82),
+        anchors: as for `YOLOv3`; the published weights need ((23, 27), (37, 58), (81, 82),
             (81, 82), (135, 169), (344, 319)).
         width: factor on every channel count.
         name: name of the model.
 
     Returns:
-        A `keras.Model` from images (B, H, W, C) in [0, 1] to float32 rows (B, A, 5 + C), raw, see
-        `zoo.tasks.boxes.coding`: maps from coarse to fine, in each the cells row by row, then
-        anchors.
+        A `keras.Model` from images (B, H, W, C) in [0, 1] to float32 raw outputs (B, A, 5 + C), see
+        `zoo.tasks.boxes.coding`: maps from coarse to fine, in each the cells in row-major order,
+        in each cell its anchors.
 
     Raises:
-        ValueError: if the size is no such multiple, or the anchors cannot be shared out.
+        ValueError: if the size is not such a multiple, or the anchors do not fit the maps.
     """
     image = keras.Input(input_shape, name="image")
     maps = tiny_features(image, width)
@@ -117,12 +117,12 @@ def YOLOv3Tiny(
 
 
 def detector(image, maps, num_classes, anchors, channels, convolutions, name):
-    """Put neck, heads and grid on feature maps, a dictionary by stride; see `neck`."""
+    """Add neck, heads and grid to feature maps, a dictionary by stride; see `neck`."""
     strides = sorted(maps, reverse=True)
     for size in image.shape[1:3]:
         if not size or size % strides[0]:
             raise ValueError(
-                f"{name} takes images whose height and width are multiples of {strides[0]}, the "
+                f"{name} needs images whose height and width are multiples of {strides[0]}, the "
                 f"stride of its coarsest map, not {size}"
             )
     levels = shared_out(anchors, strides)
@@ -136,7 +136,7 @@ def detector(image, maps, num_classes, anchors, channels, convolutions, name):
 
 
 def encode(image, backbone, depth, weights, width):
-    """Apply a classifier's features, with weights if wished: a dictionary of maps by stride."""
+    """Return a classifier's feature maps by stride, with trained weights if given."""
     x = encoders.prepared(image, backbone, weights)
     options = {"depth": depth} if depth else {}
     maps = encoders.features(backbone)(x, width=width, **options)
@@ -146,46 +146,46 @@ def encode(image, backbone, depth, weights, width):
 
 
 def tiny_features(x, width):
-    """Apply the convolutions of the tiny form: a dictionary of its two coarsest maps by stride."""
+    """Apply the convolutions of the tiny version; return its two coarsest maps by stride."""
     maps = {}
     for i in range(1, 8):
         x = leaky_conv(x, int(2 ** (i + 3) * width), 3, f"block{i}")
         if i in (5, 7):
             maps[{5: 16, 7: 32}[i]] = x
         if i < 7:
-            strides = 1 if i == 6 else 2  # the sixth pads right and below, and keeps the size
+            strides = 1 if i == 6 else 2  # the sixth pads right and bottom, and keeps the size
             x = layers.MaxPooling2D(2, strides=strides, padding="same", name=f"pool{i}")(x)
     return maps
 
 
 def neck(maps, channels, convolutions):
-    """Show each map what the coarser ones found.
+    """Concatenate each map with the up-sampled features of the coarser ones.
 
     Args:
-        maps: tensors (B, h, w, any) by stride, which doubles from each to the next.
-        channels: of the narrow convolutions on the coarsest map, half as many on each finer one.
-        convolutions: for each map from coarse to fine, how many follow: a narrow 1x1 first, then a
-            3x3 twice as wide and a 1x1 in turns.
+        maps: tensors (B, h, w, any) by stride, which doubles from one to the next.
+        channels: of the 1x1 convolutions on the coarsest map; halved for each finer map.
+        convolutions: number of convolutions for each map from coarse to fine, alternating 1x1 and
+            3x3, the latter with twice the channels.
 
     Returns:
-        A list of tensors (B, h, w, some), from coarse to fine.
+        A list of tensors (B, h, w, C), from coarse to fine.
     """
-    found = []
+    outputs = []
     for stride, count in zip(sorted(maps, reverse=True), convolutions, strict=True):
         x, name = maps[stride], f"neck{stride}"
-        if found:
-            above = leaky_conv(found[-1], channels, 1, f"{name}_up")
+        if outputs:
+            above = leaky_conv(outputs[-1], channels, 1, f"{name}_up")
             above = layers.UpSampling2D(2, name=f"{name}_sample")(above)
             x = layers.Concatenate(name=f"{name}_join")([above, x])
         for i in range(count):
             x = leaky_conv(x, channels * (1 + i % 2), 1 + 2 * (i % 2), f"{name}_{i + 1}")
-        found.append(x)
+        outputs.append(x)
         channels //= 2
-    return found
+    return outputs
 
 
 def head(x, channels, anchors, num_classes, name):
-    """Apply a 3x3 convolution and one that predicts: (B, h, w, any) to (B, h, w, a (5 + C))."""
+    """Apply a 3x3 and an output convolution: (B, h, w, any) to (B, h, w, anchors * (5 + C))."""
     x = leaky_conv(x, channels, 3, name)
     raw = layers.Conv2D(anchors * (5 + num_classes), 1, dtype="float32", name=f"{name}_raw")
     x = raw(x)
@@ -195,22 +195,22 @@ def head(x, channels, anchors, num_classes, name):
 
 
 def shared_out(anchors, strides):
-    """Return the anchors of each map, of strides from coarse to fine, as lists.
+    """Return the anchors of each map as lists, from coarse to fine.
 
     Raises:
-        ValueError: if they are no pairs above 0, or not equally many for each map.
+        ValueError: if they are not pairs above 0, or not the same number for each map.
     """
     count = len(strides)
     if isinstance(anchors, dict):
         anchors = anchors.get(str(3 * count), ())
     try:
-        found = np.array(anchors, "float64")
+        pairs = np.array(anchors, "float64")
     except (TypeError, ValueError):
-        found = np.zeros(0)
-    each, rest = divmod(len(found), count) if found.shape[1:] == (2,) else (0, 0)
-    if not each or rest or (found <= 0).any():
+        pairs = np.zeros(0)
+    size, rest = divmod(len(pairs), count) if pairs.shape[1:] == (2,) else (0, 0)
+    if not size or rest or (pairs <= 0).any():
         raise ValueError(
-            f"anchors are pairs (width, height) in pixels above 0, as many for each of the {count} "
-            f"maps: {3 * count} of them for instance, not {anchors}"
+            f"anchors are pairs (width, height) in pixels above 0, the same number for each of "
+            f"the {count} maps, for example {3 * count} pairs, not {anchors}"
         )
-    return [found[i * each : (i + 1) * each].tolist() for i in reversed(range(count))]
+    return [pairs[i * size : (i + 1) * size].tolist() for i in reversed(range(count))]

@@ -1,1 +1,1 @@
-"""Networks on sets of points."""
+"""Networks on point clouds."""

@@ -1,8 +1,8 @@
-"""PointNet: one MLP shared by every point, made order-free by a single max.
+"""PointNet: one MLP shared by every point, made permutation-invariant by max pooling.
 
 Qi, Su, Mo & Guibas, CVPR 2017, https://arxiv.org/abs/1612.00593. Fig. 2; sizes from App. C.
-Departures: none in the layers; dropout stands behind both hidden layers of the head, as in the
-authors' program, where the paper's text has it behind the last alone.
+Departures: none in the layers; dropout follows both hidden layers of the head, as in the authors'
+code; in the paper's text it follows only the last one.
 """
 
 import keras
@@ -23,10 +23,10 @@ def PointNet(input_shape, num_classes, *, width=1.0, dropout=0.3, name="pointnet
     """Build the classifier of Fig. 2.
 
     Args:
-        input_shape: (N, C), C coordinates a point, any unit; N may be None.
+        input_shape: (N, C), N points of C coordinates in any unit; N may be None.
         num_classes: K, the number of classes.
-        width: factor on every channel count; 0.5 is the network of Keras' own PointNet lesson.
-        dropout: rate behind both hidden layers of the head.
+        width: factor on every channel count; 0.5 gives the network of Keras' PointNet example.
+        dropout: dropout rate after both hidden layers of the head.
         name: name of the model.
 
     Returns:
@@ -53,14 +53,14 @@ def mlp(x, units, name, *, width=1.0):
 
 
 def align(x, name, *, width=1.0, orthogonality=0.0):
-    """Multiply every point by one matrix that a T-Net predicts from all of them (Sec. 4.2).
+    """Multiply every point by the matrix that a T-Net predicts from all points (Sec. 4.2).
 
     Args:
         x: (B, N, C) points or features.
-        name: prefix of the names of the layers.
+        name: prefix of the layer names.
         width: factor on the T-Net's channel counts.
-        orthogonality: weight of the term of Eq. 2 that keeps the matrix near a rotation; the
-            paper has 0.001 on the features and none on the points.
+        orthogonality: weight of the regularization of Eq. 2, which keeps the matrix close to
+            orthogonal; the paper has 0.001 for the features and none for the points.
 
     Returns:
         (B, N, C).
@@ -70,7 +70,7 @@ def align(x, name, *, width=1.0, orthogonality=0.0):
 
 
 def t_net(x, name, *, width=1.0, orthogonality=0.0):
-    """Predict a (B, C, C) matrix from a set (B, N, C): a small PointNet that starts at identity."""
+    """Predict a (B, C, C) matrix from points (B, N, C): a small PointNet, identity at first."""
     size = x.shape[-1]
     x = mlp(x, [64, 128, 1024], f"{name}_local", width=width)
     x = layers.GlobalMaxPooling1D(name=f"{name}_pool")(x)  # (B, 1024)

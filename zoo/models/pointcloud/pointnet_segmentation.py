@@ -1,7 +1,7 @@
-"""PointNet for segmentation: every point is told apart by its own features beside the whole set's.
+"""PointNet for segmentation: each point is classified by local and global features, concatenated.
 
 Qi, Su, Mo & Guibas, CVPR 2017, https://arxiv.org/abs/1612.00593. Fig. 2 (lower half) for scenes;
-Fig. 9 of the supplement for the parts of an object whose category is known.
+Fig. 9 of the supplement for the parts of an object of known category.
 Departures: none in the layers.
 """
 
@@ -24,10 +24,10 @@ def PointNetSegmentation(
     """Build the network that labels every point of a scene, or every part of an object.
 
     Args:
-        input_shape: (N, C), C coordinates a point, any unit; N may be None.
+        input_shape: (N, C), N points of C coordinates in any unit; N may be None.
         num_classes: K, the number of point classes.
-        num_objects: 0 for scenes. Above 0 the part-segmentation form: a second input "object"
-            (B,) of integers below `num_objects` says what the object is.
+        num_objects: 0 for scenes. Above 0, part segmentation: a second input "object" (B,) is
+            the category of the object, an integer below `num_objects`.
         width: factor on every channel count.
         name: name of the model.
 
@@ -48,17 +48,17 @@ def PointNetSegmentation(
 
 
 def scene(points, width):
-    """Describe each point of a scene, Fig. 2: (B, N, C) to (B, N, 128)."""
+    """Return the features of each point of a scene, Fig. 2: (B, N, C) to (B, N, 128)."""
     x = align(points, "align_points", width=width)
     x = mlp(x, [64, 64], "local", width=width)
     local = align(x, "align_features", width=width, orthogonality=1e-3)  # (B, N, 64)
     x = mlp(local, [64, 128, 1024], "global", width=width)
-    x = join([local], layers.GlobalMaxPooling1D(name="pool")(x))  # (B, N, 1088)
+    x = concatenate([local], layers.GlobalMaxPooling1D(name="pool")(x))  # (B, N, 1088)
     return mlp(x, [512, 256, 128, 128], "point", width=width)
 
 
 def parts(points, category, num_objects, width):
-    """Describe each point of an object of known category, Fig. 9: (B, N, C) to (B, N, 128)."""
+    """Return the features of each point of an object, Fig. 9: (B, N, C) to (B, N, 128)."""
     x = align(points, "align_points", width=width)
     local = []
     for i, units in enumerate([64, 128, 128], start=1):
@@ -69,15 +69,15 @@ def parts(points, category, num_objects, width):
     x = mlp(x, [512], "local_4", width=width)
     local.append(x)
     x = mlp(x, [2048], "global", width=width)
-    whole = layers.GlobalMaxPooling1D(name="pool")(x)  # (B, 2048)
-    one_hot = ops.one_hot(category, num_objects, dtype=whole.dtype)
-    whole = layers.Concatenate(name="whole")([whole, one_hot])
-    x = join(local, whole)  # (B, N, 3024) of the 16 categories of ShapeNet parts
+    pooled = layers.GlobalMaxPooling1D(name="pool")(x)  # (B, 2048)
+    one_hot = ops.one_hot(category, num_objects, dtype=pooled.dtype)
+    pooled = layers.Concatenate(name="whole")([pooled, one_hot])
+    x = concatenate(local, pooled)  # (B, N, 3024) with the 16 categories of ShapeNet parts
     return mlp(x, [256, 256, 128], "point", width=width)
 
 
-def join(local, whole):
-    """Set the vector of the whole set (B, D) beside each point's own: (B, N, sum of C + D)."""
-    # N may be unknown. A product, as Keras takes a sum of one cloud's for that of a bias if N = D.
-    whole = ops.expand_dims(whole, 1) * ops.ones_like(local[0][..., :1])
-    return layers.Concatenate(name="join")([*local, whole])
+def concatenate(local, pooled):
+    """Append the features of the cloud (B, D) to those of each point: (B, N, sum of C + D)."""
+    # N may be unknown. A product, because Keras mistakes a sum for a bias if N = D and B = 1.
+    pooled = ops.expand_dims(pooled, 1) * ops.ones_like(local[0][..., :1])
+    return layers.Concatenate(name="join")([*local, pooled])

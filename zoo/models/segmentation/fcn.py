@@ -1,10 +1,10 @@
-"""FCN: a classifier slid over the image, its coarse scores refined by those of finer layers.
+"""FCN: a fully convolutional classifier, its coarse scores refined by those of finer layers.
 
 Long, Shelhamer & Darrell, CVPR 2015, https://arxiv.org/abs/1411.4038. Fig. 3 on VGG-16; borders,
-crops and kernels from the authors' program.
-Departures: FCN-16s and 8s can be trained at once, where the paper starts each from the coarser one
-(which `zoo.training.transfer` does); without `encoder_weights` VGG starts as He et al. 2015 draw
-it.
+crops and kernels follow the authors' code.
+Departures: FCN-16s and 8s can be trained directly, where the paper initializes each from the
+coarser one (see `zoo.training.transfer`); without `encoder_weights` VGG is initialized as in He
+et al. 2015.
 """
 
 import math
@@ -17,11 +17,11 @@ from zoo.nn import encoders
 from zoo.nn.layers import Bilinear, CropLike
 from zoo.registry import register
 
-# A map's first pixel that lies under the first of the up-sampled scores, by the stride of the map.
+# Offset of the first up-sampled score within a map, by the stride of the map.
 SKIPPED = {16: 5, 8: 9}
-# By how much the first up-sampled score lies inside the border, by the stride of the network.
+# Offset of the first up-sampled score within the border, by the stride of the network.
 INSIDE = {32: 81, 16: 73, 8: 69}
-LEAST = 97  # border with which the 7 x 7 of fc6 fit on an image of one pixel
+LEAST = 97  # smallest border for which the 7 x 7 kernel of fc6 fits an image of one pixel
 
 
 @register(
@@ -46,11 +46,11 @@ def FCN(
     Args:
         input_shape: (H, W, C); H and W may be None.
         num_classes: K, the number of classes.
-        stride: 32, 16 or 8 pixels from one of the finest scores to the next.
+        stride: 32, 16 or 8, the stride in pixels of the finest scores.
         width: factor on every channel count.
-        border: pixels of zeros around the image, the authors' 100 or at least 97. With 0 every
-            layer pads by itself, which is several times cheaper on small images.
-        dropout: rate behind fc6 and fc7.
+        border: pixels of zero padding around the image, at least 97; the authors use 100. With 0
+            every layer pads its own input, which is several times faster on small images.
+        dropout: dropout rate after fc6 and fc7.
         encoder_weights: "imagenet", or a trained `vgg` of the zoo: a preset, run folder or file.
             Its dense layers become fc6 and fc7 if it was trained on images of 193 to 224 pixels.
         name: name of the model.
@@ -59,17 +59,17 @@ def FCN(
         A `keras.Model` from images (B, H, W, C) in [0, 1] to float32 logits (B, H, W, K).
 
     Raises:
-        ValueError: if there is no such stride, or the border is too narrow.
+        ValueError: if the stride is not supported, or the border is too narrow.
     """
     if stride not in INSIDE:
         raise ValueError(f"FCN has stride {', '.join(map(str, INSIDE))}, not {stride!r}")
     if border and border < LEAST:
-        raise ValueError(f"border is 0 or at least {LEAST} pixels, not {border!r}")
+        raise ValueError(f"border must be 0 or at least {LEAST} pixels, not {border!r}")
     padding = "valid" if border else "same"
     image = keras.Input(input_shape, name="image")
     x = encoders.prepared(image, "vgg", encoder_weights)
     if border:
-        x = layers.ZeroPadding2D(border - 1, name="border")(x)  # and the first convolution pads 1
+        x = layers.ZeroPadding2D(border - 1, name="border")(x)  # the first convolution pads 1 more
     maps = features(x, width=width)
     x = pool(maps, 32)
     for kernel, hidden in [(7, "fc6"), (1, "fc7")]:
@@ -101,18 +101,18 @@ def FCN(
 
 
 def pool(maps, stride):
-    """Pool the last map of a block of VGG, which features() hands over before that."""
+    """Pool the last map of a VGG block, which `features` returns before pooling."""
     name = f"pool{stride.bit_length() - 1}"
     return layers.MaxPooling2D(2, padding="same", name=name)(maps[stride // 2])
 
 
 def score(x, num_classes, stride):
-    """Score every place of a map for every class; all scores start at 0."""
+    """Return the class scores at every position of a map; initially all 0."""
     return layers.Conv2D(num_classes, 1, kernel_initializer="zeros", name=f"score{stride}")(x)
 
 
 def enlarge(x, factor, padding, name, **options):
-    """Up-sample scores by a transposed convolution that starts as bilinear interpolation."""
+    """Up-sample scores by a transposed convolution, initially bilinear interpolation."""
     return layers.Conv2DTranspose(
         x.shape[-1],
         2 * factor,
@@ -126,11 +126,11 @@ def enlarge(x, factor, padding, name, **options):
 
 
 def convolutionalize(model, encoder, weights):
-    """Load VGG's weights, its dense layers as convolutions over their field of view (Sec. 3.1)."""
+    """Load VGG's weights, with its dense layers converted to convolutions (Sec. 3.1)."""
     vgg = encoders.load_weights(encoder, "vgg", weights, top=True)
     dense = {layer.name: layer for layer in vgg.layers if layer.name in ("fc1", "fc2")}
     for name, source in zip(("fc6", "fc7"), dense.values(), strict=False):
-        layer, found = model.get_layer(name), source.get_weights()
-        if found[0].size != math.prod(layer.kernel.shape):
-            break  # it was trained on images of another size
-        layer.set_weights([found[0].reshape(layer.kernel.shape), found[1]])
+        layer, (kernel, bias) = model.get_layer(name), source.get_weights()
+        if kernel.size != math.prod(layer.kernel.shape):
+            break  # VGG was trained on images of another size
+        layer.set_weights([kernel.reshape(layer.kernel.shape), bias])

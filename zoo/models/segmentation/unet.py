@@ -1,10 +1,11 @@
-"""U-Net: a path down to coarse maps and a path up, with skip connections between equal levels.
+"""U-Net: a contracting and an expanding path, with skip connections between equal levels.
 
-Ronneberger, Fischer & Brox, MICCAI 2015, https://arxiv.org/abs/1505.04597. Fig. 1; first weights
-as in Sec. 3; dropout ends the last two levels of the contracting path, as in the authors' program.
-Departures: convolutions are padded and poolings round up unless `padding` is "valid", so that any
-image is labelled up to its border; with batch normalisation, which the paper did not have,
-convolutions have no bias. Behind an up-convolution is no ReLU: Fig. 1, not the authors' program.
+Ronneberger, Fischer & Brox, MICCAI 2015, https://arxiv.org/abs/1505.04597. Fig. 1; initial weights
+as in Sec. 3; dropout after the last two levels of the contracting path, as in the authors' code.
+Departures: convolutions are padded and poolings round up unless `padding` is "valid", so that the
+output has the size of the image; with batch normalisation, which the paper does not use,
+convolutions have no bias. As in Fig. 1, no ReLU follows an up-convolution; the authors' code
+has one.
 """
 
 import keras
@@ -42,23 +43,23 @@ def UNet(
     Args:
         input_shape: (H, W, C); H and W may be None unless padding is "valid".
         num_classes: K, the number of classes.
-        depth: number of poolings; an encoder brings its own.
-        width: factor on every channel count, the encoder's too.
-        padding: "same", for any size; or "valid", the paper's, for sizes of 2^depth n - 4: the
-            output lacks 6·2^depth - 4 pixels at each side.
-        batch_norm: normalise behind every 3x3 convolution, except in an encoder with ImageNet's
-            weights, which has none.
-        dropout: rate at the end of the last two levels of the contracting path.
+        depth: number of poolings; without effect if there is an encoder.
+        width: factor on every channel count, including the encoder's.
+        padding: "same", for any size; or "valid", as in the paper, for sizes 2^depth n - 4: the
+            output is smaller by 6·2^depth - 4 pixels on each side.
+        batch_norm: apply batch normalisation after every 3x3 convolution, except in an encoder
+            with ImageNet weights.
+        dropout: dropout rate after the last two levels of the contracting path.
         up: "transpose", or "bilinear" up-sampling before a 2x2 convolution.
         encoder: name of a classifier whose features replace the contracting path.
-        encoder_depth: its `depth`, if not the default.
+        encoder_depth: `depth` of the encoder, if not its default.
         encoder_weights: "imagenet", or a trained classifier of the zoo: a preset, run folder or
-            file. Like everything else, they are trained further.
+            file. They are fine-tuned with the rest of the network.
         name: name of the model.
 
     Returns:
-        A `keras.Model` from images (B, H, W, C) in [0, 1] to float32 logits (B, H, W, K); with
-        padding "valid" of fewer pixels.
+        A `keras.Model` from images (B, H, W, C) in [0, 1] to float32 logits (B, H, W, K);
+        fewer pixels with padding "valid".
 
     Raises:
         ValueError: if a fixed size does not fit padding "valid", or options contradict each other.
@@ -66,7 +67,7 @@ def UNet(
     if up not in ("transpose", "bilinear"):
         raise ValueError(f'up is "transpose" or "bilinear", not {up!r}')
     if encoder is None and (encoder_depth or encoder_weights):
-        raise ValueError("encoder_depth and encoder_weights are an encoder's: name the encoder")
+        raise ValueError("encoder_depth and encoder_weights need an encoder: name the encoder")
     if encoder and padding != "same":
         raise ValueError(f'the encoder {encoder} is padded: padding is "same", not {padding!r}')
     if padding == "valid":
@@ -83,7 +84,7 @@ def UNet(
         x = enlarge(x, channels, up, f"up{level}_up")
         skip = maps.get(2 ** (level - 1))
         if skip is not None:
-            x = join(skip, x, padding, f"up{level}")
+            x = concatenate(skip, x, padding, f"up{level}")
         x = convs(x, channels, f"up{level}", **style)
     x = crop(x, image, 0, "crop") if 1 not in maps else x
     logits = layers.Conv2D(
@@ -93,7 +94,7 @@ def UNet(
 
 
 def contract(x, depth, width, dropout, style):
-    """Apply the contracting path: images to a dictionary of each level's map by its stride."""
+    """Apply the contracting path; return the last map of each level by its stride."""
     maps = {}
     for level in range(1, depth + 2):
         if level > 1:
@@ -106,7 +107,7 @@ def contract(x, depth, width, dropout, style):
 
 
 def encode(image, encoder, depth, weights, width, batch_norm, dropout):
-    """Apply a classifier's features instead, with weights if wished."""
+    """Return a classifier's feature maps by stride, with trained weights if given."""
     options = {"depth": depth, "batch_norm": batch_norm and weights != encoders.IMAGENET}
     options = {key: value for key, value in options.items() if value}
     x = encoders.prepared(image, encoder, weights)
@@ -119,7 +120,7 @@ def encode(image, encoder, depth, weights, width, batch_norm, dropout):
 
 
 def convs(x, channels, name, *, padding, batch_norm):
-    """Apply a 3x3 convolution, batch normalisation if wished, and ReLU, twice."""
+    """Apply a 3x3 convolution, optional batch normalisation, and ReLU, twice."""
     for i in (1, 2):
         x = layers.Conv2D(
             channels,
@@ -138,14 +139,14 @@ def convs(x, channels, name, *, padding, batch_norm):
 
 def enlarge(x, channels, up, name):
     """Double height and width: (B, H, W, C) to (B, 2H, 2W, channels)."""
-    start = dict(kernel_initializer="he_normal", name=name)
+    options = dict(kernel_initializer="he_normal", name=name)
     if up == "transpose":
-        return layers.Conv2DTranspose(channels, 2, strides=2, **start)(x)
+        return layers.Conv2DTranspose(channels, 2, strides=2, **options)(x)
     x = BilinearUpSampling(name=f"{name}_sample")(x)
-    return layers.Conv2D(channels, 2, padding="same", **start)(x)
+    return layers.Conv2D(channels, 2, padding="same", **options)(x)
 
 
-def join(skip, x, padding, name):
+def concatenate(skip, x, padding, name):
     """Concatenate a map with its skip connection, the larger one cropped to the smaller one."""
     if padding == "valid":
         skip = crop(skip, x, None, f"{name}_crop")
@@ -162,24 +163,25 @@ def crop(x, like, offset, name):
 
 
 def check_sizes(sizes, depth):
-    """Raise ValueError if a known size does not halve without a rest all the way down.
+    """Raise ValueError if a size is unknown, or not even at every level.
 
-    Two convolutions take 4 off and pooling halves, so a level of n' pixels comes from 2n' + 4, and
-    `depth` levels up from b it is 2^depth (b + 4) - 4. Going up, 12·2^depth - 8 are lost in all.
+    Two convolutions remove 4 pixels and pooling halves, so n' pixels at a level need 2n' + 4 at the
+    level above, and b pixels at the coarsest need 2^depth (b + 4) - 4 at the input. The output has
+    12·2^depth - 8 pixels fewer than the input.
     """
     step = 2**depth
-    least = step * (12 - 3 // step) - 4  # one that leaves a pixel
+    least = step * (12 - 3 // step) - 4  # smallest size with an output
     if None in sizes:
         raise ValueError(
-            'padding "valid" takes images of a fixed height and width, of which a margin is not '
-            f"labelled; in train.py: --set margin={6 * step - 4}"
+            'padding "valid" needs images of a fixed height and width, and does not label a margin '
+            f"around them; in train.py: --set margin={6 * step - 4}"
         )
     for size in sizes:
         if size < least or (size + 4) % step:
             below = max(least, (size + 4) // step * step - 4)
             near = f"{below} or {below + step}" if size > least else least
             raise ValueError(
-                f"unet without padding, of depth {depth}, takes a height and width that is a "
+                f"unet without padding, of depth {depth}, needs a height and width that is a "
                 f"multiple of {step} plus {-4 % step} and at least {least}, not {size}: "
                 f'choose {near}, or padding "same"'
             )

@@ -1,1 +1,1 @@
-"""Networks on series."""
+"""Networks on time series."""

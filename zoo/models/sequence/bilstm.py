@@ -1,11 +1,11 @@
-"""BiLSTM: two LSTMs, one from either end, so that each step is seen with its past and its future.
+"""BiLSTM: two LSTMs, one in each direction, so that each step is seen with past and future.
 
 Schuster & Paliwal, IEEE Transactions on Signal Processing 1997, https://doi.org/10.1109/78.650093.
 Fig. 3, with the LSTM as in Graves & Schmidhuber 2005,
-https://doi.org/10.1016/j.neunet.2005.06.042; the second layer sees both directions of the first, as
-in Graves, Mohamed & Hinton 2013, https://arxiv.org/abs/1303.5778, Sec. 2.
-Departures: the layer is that of the zoo's `lstm`; the sizes are those of a small forecaster, two
-layers of 16 units each way on one value a step.
+https://doi.org/10.1016/j.neunet.2005.06.042; the second layer reads both directions of the first,
+as in Graves, Mohamed & Hinton 2013, https://arxiv.org/abs/1303.5778, Sec. 2.
+Departures: the layer is that of the zoo's `lstm`; the default sizes suit a small forecaster, two
+layers of 16 units per direction.
 """
 
 import keras
@@ -35,29 +35,29 @@ def BiLSTM(
     patch=1,
     name="bilstm",
 ):
-    """Build a stack of such layers with a linear head.
+    """Build a stack of bidirectional layers with a linear head.
 
     Args:
-        input_shape: (T, F), T steps of F values each; T may be None.
+        input_shape: (T, F), T steps of F values; T may be None.
         output_shape: (H, K), H steps ahead of K values, or (K,), logits of K classes.
-        units: of each layer and direction.
-        layers: how many in the stack.
-        dropout: rate between two layers; none follows the last, as in `torch.nn.LSTM`.
-        recurrent_dropout: rate of the state's way to the next step, the same units at all steps.
-        steps: the answer is from the "last" state of each direction, the "mean" of all, or there
-            is one for each of "all" steps. Backwards the last is behind the first step, where
-            `output[:, -1]` of `torch.nn.LSTM` has seen a single one.
-        masked: series are padded at the end with `zoo.nn.layers.PADDING`, which is never looked at.
-        patch: steps that are read at once, side by side, as one; 1 as in the paper. More make
-            the way through a long series short.
+        units: number of units per layer and direction.
+        layers: number of layers.
+        dropout: dropout rate between layers; none after the last, as in `torch.nn.LSTM`.
+        recurrent_dropout: dropout rate of the recurrent state, with one mask for all steps.
+        steps: predict from the "last" state of each direction, from the "mean" of all states, or
+            at each of "all" steps. The last backward state is that at the first step, whereas
+            `output[:, -1]` of `torch.nn.LSTM` has seen only one step backward.
+        masked: series are padded at the end with `zoo.nn.layers.PADDING`, which is masked.
+        patch: consecutive steps that are concatenated to one; 1 as in the paper. More shorten
+            long series.
         name: name of the model.
 
     Returns:
-        A `keras.Model` from series (B, T, F) to float32 (B, *output_shape); for all steps
-        (B, T, *output_shape).
+        A `keras.Model` from series (B, T, F) to float32 (B, *output_shape), or
+        (B, T, *output_shape) for all steps.
 
     Raises:
-        ValueError: if there are no such steps, or no layers.
+        ValueError: if `steps` is not supported, or there are no layers.
     """
 
     def layer(**options):

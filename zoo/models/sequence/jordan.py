@@ -1,12 +1,12 @@
-"""Jordan network: the hidden units see what the network has answered so far, beside the input.
+"""Jordan network: the hidden units see the input and the network's previous outputs.
 
 Jordan, "Serial Order: A Parallel Distributed Processing Approach", ICS Report 8604, UC San Diego
 1986, https://eric.ed.gov/?id=ED276754. The network of plan, state, hidden and output units:
 s_t = μ s_{t-1} + y_{t-1}, h_t = tanh(W x_t + U s_t + b), y_t = V h_t + c.
-Departures: tanh in place of logistic hidden units (`activation="sigmoid"` is the paper's); linear
-outputs, since an answer may be any number; each step has an input of its own, in place of one plan
-for all; in training too it is the network's own answer that comes back, not the right one. All but
-the last of several layers answer in as many values as they have hidden units.
+Departures: tanh instead of logistic hidden units (`activation="sigmoid"` is the paper's); linear
+outputs, since targets may be any number; each step has its own input, instead of one plan for all;
+in training, too, the network's own output is fed back, without teacher forcing. In a stack, all
+layers but the last have as many outputs as hidden units.
 """
 
 import math
@@ -29,7 +29,7 @@ def Jordan(
     input_shape,
     output_shape,
     *,
-    units=32,  # as the zoo's LSTM, to compare
+    units=32,  # as in the zoo's LSTM, for comparison
     layers=1,
     decay=0.0,
     dropout=0.0,
@@ -40,41 +40,41 @@ def Jordan(
     patch=1,
     name="jordan",
 ):
-    """Build a stack of such layers, the last of which gives the answer.
+    """Build a stack of Jordan layers, the last of which returns the output.
 
-    There is no second direction: its answers would be others, not more of a state. The last layer
-    computes in float32 always, since its answer comes back to it.
+    There is no bidirectional version, because the recurrent state is the output itself. The last
+    layer always computes in float32, since its output is fed back.
 
     Args:
-        input_shape: (T, F), T steps of F values each; T may be None.
+        input_shape: (T, F), T steps of F values; T may be None.
         output_shape: (H, K), H steps ahead of K values, or (K,), logits of K classes.
-        units: hidden units of each layer.
-        layers: how many in the stack.
-        decay: μ, below 1: what is left of an older answer a step later; 0 keeps the last alone.
-        dropout: rate between two layers.
-        recurrent_dropout: rate of the answers' way back, the same values at all steps.
-        activation: of the hidden units, one that Keras knows by name.
-        steps: the answer is the "last" one, the "mean" of all, or that of each of "all" steps.
-        masked: series are padded at the end with `zoo.nn.layers.PADDING`, which is never looked at.
-        patch: steps that are read at once, side by side, as one; 1 as in the paper. More make
-            the way through a long series short.
+        units: number of hidden units per layer.
+        layers: number of layers.
+        decay: μ, below 1, the weight of earlier outputs at each step; 0 uses only the last one.
+        dropout: dropout rate between layers.
+        recurrent_dropout: dropout rate of the feedback, with one mask for all steps.
+        activation: of the hidden units, the name of a Keras activation.
+        steps: return the "last" output, the "mean" of all outputs, or those of "all" steps.
+        masked: series are padded at the end with `zoo.nn.layers.PADDING`, which is masked.
+        patch: consecutive steps that are concatenated to one; 1 as in the paper. More shorten
+            long series.
         name: name of the model.
 
     Returns:
-        A `keras.Model` from series (B, T, F) to float32 (B, *output_shape); for all steps
-        (B, T, *output_shape).
+        A `keras.Model` from series (B, T, F) to float32 (B, *output_shape), or
+        (B, T, *output_shape) for all steps.
 
     Raises:
-        ValueError: if there are no such steps, or no layers.
+        ValueError: if `steps` is not supported, or there are no layers.
     """
-    own = dict(decay=decay, activation=activation, recurrent_dropout=recurrent_dropout)
+    shared = dict(decay=decay, activation=activation, recurrent_dropout=recurrent_dropout)
 
     def layer(**options):
-        return keras.layers.RNN(JordanCell(units, units, name="cell", **own), **options)
+        return keras.layers.RNN(JordanCell(units, units, name="cell", **shared), **options)
 
     def top(**options):
         values = math.prod(output_shape)
-        cell = JordanCell(units, values, name="cell", dtype="float32", **own)
+        cell = JordanCell(units, values, name="cell", dtype="float32", **shared)
         return keras.layers.RNN(cell, dtype="float32", **options)
 
     inputs, x, mask = series(input_shape, masked, patch)
@@ -84,19 +84,19 @@ def Jordan(
 
 @keras.saving.register_keras_serializable("zoo")
 class JordanCell(keras.layers.SimpleRNNCell):
-    """One step of a Jordan network. Keras' cell has the dropout masks, the same at all steps.
+    """One step of a Jordan network; Keras' cell provides the dropout masks.
 
-    Its two states (B, outputs) are the last answer y and the trace s that the last step has seen.
+    Its two states (B, outputs) are the last output y and the state units s of the last step.
 
     Args:
-        units: hidden units.
-        outputs: values of an answer.
+        units: number of hidden units.
+        outputs: number of output units.
         decay: μ.
         activation: of the hidden units.
-        dropout: rate of the inputs.
-        recurrent_dropout: rate of the trace.
-        seed: of both.
-        options: name, dtype and trainable of a layer.
+        dropout: dropout rate of the inputs.
+        recurrent_dropout: dropout rate of the state units.
+        seed: random seed of both.
+        options: name, dtype and trainable of a Keras layer.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class JordanCell(keras.layers.SimpleRNNCell):
         self.state_size, self.output_size = [outputs, outputs], outputs
 
     def build(self, input_shape):
-        """Make W, U, b, V and c for inputs (B, F)."""
+        """Create W, U, b, V and c for inputs (B, F)."""
         shapes = {
             "kernel": (input_shape[-1], self.units),
             "recurrent_kernel": (self.outputs, self.units),
@@ -131,22 +131,22 @@ class JordanCell(keras.layers.SimpleRNNCell):
             "output_bias": (self.outputs,),
         }
         for name, shape in shapes.items():
-            start = "zeros" if name.endswith("bias") else "glorot_uniform"
-            setattr(self, name, self.add_weight(shape, start, name=name))
+            initializer = "zeros" if name.endswith("bias") else "glorot_uniform"
+            setattr(self, name, self.add_weight(shape, initializer, name=name))
 
     def call(self, inputs, states, training=False):
-        """Return the answer (B, outputs) to inputs (B, F), and both states behind it."""
-        answer, trace = states
-        trace = self.decay * trace + answer
-        seen = trace
+        """Return the output (B, outputs) for inputs (B, F), and both new states."""
+        output, trace = states
+        trace = self.decay * trace + output
+        feedback = trace
         if training and self.dropout:
             inputs = inputs * self.get_dropout_mask(inputs)
         if training and self.recurrent_dropout:
-            seen = trace * self.get_recurrent_dropout_mask(trace)
-        hidden = ops.matmul(inputs, self.kernel) + ops.matmul(seen, self.recurrent_kernel)
+            feedback = trace * self.get_recurrent_dropout_mask(trace)
+        hidden = ops.matmul(inputs, self.kernel) + ops.matmul(feedback, self.recurrent_kernel)
         hidden = self.activation(hidden + self.bias)
-        answer = ops.matmul(hidden, self.output_kernel) + self.output_bias
-        return answer, [answer, trace]
+        output = ops.matmul(hidden, self.output_kernel) + self.output_bias
+        return output, [output, trace]
 
     def get_initial_state(self, batch_size=None):
         """Return two states of zeros (B, outputs)."""
@@ -154,9 +154,9 @@ class JordanCell(keras.layers.SimpleRNNCell):
 
     def get_config(self):
         """Return the arguments."""
-        own = ("units", "outputs", "decay", "dropout", "recurrent_dropout", "seed")
+        names = ("units", "outputs", "decay", "dropout", "recurrent_dropout", "seed")
         return {
             **keras.layers.Layer.get_config(self),
-            **{name: getattr(self, name) for name in own},
+            **{name: getattr(self, name) for name in names},
             "activation": keras.activations.serialize(self.activation),
         }
