@@ -340,7 +340,9 @@ def test_a_gain_within_chance_is_no_headline(rows):
     assert report.summary(rows).startswith("Highest dice: weights, 0.9013, which is 0.0071 above")
     rows[2]["gain"] = {"over": "unet_dsb2018", "value": 0.0071, "interval": [-0.002, 0.016]}
     text = report.summary(rows)
-    assert text.startswith("No row is better than the best member, unet_dsb2018 (0.8942)")
+    assert text.startswith(
+        "No row is significantly better than the best member, unet_dsb2018 (0.8942)"
+    )
     assert "+0.0071" in text and "from -0.0020 to +0.0160" in text
     rows[2]["gain"]["interval"] = [0.001, 0.016]
     assert report.summary(rows).startswith("Highest dice: weights")
