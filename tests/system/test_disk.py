@@ -219,7 +219,7 @@ def test_trainings_start_the_zoos_own_program(tmp_path, monkeypatch):
     monkeypatch.setattr(trainings.subprocess, "run", run)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "train.py").write_text("raise SystemExit('the wrong one')")
-    with pytest.raises(ValueError, match="it failed"):
+    with pytest.raises(ValueError, match="training failed"):
         trainings.train(["--model", "net"], tmp_path)
     program = pathlib.Path(started[0][1])
     assert program.is_absolute() and program.parent == pathlib.Path(disk.__file__).parents[2]
