@@ -1,1 +1,1 @@
-"""What is measured beside its peers, one file a claim."""
+"""Benchmarks of speed and accuracy, and the generator of the documentation."""

@@ -1,10 +1,10 @@
-"""CamVid as train.py reads it: the folders of the public copy, with the names of the classes.
+"""CamVid for train.py: links to the folders of the public copy, with a list of class names.
 
     python -m benchmarks.camvid $ZOO_DATA/camvid runs/camvid
     python train.py --model unet --data runs/camvid
 
-The copy of the SegNet tutorial (train, trainannot, val, ... of 480 x 360 pixels) numbers eleven
-classes from 0, and 11 is void, which only a class list can say.
+The copy of the SegNet tutorial (train, trainannot, val, ... of 480 x 360 pixels) has eleven classes
+from 0, and void is 11, which must be declared by a class list.
 """
 
 import argparse
@@ -20,7 +20,7 @@ def main(arguments=None):
     """Run the command."""
     parser = argparse.ArgumentParser("benchmarks.camvid", description=__doc__.split("\n")[0])
     parser.add_argument("source", type=pathlib.Path, help="the folder with train/, trainannot/ ...")
-    parser.add_argument("out", type=pathlib.Path, help="a new folder, of links to those")
+    parser.add_argument("out", type=pathlib.Path, help="a new folder for the links")
     args = parser.parse_args(arguments)
     for name in FOLDERS:
         if not (args.source / name).is_dir():

@@ -1,8 +1,8 @@
-"""What the benchmarks share: contestants and their steps, measured in turn; medians and record.
+"""Speed benchmarks: steps of several implementations, measured in turn; medians and records.
 
-Each contestant lives in a process of its own, because the thread pools of two frameworks in one
-disturb each other. They are asked in turn, one at a time, so what else the machine does hits all
-alike; the idle ones sleep.
+Each implementation has its own process, because the thread pools of two frameworks in one process
+slow each other down. They are measured one at a time in alternating rounds, so that other load on
+the machine affects all equally; idle processes sleep.
 """
 
 import argparse
@@ -23,8 +23,8 @@ KINDS = ("training", "inference")
 
 
 def keras_steps(model, x, y):
-    """Return how many parameters of a compiled model are trained, and one step of each kind."""
-    parameters = sum(math.prod(one.shape) for one in model.trainable_variables)
+    """Return the number of trainable parameters of a compiled model, and a step of each kind."""
+    parameters = sum(math.prod(variable.shape) for variable in model.trainable_variables)
     return parameters, {
         "training": lambda: model.train_on_batch(x, y),
         "inference": lambda: model.predict_on_batch(x),
@@ -32,16 +32,16 @@ def keras_steps(model, x, y):
 
 
 def torch_steps(net, loss, x, y, compiled=False, threads=None):
-    """Return how many parameters of a PyTorch network are trained, and one step of each kind.
+    """Return the number of trainable parameters of a PyTorch model, and a step of each kind.
 
     Args:
-        net: a module from images (B, C, H, W), or anything else (B, ...), to outputs; images get
-            the channels last in memory.
+        net: a module from images (B, C, H, W), or other inputs (B, ...), to outputs; images use the
+            channels-last memory format.
         loss: function from outputs and y to a scalar.
-        x: images (B, H, W, C), or anything else, float32.
-        y: truth, an array.
-        compiled: whether torch.compile builds the network.
-        threads: how many it may use; all cores' unless given.
+        x: images (B, H, W, C), or other inputs, float32.
+        y: targets, an array.
+        compiled: whether to use torch.compile.
+        threads: number of threads; the number of cores by default.
     """
     import torch
 
@@ -50,8 +50,8 @@ def torch_steps(net, loss, x, y, compiled=False, threads=None):
     if x.ndim == 4:
         net = net.to(memory_format=torch.channels_last)
         x = x.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
-    trained = [one for one in net.parameters() if one.requires_grad]
-    optimizer = torch.optim.Adam(trained, lr=0.001, fused=True)
+    trainable = [weight for weight in net.parameters() if weight.requires_grad]
+    optimizer = torch.optim.Adam(trainable, lr=0.001, fused=True)
     run = torch.compile(net) if compiled else net
 
     def training():
@@ -67,82 +67,87 @@ def torch_steps(net, loss, x, y, compiled=False, threads=None):
         with torch.inference_mode():
             return run(x).numpy()
 
-    parameters = sum(one.numel() for one in trained)
+    parameters = sum(weight.numel() for weight in trainable)
     return parameters, {"training": training, "inference": inference}
 
 
 def settings(name, doc, rounds, seconds):
-    """Return the parser of a benchmark's command, with the settings that all have.
+    """Return the argument parser of a benchmark, with the common options.
 
     Args:
-        name: of the module.
+        name: name of the module.
         doc: its docstring.
-        rounds: how many measurements there are unless it is set.
-        seconds: how long one takes at least unless it is set.
+        rounds: default number of measurements.
+        seconds: default minimum duration of a measurement.
     """
     parser = argparse.ArgumentParser(name, description=doc.split("\n")[0])
     add = parser.add_argument
-    add("--rounds", type=int, default=rounds, help=f"measurements of each contestant ({rounds})")
-    words = f"of a measurement, at least ({seconds})"
-    add("--seconds", type=float, default=seconds, help=words)
+    add(
+        "--rounds", type=int, default=rounds, help=f"measurements of each implementation ({rounds})"
+    )
+    text = f"minimum duration of a measurement ({seconds})"
+    add("--seconds", type=float, default=seconds, help=text)
     add("--out", type=pathlib.Path, metavar="FILE.json", help="where the record is written")
     return parser
 
 
 @contextlib.contextmanager
 def worker():
-    """Start a process that sleeps until it is asked: submit(function, *arguments).result()."""
-    os.environ.update(CUDA_VISIBLE_DEVICES="-1", TF_CPP_MIN_LOG_LEVEL="3")  # it inherits these
+    """Start a worker process; yield its submit: submit(function, *arguments).result()."""
+    os.environ.update(
+        CUDA_VISIBLE_DEVICES="-1", TF_CPP_MIN_LOG_LEVEL="3"
+    )  # inherited by the worker
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
         yield pool.submit
 
 
 def compare(build, names, size, rounds, seconds):
-    """Measure contestants in turn, after all have warmed up side by side.
+    """Measure implementations in turn, after all have warmed up in parallel.
 
     Args:
-        build: a function from a name and the numbers of `size` to the contestant's number of
-            parameters and a dictionary of functions that take one step, by their kind of KINDS.
-        names: of the contestants; who cannot run on this machine is left out with a message.
-        size: of the task, as `build` takes it; the first number is that of the examples a step.
-        rounds: how many measurements of each.
-        seconds: of one, at least.
+        build: a function from a name and the numbers of `size` to an implementation's number of
+            parameters and a dictionary of functions that run one step, by their kind in KINDS.
+        names: of the implementations; those that cannot run on this machine are skipped with a
+            message.
+        size: of the task, as `build` takes it; the first number is the batch size.
+        rounds: number of measurements of each.
+        seconds: minimum duration of a measurement.
 
     Returns:
-        Examples per second of each round: {name: {"training": [...], "inference": [...]}}.
+        Examples per second in each round: {name: {"training": [...], "inference": [...]}}.
 
     Raises:
-        ValueError: if the contestants' numbers of parameters differ.
+        ValueError: if the implementations' numbers of parameters differ.
     """
     with contextlib.ExitStack() as stack:
         submit = {name: stack.enter_context(worker()) for name in names}
         started = {name: submit[name](start, build, name, size) for name in names}
-        parameters, found = {}, {}
+        parameters, speeds = {}, {}
         for name in names:
             try:
                 parameters[name], kinds = started[name].result()
-                found[name] = {kind: [] for kind in kinds}
+                speeds[name] = {kind: [] for kind in kinds}
             except Exception as error:
-                why = (str(error).strip() or type(error).__name__).splitlines()[0]
-                print(f"{name} does not run here: {why}", file=sys.stderr)
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                print(f"{name} does not run here: {reason}", file=sys.stderr)
         if len(set(parameters.values())) > 1:
-            raise ValueError(f"networks of different sizes: {parameters}")
+            raise ValueError(f"models of different sizes: {parameters}")
         for number in range(rounds):
             for kind in KINDS:
-                for name in found:
-                    if kind in found[name]:
+                for name in speeds:
+                    if kind in speeds[name]:
                         speed = size[0] * submit[name](measure, kind, seconds).result()
-                        found[name][kind].append(float(f"{speed:.4g}"))
+                        speeds[name][kind].append(float(f"{speed:.4g}"))
             print(f"round {number + 1} of {rounds}", file=sys.stderr)
-    return found
+    return speeds
 
 
-STEPS = {}  # what `measure` times, in a worker's process
+STEPS = {}  # the steps that `measure` times, in a worker process
 
 
 def start(build, name, size):
-    """Build a contestant in this process, warm it up; return its parameters' number and kinds."""
+    """Build and warm up an implementation in this process; return its parameter count and kinds."""
     parameters, steps = build(name, *size)
     for step in steps.values():
         step()
@@ -151,40 +156,40 @@ def start(build, name, size):
 
 
 def measure(kind, seconds):
-    """Return steps per second of this process' contestant.
+    """Return steps per second of this process's implementation.
 
-    The first step wakes threads and fills caches, so it counts only where it takes as long as the
-    whole measurement should.
+    The first step warms up threads and caches, so it counts only if it takes at least as long as a
+    measurement.
     """
     step, began = STEPS[kind], time.perf_counter()
     step()
-    if (passed := time.perf_counter() - began) >= seconds:
-        return 1 / passed
+    if (elapsed := time.perf_counter() - began) >= seconds:
+        return 1 / elapsed
     began, count = time.perf_counter(), 0
-    while (passed := time.perf_counter() - began) < seconds:
+    while (elapsed := time.perf_counter() - began) < seconds:
         step()
         count += 1
-    return count / passed
+    return count / elapsed
 
 
 def on_images(build, names, pairs, task, args):
-    """Measure contestants on images of one size and print the table; return the record.
+    """Measure implementations on images of one size and print the table; return the record.
 
     Args:
         build: as of `compare`.
         names: as of `compare`.
         pairs: as of `ratios`.
-        task: images a step, their height and width, and the factor on the channel counts.
+        task: batch size, height and width of the images, and the factor on the channel counts.
         args: settings of the command: rounds and seconds, as of `compare`.
     """
     batch, size, width = task
-    title = f"Width {width}, {batch} images of {size} x {size} a step"
+    title = f"Width {width}, {batch} images of {size} x {size} per step"
     setting = {"width": width, "size": size, "batch_size": batch}
     return setting | measured(build, names, pairs, task, args, "images", title)
 
 
 def measured(build, names, pairs, task, args, unit, title):
-    """Measure contestants, print the table below a title; return medians, ratios and rounds.
+    """Measure implementations, print the table below a title; return medians, ratios and rounds.
 
     Args:
         build: as of `compare`.
@@ -192,19 +197,19 @@ def measured(build, names, pairs, task, args, unit, title):
         pairs: as of `ratios`.
         task: `size` of `compare`.
         args: settings of the command: rounds and seconds, as of `compare`.
-        unit: what is counted in a second, in the plural.
+        unit: name of the examples, in the plural.
         title: of the table.
     """
     rounds = compare(build, names, task, args.rounds, args.seconds)
     speeds = medians(rounds)
-    found = ratios(speeds, pairs)
+    factors = ratios(speeds, pairs)
     print(title)
-    print(table(unit, speeds, found), end="\n\n", flush=True)
-    return {f"{unit}_per_second": speeds, "ratios": found, "rounds": rounds}
+    print(table(unit, speeds, factors), end="\n\n", flush=True)
+    return {f"{unit}_per_second": speeds, "ratios": factors, "rounds": rounds}
 
 
 def medians(rounds):
-    """Return the median over the rounds of each contestant and kind."""
+    """Return the median over the rounds of each implementation and kind."""
     return {
         name: {kind: statistics.median(values) for kind, values in kinds.items()}
         for name, kinds in rounds.items()
@@ -212,27 +217,30 @@ def medians(rounds):
 
 
 def ratios(speeds, pairs):
-    """Return how many times as fast as the best of some contestants the best of others is.
+    """Return the speedups of the best of some implementations over the best of others.
 
     Args:
         speeds: medians.
-        pairs: what is compared, {key: (kind, names, names of the rivals)}; left out of the result
-            where one side could not run.
+        pairs: comparisons, {key: (kind, names, names of the baselines)}; omitted from the result if
+            one side could not run.
     """
-    found = {}
+    factors = {}
     for key, (kind, *sides) in pairs.items():
-        best = [max((speeds[x][kind] for x in names if x in speeds), default=0) for names in sides]
+        best = [
+            max((speeds[name][kind] for name in names if name in speeds), default=0)
+            for names in sides
+        ]
         if all(best):
-            found[key] = round(best[0] / best[1], 2)
-    return found
+            factors[key] = round(best[0] / best[1], 2)
+    return factors
 
 
 def table(unit, speeds, ratios):
-    """Describe medians and ratios for the terminal."""
+    """Return medians and ratios as text for the terminal."""
     rows = [(f"{unit} per second", *KINDS)]
     for name, kinds in speeds.items():
         rows.append((name, *(f"{kinds[kind]:.2f}" if kind in kinds else "" for kind in KINDS)))
-    lines = [f"{name:<20} {one:>10} {two:>10}" for name, one, two in rows]
+    lines = [f"{name:<20} {training:>10} {inference:>10}" for name, training, inference in rows]
     return "\n".join([*lines, *(f"{key}: {value:.2f} x" for key, value in ratios.items())])
 
 

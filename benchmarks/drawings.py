@@ -1,7 +1,7 @@
-"""Drawings of the networks, as SVG, made from the graph of each model as its paper has it.
+"""Block diagrams of the models, as SVG, from each model's graph in its paper's configuration.
 
-Operations whose names begin alike are one box, in the order of the computation. Boxes of images
-are indented by the number of halvings, so that the levels of an encoder and a decoder are aligned.
+Operations whose names start with the same word form a box, in topological order. Boxes of feature
+maps are indented by their number of downsamplings, which aligns encoder and decoder levels.
 """
 
 import html
@@ -10,7 +10,7 @@ import math
 import keras
 
 WIDTH, LINE, GAP, INDENT, LANE, PAD = 292, 17, 22, 15, 13, 9
-WRAP = 42  # characters of a line in a box
+WRAP = 42  # maximum characters per line in a box
 STYLE = (
     "text{font:12px system-ui,-apple-system,Segoe UI,Roboto,DejaVu Sans,sans-serif;fill:#1c2733}"
     ".t{font-weight:600}.s{fill:#52606d}"
@@ -19,12 +19,14 @@ STYLE = (
     ".dense{fill:#fdf0dc;stroke:#d9993f}.recurrent{fill:#efe7fb;stroke:#9270cf}"
     "path{fill:none;stroke:#7b8a99;stroke-width:1.5}.h{fill:#7b8a99;stroke:none}"
 )
-UNLABELLED = (  # operations that a box does not list
+UNLABELLED = (  # operations that are not listed in a box
     "Activation BatchNormalization BroadcastTo CropLike Dropout ExpandDims GetItem InputLayer "
     "LeakyReLU Multiply Ones OnesLike Permute ReLU Reshape RowNormalization StepReshape "
     "ZeroPadding2D"
 ).split()
-ATTACHED = "Dropout Flatten Reshape StepReshape Permute".split()  # never a box of their own
+ATTACHED = (
+    "Dropout Flatten Reshape StepReshape Permute".split()
+)  # operations that never form their own box
 LABELS = {
     "Add": "sum",
     "Concatenate": "concatenate",
@@ -47,7 +49,7 @@ def drawing(model):
         out = shape(boxes[key][-1])
         halved = size and len(out) == 3 and None not in (size[0], out[0]) and out[0]
         level = max(0, round(math.log2(size[0] / out[0]))) if halved else level
-        levels[key] = level  # vectors stay below the last map
+        levels[key] = level  # vectors have the level of the last map
         lines[key] = wrapped(labels(boxes[key]))
     tops, y = {}, PAD
     for key in order:
@@ -67,7 +69,7 @@ def drawing(model):
             continue
         a, b = bottom - 9, tops[end] + 11
         lane = next(
-            (i for i, taken in enumerate(lanes) if all(b < s or a > e for s, e in taken)), None
+            (i for i, spans in enumerate(lanes) if all(b < s or a > e for s, e in spans)), None
         )
         if lane is None:
             lanes.append([])
@@ -78,9 +80,10 @@ def drawing(model):
         body.append(f'<path class="h" d="M{target} {b}l7 -4v8z"/>')
     for key in order:
         body.append(box(key, lefts[key], tops[key], lines[key], boxes[key]))
-    wide = right + LANE * len(lanes) + PAD
+    total_width = right + LANE * len(lanes) + PAD
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {total}" width="{wide}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {total_width} {total}" '
+        f'width="{total_width}" '
         f'height="{total}"><style>{STYLE}</style>\n' + "\n".join(body) + "\n</svg>\n"
     )
 
@@ -93,9 +96,9 @@ def blocks(model):
         tensors = [tensor for node in operation._inbound_nodes for tensor in node.input_tensors]
         sources = [tensor._keras_history.operation.name for tensor in tensors]
         parents[operation.name] = [name for name in sources if name in known]
-    deeper, keys = set(), {}
+    split_words, keys = set(), {}
     while True:
-        keys = {o.name: key_of(o.name, deeper) for o in operations}
+        keys = {o.name: key_of(o.name, split_words) for o in operations}
         attach(operations, parents, keys)
         edges = {
             (keys[parent], keys[name])
@@ -106,21 +109,23 @@ def blocks(model):
         boxes = {}
         for operation in operations:
             boxes.setdefault(keys[operation.name], []).append(operation)
-        rest = cyclic(boxes, edges)
-        finer = {key.split("_")[0] for key in rest} - deeper
-        if not rest or not finer:
+        cycle = cyclic(boxes, edges)
+        candidates = {key.split("_")[0] for key in cycle} - split_words
+        if not cycle or not candidates:
             return boxes, edges
-        deeper |= {max(sorted(finer), key=lambda key: sum(k.startswith(key) for k in rest))}
+        split_words |= {
+            max(sorted(candidates), key=lambda word: sum(key.startswith(word) for key in cycle))
+        }
 
 
-def key_of(name, deeper):
-    """Return the first word of a name, or the first two where the first is several boxes."""
+def key_of(name, split_words):
+    """Return the box of a name: its first word, or its first two if the first is a split word."""
     words = name.split("_")
-    return "_".join(words[: 2 if words[0] in deeper else 1])
+    return "_".join(words[: 2 if words[0] in split_words else 1])
 
 
 def attach(operations, parents, keys):
-    """Move small operations into the box before them, or after them where several come before."""
+    """Move small operations into the box before them, or after them if there are several before."""
     children = {}
     for name, sources in parents.items():
         for source in sources:
@@ -128,26 +133,26 @@ def attach(operations, parents, keys):
     small = {operation.name for operation in operations if is_small(operation)}
     for operation in operations:
         name = operation.name
-        others = [other for other, key in keys.items() if key == keys[name]]
-        if not (parents[name] and small.issuperset(others)):
+        members = [member for member, key in keys.items() if key == keys[name]]
+        if not (parents[name] and small.issuperset(members)):
             continue
         source, after = parents[name][0], {keys[child] for child in children.get(name, ())}
         direct = len(set(parents[name])) == len(children[source]) == 1
         if direct and keys[source] not in (keys[operations[0].name], keys[name]):
-            keys |= dict.fromkeys(others, keys[source])
+            keys |= dict.fromkeys(members, keys[source])
         elif len(after) == 1:
-            keys |= dict.fromkeys(others, *after)
+            keys |= dict.fromkeys(members, *after)
 
 
 def is_small(operation):
-    """Tell whether an operation belongs to the box before or after it."""
+    """Return whether an operation is attached to the box before or after it."""
     kind = type(operation).__name__
     shown = kind in UNLABELLED or kind in ATTACHED or "Pooling" in kind
     return shown and kind != "InputLayer"
 
 
 def cyclic(boxes, edges):
-    """Return the boxes that are left when those without open inputs are taken out in turn."""
+    """Return the boxes that remain after repeatedly removing those without inputs (Kahn)."""
     rest = set(boxes)
     while free := {key for key in rest if not any(e == key and s in rest for s, e in edges)}:
         rest -= free
@@ -155,7 +160,7 @@ def cyclic(boxes, edges):
 
 
 def sort(boxes, edges):
-    """Return the names of boxes in the order of the computation, a short branch before its use."""
+    """Return the names of boxes in topological order, short branches right before their use."""
     depths, order, rest = {}, [], set(boxes)
     while len(depths) < len(boxes):
         for key in boxes:
@@ -171,13 +176,13 @@ def sort(boxes, edges):
 
 
 def shape(operation):
-    """Return the shape of an operation's output without the batch's axis; () if it has several."""
+    """Return the output shape of an operation without the batch axis; () for several outputs."""
     outputs = keras.tree.flatten(operation.output)
     return tuple(outputs[0].shape[1:]) if len(outputs) == 1 else ()
 
 
 def labels(operations):
-    """Return what the operations of a box are, repetitions counted."""
+    """Return the labels of a box's operations, with repetitions combined."""
     words = [label(operation) for operation in operations if label(operation)]
     for period in (1, 2, 3):
         words = repeated(words, period)
@@ -185,7 +190,7 @@ def labels(operations):
 
 
 def label(operation):
-    """Return what one operation is, in the words of its field; "" if a box does not list it."""
+    """Return the label of an operation; "" if it is not listed in a box."""
     kind = type(operation).__name__
     if kind in LABELS:
         return LABELS[kind]
@@ -213,7 +218,7 @@ def label(operation):
 
 
 def repeated(words, period):
-    """Return words where a sequence of so many that comes several times in a row is one word."""
+    """Return labels in which repeated sequences of length `period` are combined into one label."""
     out, i = [], 0
     while i < len(words):
         part, count = words[i : i + period], 1
@@ -230,25 +235,25 @@ def repeated(words, period):
 
 
 def wrapped(words):
-    """Return lines of a box: words with arrows between them."""
+    """Return the lines of a box: labels separated by arrows."""
     lines = [""]
     for word in " → ".join(words).split(" → "):
-        joined = f"{lines[-1]} → {word}" if lines[-1] else word
-        if len(joined) > WRAP - 2 and lines[-1]:
+        line = f"{lines[-1]} → {word}" if lines[-1] else word
+        if len(line) > WRAP - 2 and lines[-1]:
             lines[-1] += " →"
             lines.append(word)
         else:
-            lines[-1] = joined
+            lines[-1] = line
     return lines
 
 
 def height(lines):
-    """Return the height of a box with so many lines below its title."""
+    """Return the height of a box with these lines below its title."""
     return LINE * (len(lines) + 1) + 10
 
 
 def box(key, x, y, lines, operations):
-    """Return the SVG of one box: name and output shape, and below them its operations."""
+    """Return the SVG of a box: name, output shape, and its operations below them."""
     out = " × ".join("any" if n is None else f"{n}" for n in shape(operations[-1]))
     text = [f'<text class="t" x="{x + 9}" y="{y + 18}">{html.escape(key.replace("_", " "))}</text>']
     text.append(f'<text class="s" x="{x + WIDTH - 9}" y="{y + 18}" text-anchor="end">{out}</text>')
@@ -259,7 +264,7 @@ def box(key, x, y, lines, operations):
 
 
 def colour(operations):
-    """Return the class of a box's colour by what is in it."""
+    """Return the CSS class of a box, which depends on its operations."""
     kinds = " ".join(type(operation).__name__ for operation in operations)
     if any(word in kinds for word in ("Transpose", "UpSampling")):
         return "up"
@@ -271,5 +276,5 @@ def colour(operations):
 
 
 def arrow(x, y):
-    """Return the head of an arrow that points down to (x, y)."""
+    """Return an arrow head that points down at (x, y)."""
     return f'<path class="h" d="M{x} {y}l-4 -7h8z"/>'

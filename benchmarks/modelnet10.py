@@ -1,4 +1,4 @@
-"""ModelNet10's voxels as point clouds: the centres of the surface cells of each solid.
+"""ModelNet10 as point clouds: the centres of the surface voxels of each object.
 
 python -m benchmarks.modelnet10 $ZOO_DATA/modelnet10_voxels/modelnet10.npz runs/modelnet10.npz
 python train.py --model pointnet --data runs/modelnet10.npz --set normalize=unit_ball ...
@@ -10,11 +10,11 @@ import pathlib
 import numpy as np
 
 CLASSES = "bathtub bed chair desk dresser monitor night_stand sofa table toilet".split()
-POINTS = 1024  # a cloud; of more surface cells a seeded choice, of fewer some twice
+POINTS = 1024  # per cloud; surface voxels are sampled, or repeated if there are fewer
 
 
 def main():
-    """Convert one file into the other."""
+    """Convert the file of voxels to a file of point clouds."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("voxels", type=pathlib.Path, help=".npz of packed 32 x 32 x 32 voxels")
     parser.add_argument("clouds", type=pathlib.Path, help=".npz to write, for train.py --data")
@@ -31,19 +31,20 @@ def main():
 
 
 def surface(solids):
-    """Return the occupied cells (n, 32, 32, 32) that have an empty one beside them."""
-    around = np.pad(solids, [(0, 0), (1, 1), (1, 1), (1, 1)])
+    """Return the occupied voxels (n, 32, 32, 32) with an empty neighbour."""
+    padded = np.pad(solids, [(0, 0), (1, 1), (1, 1), (1, 1)])
     inside = np.ones_like(solids)
     for axis in (1, 2, 3):
         for step in (-1, 1):
-            inside &= np.roll(around, step, axis=axis)[:, 1:-1, 1:-1, 1:-1]
+            inside &= np.roll(padded, step, axis=axis)[:, 1:-1, 1:-1, 1:-1]
     return solids & ~inside & 1
 
 
 def cloud(cells, rng):
-    """Return POINTS cell centres (POINTS, 3) float32, in cells.
+    """Return POINTS voxel centres (POINTS, 3) float32, in voxel units.
 
-    34 of the 4,899 solids are empty. The official test set keeps its size, so each is one point.
+    34 of the 4,899 objects are empty. They become a single repeated point, so that the
+    size of the official test set does not change.
     """
     centres = np.argwhere(cells).astype(np.float32)
     if not len(centres):

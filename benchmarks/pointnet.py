@@ -1,9 +1,9 @@
-"""PointNet beside a plain PyTorch PointNet of the same size, and its share of waiting for data.
+"""Speed of PointNet, compared with a plain PyTorch PointNet, and the time spent on data loading.
 
     pip install ".[torch-bench]"
     python -m benchmarks.pointnet --out benchmarks/results/benchmark_pointnet.json
 
-A step is what a user's program does: forward, loss with the orthogonality term, backward and Adam,
+A step is what a user's program runs: forward, loss with the orthogonality term, backward and Adam,
 or prediction, with the batch in memory.
 """
 
@@ -15,8 +15,8 @@ from benchmarks import contest
 from zoo.system import terminal
 
 CLASSES = 40
-EPOCH = (1700, 512)  # clouds and points of `lidar_objects` in training
-CONTESTANTS = ("ours", "ours, jit", "torch, conv", "torch, linear", "torch.compile")
+EPOCH = (1700, 512)  # training clouds of `lidar_objects`, and their points
+IMPLEMENTATIONS = ("ours", "ours, jit", "torch, conv", "torch, linear", "torch.compile")
 PAIRS = {
     kind: (kind, ("ours", "ours, jit"), ("torch, conv", "torch, linear")) for kind in contest.KINDS
 }
@@ -27,21 +27,21 @@ def main(arguments=None):
     parser = contest.settings("benchmarks.pointnet", __doc__, rounds=7, seconds=1.5)
     add = parser.add_argument
     add("--width", type=float, default=1.0, help="factor on the channel counts (1.0)")
-    add("--points", type=int, default=1024, help="points a cloud (1024)")
-    add("--batch-size", type=int, default=32, help="clouds a step (32)")
+    add("--points", type=int, default=1024, help="points per cloud (1024)")
+    add("--batch-size", type=int, default=32, help="clouds per step (32)")
     args = parser.parse_args(arguments)
     size = (args.batch_size, args.points, args.width)
-    rounds = contest.compare(build, CONTESTANTS, size, args.rounds, args.seconds)
+    rounds = contest.compare(build, IMPLEMENTATIONS, size, args.rounds, args.seconds)
     speeds = contest.medians(rounds)
     ratios = contest.ratios(speeds, PAIRS)
     print(contest.table("clouds", speeds, ratios))
     data = {}
     for width in (1.0, 0.5):
         with contest.worker() as submit:
-            data[f"width {width}"] = found = submit(waiting, width, *EPOCH).result()
+            data[f"width {width}"] = times = submit(waiting, width, *EPOCH).result()
         print(
-            f"Data at width {width}: an epoch of {found['epoch']:.1f} s prepares its batches for "
-            f"{found['preparing']:.2f} s, {found['share']:.1%} of it: at most that is waited"
+            f"Data at width {width}: batches take {times['preparing']:.2f} s of an epoch of "
+            f"{times['epoch']:.1f} s, at most {times['share']:.1%} of it is spent waiting"
         )
     if args.out:
         record = {"clouds_per_second": speeds, "ratios": ratios, "data": data, "rounds": rounds}
@@ -49,9 +49,9 @@ def main(arguments=None):
 
 
 def build(name, clouds, points, width):
-    """Build a contestant, on `clouds` clouds; see `contest.compare`."""
-    if name not in CONTESTANTS:
-        raise ValueError(f"none of {', '.join(CONTESTANTS)}")
+    """Build an implementation, on a batch of `clouds` clouds; see `contest.compare`."""
+    if name not in IMPLEMENTATIONS:
+        raise ValueError(f"none of {', '.join(IMPLEMENTATIONS)}")
     rng = np.random.default_rng(0)
     x = rng.normal(size=(clouds, points, 3)).astype(np.float32)
     y = rng.integers(CLASSES, size=clouds)
@@ -65,7 +65,7 @@ def build(name, clouds, points, width):
 
 
 def ours(x, y, width, jit):
-    """Make the zoo's PointNet; see `torch_pointnet.steps`."""
+    """Build the zoo's PointNet; see `torch_pointnet.steps`."""
     import keras
 
     import zoo
@@ -78,10 +78,10 @@ def ours(x, y, width, jit):
 
 
 def waiting(width, clouds, points, jit=True):
-    """Train one epoch as train.py does and time the making of its batches.
+    """Train one epoch as train.py does and time the preparation of its batches.
 
-    Keras makes the next batch while the model works on this one, so the model waits for at most
-    the share that is returned.
+    Keras prepares the next batch during the current step, so the returned share is an upper bound
+    of the time that the model waits for data.
     """
     import keras
 
@@ -90,7 +90,7 @@ def waiting(width, clouds, points, jit=True):
     from zoo import tasks
 
     class Timed(pipeline.Batches):
-        """Batches that know how long they took."""
+        """Batches that record the time of their preparation."""
 
         seconds = 0.0
 
@@ -119,8 +119,8 @@ def waiting(width, clouds, points, jit=True):
     batches.seconds, start = 0.0, time.perf_counter()
     model.fit(batches, shuffle=False, verbose=0)
     epoch, preparing = time.perf_counter() - start, batches.seconds
-    found = {"epoch": epoch, "preparing": preparing, "share": preparing / epoch}
-    return {key: round(value, 4) for key, value in found.items()}
+    times = {"epoch": epoch, "preparing": preparing, "share": preparing / epoch}
+    return {key: round(value, 4) for key, value in times.items()}
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """All results in one table, `benchmarks/results.json`, gathered from the records of single runs.
 
-python -m benchmarks.records    # or: make table, which writes the pages of it, too
+python -m benchmarks.records    # or: make table, which also generates the pages
 
-A record is the run.json of a training or an ensemble, or the benchmark_*.json of a measurement of
-speed, below `benchmarks/results`. README.md and docs/ are made of this table alone.
+A record is the run.json of a training run or an ensemble, or the benchmark_*.json of a speed
+benchmark, in `benchmarks/results`. README.md and docs/ get all results from this table.
 """
 
 import json
@@ -18,7 +18,7 @@ ROW = ("name", "kind", "parameters", "nll", "ece", "interval", "milliseconds")
 
 
 def main():
-    """Write the table again."""
+    """Write the table."""
     TABLE.write_text(dumps(gather(RESULTS)), encoding="utf-8")
 
 
@@ -37,7 +37,7 @@ def gather(folder):
     for path in sorted(folder.glob("benchmark_*.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
         record.pop("versions", None)
-        if "inference" not in record:  # the rounds of speeds: their medians are in the record
+        if "inference" not in record:  # drop the rounds: the record has their medians
             record.pop("rounds", None)
             for setting in record.get("settings", ()):
                 setting.pop("rounds", None)
@@ -46,11 +46,11 @@ def gather(folder):
 
 
 def shortened(record):
-    """Return what the pages need of a run.json: no series of numbers, no scores of single classes.
+    """Return the fields of a run.json that the pages need, without histories and per-class scores.
 
-    "current" is whether the code wrote it that uses every example in every epoch; of an ensemble,
-    that fits a meta-learner to all of the validation split. The first is seen from its settings,
-    which have hints since then, the second from the intervals of its rows.
+    "current" is whether the run was made by the code that uses every example in every epoch or, for
+    ensembles, that fits the meta-learner to the complete validation split. The former has "hints"
+    in its settings, the latter has intervals in its rows.
     """
     data = record.get("data", {})
     short = {key: record[key] for key in RUN if key in record}
@@ -71,17 +71,17 @@ def shortened(record):
         ]
     else:
         short["current"] = "hints" in record.get("settings", {})
-        short["scores"] = {split: plain(found) for split, found in record["scores"].items()}
+        short["scores"] = {split: plain(scores) for split, scores in record["scores"].items()}
     return short
 
 
 def plain(scores):
-    """Return the scores that are one number."""
+    """Return the scores that are single numbers."""
     return {key: value for key, value in scores.items() if isinstance(value, int | float)}
 
 
 def dumps(table):
-    """Return the table as JSON with a line for each record, so that a change shows which."""
+    """Return the table as JSON with one line per record, for readable diffs."""
     parts = []
     for kind in ("runs", "ensembles"):
         lines = ",\n".join("  " + json.dumps(record) for record in table[kind])

@@ -1,4 +1,4 @@
-"""The picture of a simulated scan: its true labels beside those of the preset.
+"""Figure of a simulated scan: ground truth and predictions of the preset.
 
 python -m benchmarks.scene
 """
@@ -12,28 +12,28 @@ from zoo import index, plots, tasks
 from zoo.inference import predictors
 
 PRESET = "pointnet_segmentation_lidar_scenes"
-RADIUS = 25.0  # metres around the sensor that are shown
+RADIUS = 25.0  # radius around the sensor that is shown, in metres
 
 
 def main():
-    """Draw the first test scene."""
+    """Plot the first test scene."""
     card, model = index.presets()[PRESET], zoo.load(PRESET)
     task, info, options = tasks.get(card["task"]), card["info"], card["task_options"]
     example = next(iter(builders.load(card["data"]["name"]).splits["test"])).read()
     pieces = task.data.cut(example, options)
     x = np.stack([task.data.prepare(piece, info, options)[0] for piece in pieces])
     labels = np.empty(len(example["points"]), np.int64)
-    found = task.usage.decode(predictors.predict(model, x, 32), info)
-    for piece, one in zip(pieces, found, strict=True):
-        labels[piece["index"]] = one["labels"][: len(piece["index"])]
+    predictions = task.usage.decode(predictors.predict(model, x, 32), info)
+    for piece, prediction in zip(pieces, predictions, strict=True):
+        labels[piece["index"]] = prediction["labels"][: len(piece["index"])]
     near = np.linalg.norm(example["points"][:, :2], axis=1) < RADIUS
-    right = np.mean(labels[near] == example["labels"][near])
+    accuracy = np.mean(labels[near] == example["labels"][near])
     colours = plots.palette(len(info["classes"]))
     panels = [
-        (example["points"][near], colours[which[near]], title, plots.INK)
-        for which, title in [
+        (example["points"][near], colours[point_labels[near]], title, plots.INK)
+        for point_labels, title in [
             (example["labels"], "ground truth"),
-            (labels, f"{PRESET}: {right:.0%} of the points correct"),
+            (labels, f"{PRESET}: {accuracy:.0%} of the points correct"),
         ]
     ]
     legend = list(zip(info["classes"], colours, strict=True))

@@ -1,11 +1,12 @@
-"""Stacking by kept outputs beside training the whole graph, and joined inference beside its parts.
+"""Speed of stacking with cached predictions, and of inference with the combined model.
 
     python -m benchmarks.stacking --rounds 1 --out benchmarks/results/benchmark_stacking.json
 
-Five U-Nets and the convolutional meta-learner. The naive way puts the frozen members into one graph
-and fits that; ours predicts once, loading each member's file, and fits the meta-learner to what was
-kept. Both begin with the same files and end with the joined model in memory; batches, first weights
-and epochs are the same, and so must be the last loss. Each way has a process of its own.
+Five U-Nets and the convolutional meta-learner. The naive method trains one model that contains the
+frozen members; ours predicts once with each member and trains the meta-learner on the cached
+predictions. Both start from the same files and end with the combined model in memory; batches,
+initial weights and epochs are the same, so the final losses must agree. Each method runs in its own
+process.
 """
 
 import argparse
@@ -27,29 +28,31 @@ def main(arguments=None):
     """Run the command."""
     parser = argparse.ArgumentParser("benchmarks.stacking", description=__doc__.split("\n")[0])
     add = parser.add_argument
-    add("--width", type=float, default=0.5, help="of the U-Nets, on the paper's channels (0.5)")
+    add("--width", type=float, default=0.5, help="factor on the U-Nets' channel counts (0.5)")
     add("--size", type=int, default=128, help="height and width of the images (128)")
-    add("--images", type=int, default=24, help="that the meta-learner is fitted to (24)")
-    add("--epochs", type=int, default=20, help="of the meta-learner (20)")
-    add("--rounds", type=int, default=1, help="of both ways, in turn (1)")
+    add("--images", type=int, default=24, help="number of images to fit the meta-learner to (24)")
+    add("--epochs", type=int, default=20, help="epochs of the meta-learner (20)")
+    add("--rounds", type=int, default=1, help="measurements of both methods, in turn (1)")
     add("--out", type=pathlib.Path, metavar="FILE.json", help="where the record is written")
     args = parser.parse_args(arguments)
     task = (args.size, args.images, args.epochs)
     with tempfile.TemporaryDirectory() as folder:
         with contest.worker() as submit:
             paths = submit(make, folder, args.width).result()
-        found = {"naive": [], "ours": []}
+        rounds = {"naive": [], "ours": []}
         for number in range(args.rounds):
-            for way in found:
+            for method in rounds:
                 with contest.worker() as submit:
-                    found[way].append(submit(stack, way, paths, *task).result())
-                print(f"round {number + 1}, {way}: {found[way][-1]}", flush=True)
+                    rounds[method].append(submit(stack, method, paths, *task).result())
+                print(f"round {number + 1}, {method}: {rounds[method][-1]}", flush=True)
         speeds = []
         for onnx in (False, True):
             with contest.worker() as submit:
                 speeds.append(submit(inference, paths, args.size, folder, onnx).result())
             print(speeds[-1], flush=True)
-    seconds = {way: statistics.median(run["seconds"] for run in found[way]) for way in found}
+    seconds = {
+        method: statistics.median(run["seconds"] for run in runs) for method, runs in rounds.items()
+    }
     record = {
         "members": COUNT,
         "width": args.width,
@@ -57,11 +60,11 @@ def main(arguments=None):
         "images": args.images,
         "epochs": args.epochs,
         "batch_size": BATCH,
-        "rounds": found,
+        "rounds": rounds,
         "ratio": round(seconds["naive"] / seconds["ours"], 2),
         "loss_difference": max(
-            abs(one["loss"] - other["loss"])
-            for one, other in zip(found["naive"], found["ours"], strict=True)
+            abs(naive["loss"] - ours["loss"])
+            for naive, ours in zip(rounds["naive"], rounds["ours"], strict=True)
         ),
         "inference": dict(zip(("keras", "onnx"), speeds, strict=True)),
     }
@@ -93,7 +96,7 @@ def make(folder, width):
 
 
 def examples(size, images):
-    """Return smooth random images, and where they are bright."""
+    """Return smooth random images, and masks of their bright pixels."""
     from scipy.ndimage import gaussian_filter
 
     rng = np.random.default_rng(0)
@@ -102,8 +105,8 @@ def examples(size, images):
     return (x / x.std() / 6 + 0.5)[..., None], y
 
 
-def stack(way, paths, size, images, epochs):
-    """Stack one way; return the seconds it took and the last loss."""
+def stack(method, paths, size, images, epochs):
+    """Stack with one method; return its seconds and the final loss."""
     keras = terminal.import_keras()
     from ensembles.combining import combine, holdout, stacking
     from ensembles.members import cache, checks, opening
@@ -117,20 +120,20 @@ def stack(way, paths, size, images, epochs):
     settings = dict(epochs=epochs, batch_size=BATCH, verbose=0)
     keras.utils.set_random_seed(0)
     head = stacking.meta_learner("conv", [(None, None, 1)] * len(paths), common)
-    if way == "naive":
-        model = combine.join(opened, common, head)
+    if method == "naive":
+        model = combine.build_model(opened, common, head)
         history, _ = stacking.fit(model, data.take, parts, common, **settings)
     else:
         with tempfile.TemporaryDirectory() as folder:
             outputs = cache.outputs(opened, common, data, folder=folder, batch_size=BATCH)
-            take = combine.taker(outputs, y)
+            take = combine.batch_function(outputs, y)
             history, _ = stacking.fit(head, take, parts, common, **settings)
-        model = combine.join(opened, common, head)
+        model = combine.build_model(opened, common, head)
     return {"seconds": round(time.perf_counter() - began, 2), "loss": history["loss"][-1]}
 
 
 def inference(paths, size, folder, onnx, repeats=5):
-    """Time the joined model and its members alone, in turn; return medians and their ratio."""
+    """Time the combined model and its members in turn; return medians and their ratio."""
     terminal.import_keras()
     from ensembles.combining import combine
     from ensembles.members import checks, opening
@@ -140,9 +143,9 @@ def inference(paths, size, folder, onnx, repeats=5):
     common = checks.check(opened)
     x, _ = examples(size, BATCH)
     head = combine.mixture([(None, None, 1)] * len(paths))
-    alone = [member.load(common) for member in opened]
-    joined = combine.join(opened, common, head, models=alone)
-    models = [joined, *alone]
+    members = [member.load(common) for member in opened]
+    combined = combine.build_model(opened, common, head, models=members)
+    models = [combined, *members]
     if onnx:
         runs = []
         for number, model in enumerate(models):
@@ -153,13 +156,13 @@ def inference(paths, size, folder, onnx, repeats=5):
         runs = [model.predict_on_batch for model in models]
     times = [[] for _ in runs]
     for _ in range(repeats + 1):
-        for run, kept in zip(runs, times, strict=True):
+        for run, seconds in zip(runs, times, strict=True):
             began = time.perf_counter()
             run(x)
-            kept.append(time.perf_counter() - began)
-    medians = [statistics.median(kept[1:]) for kept in times]
-    whole, parts = medians[0], sum(medians[1:])
-    numbers = {"joined": whole, "members": parts, "ratio": whole / parts}
+            seconds.append(time.perf_counter() - began)
+    medians = [statistics.median(seconds[1:]) for seconds in times]
+    total = sum(medians[1:])
+    numbers = {"joined": medians[0], "members": total, "ratio": medians[0] / total}
     return {key: round(value, 4) for key, value in numbers.items()}
 
 

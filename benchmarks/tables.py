@@ -11,9 +11,10 @@ from zoo import index
 
 RESULTS = records.RESULTS
 
-# What others published of a data set: (score, method, value). Nearest neighbours by dynamic time
-# warping over the whole length: Dau et al. 2019, https://doi.org/10.1109/JAS.2019.1911747, and
-# Bagnall et al. 2018, https://arxiv.org/abs/1811.00075 (all values of a step together, "DTW_D").
+# Published results by data set: (score, method, value). 1-nearest-neighbour classification with
+# dynamic time warping over the full length: Dau et al. 2019,
+# https://doi.org/10.1109/JAS.2019.1911747, and Bagnall et al. 2018,
+# https://arxiv.org/abs/1811.00075 (dependent multivariate DTW, "DTW_D").
 # DLinear: Zeng et al. 2023, https://arxiv.org/abs/2205.13504, Table 2.
 PUBLISHED = {
     "ArrowHead": [("accuracy", "1NN-DTW", 0.703)],
@@ -40,12 +41,12 @@ SCORES = {
 
 
 def score_name(key):
-    """Return a score's name as its field writes it."""
+    """Return the display name of a score."""
     return SCORES.get(key, key.replace("_", " "))
 
 
 def speed():
-    """Return the tables of speed beside PyTorch, medians of alternating rounds."""
+    """Return the tables of speed compared with PyTorch, medians of alternating rounds."""
     tables = [speed_pointnet()]
     if "unet" in records.gather(RESULTS)["speed"]:
         tables.append(speed_unet())
@@ -60,29 +61,29 @@ def speed_pointnet():
         for name, kinds in record["clouds_per_second"].items()
     ]
     rows.append(
-        ("best of ours / best plain rival", *(f"{x:.2f}" for x in record["ratios"].values()))
+        ("best of ours / best plain torch", *(f"{x:.2f}" for x in record["ratios"].values()))
     )
-    waits = ", ".join(f"{name}: {found['share']:.1%}" for name, found in record["data"].items())
+    shares = ", ".join(f"{name}: {data['share']:.1%}" for name, data in record["data"].items())
     head = table(("clouds per second", "training", "inference"), rows)
     where = f"`{record['command']}` on {record['machine']}."
-    return f"{head}\n\n{where} Share of an epoch that prepares batches: {waits}."
+    return f"{head}\n\n{where} Share of an epoch spent on preparing batches: {shares}."
 
 
 def speed_unet():
-    """Return the table of images per second: a row a contestant, two columns a setting."""
+    """Return the table of images per second: rows are implementations, columns settings."""
     record = records.gather(RESULTS)["speed"]["unet"]
     settings = record["settings"]
     speeds = [setting["images_per_second"] for setting in settings]
     ratios = [setting["ratios"] for setting in settings]
 
     def row(name, values):
-        cells = [found.get(kind) for found in values for kind in contest.KINDS]
+        cells = [kinds.get(kind) for kinds in values for kind in contest.KINDS]
         return (name, *("" if cell is None else f"{cell:.2f}" for cell in cells))
 
-    names = dict.fromkeys(name for found in speeds for name in found)
-    rows = [row(name, [found.get(name, {}) for found in speeds]) for name in names]
+    names = dict.fromkeys(name for kinds in speeds for name in kinds)
+    rows = [row(name, [kinds.get(name, {}) for kinds in speeds]) for name in names]
     rows.append(row("best of ours / torch", ratios))
-    rows.append(row("onnx / torch", [{"inference": found.get("onnx")} for found in ratios]))
+    rows.append(row("onnx / torch", [{"inference": factors.get("onnx")} for factors in ratios]))
     heads = [
         f"{64 * setting['width']:.0f} channels, {setting['size']}²: {kind}"
         for setting in settings
@@ -95,61 +96,72 @@ def speed_unet():
 
 
 def yolo():
-    """Return the table of images per second of tiny YOLOv3: a row a width and kind."""
+    """Return the table of images per second of tiny YOLOv3: one row per width and kind."""
     record = records.gather(RESULTS)["speed"].get("yolo")
     if not record:
         return ""
     settings = record["settings"]
-    names = list(dict.fromkeys(name for one in settings for name in one["images_per_second"]))
+    speeds = [setting["images_per_second"] for setting in settings]
+    names = list(dict.fromkeys(name for kinds in speeds for name in kinds))
     rows = []
-    for one in settings:
+    for setting in settings:
         for kind in contest.KINDS:
-            found = [one["images_per_second"].get(name, {}).get(kind) for name in names]
-            found.append(one["ratios"].get(kind))
-            cells = ["" if value is None else f"{value:.2f}" for value in found]
-            rows.append((f"width {one['width']}, {kind}", *cells))
+            values = [setting["images_per_second"].get(name, {}).get(kind) for name in names]
+            values.append(setting["ratios"].get(kind))
+            cells = ["" if value is None else f"{value:.2f}" for value in values]
+            rows.append((f"width {setting['width']}, {kind}", *cells))
     head = table(("images per second", *names, "best of ours / torch"), rows)
     batches = ", ".join(
-        dict.fromkeys(f"batches of {x['batch_size']} images of {x['size']}²" for x in settings)
+        dict.fromkeys(
+            f"batches of {setting['batch_size']} images of {setting['size']}²"
+            for setting in settings
+        )
     )
     where = f"`{record['command']}` on {record['machine']}."
     return f"{head}\n\n{where} Tiny YOLOv3 of 80 classes, {batches}."
 
 
 def bilstm():
-    """Return the table of series per second of a BiLSTM: a row a contestant."""
+    """Return the table of series per second of a BiLSTM: one row per implementation."""
     record = records.gather(RESULTS)["speed"].get("bilstm")
     if not record:
         return ""
     settings = record["settings"]
-    columns = [(one, kind) for one in settings for kind in contest.KINDS]
-    names = dict.fromkeys(name for one in settings for name in one["series_per_second"])
+    columns = [(setting, kind) for setting in settings for kind in contest.KINDS]
+    speeds = [(setting["series_per_second"], kind) for setting, kind in columns]
+    names = dict.fromkeys(name for kinds, _ in speeds for name in kinds)
     rows = [
-        (name, *(cell(one["series_per_second"].get(name, {}).get(kind)) for one, kind in columns))
-        for name in names
+        (name, *(cell(kinds.get(name, {}).get(kind)) for kinds, kind in speeds)) for name in names
     ]
-    rows.append(("best of ours / best of torch", *(cell(x["ratios"].get(k)) for x, k in columns)))
+    rows.append(
+        (
+            "best of ours / best of torch",
+            *(cell(setting["ratios"].get(kind)) for setting, kind in columns),
+        )
+    )
     head = table(
         (
             "series per second",
-            *(f"batch size {one['batch_size']}: {kind}" for one, kind in columns),
+            *(f"batch size {setting['batch_size']}: {kind}" for setting, kind in columns),
         ),
         rows,
     )
     where = f"`{record['command']}` on {record['machine']}."
-    length = ", ".join(dict.fromkeys(str(one["length"]) for one in settings))
-    return f"{head}\n\n{where} Two layers of 16 units each way, {length} time steps of one value."
+    length = ", ".join(dict.fromkeys(str(setting["length"]) for setting in settings))
+    return (
+        f"{head}\n\n{where} Two layers of 16 units per direction, {length} time steps of one value."
+    )
 
 
 def cell(value):
-    """Return a number of a table as text, or nothing."""
+    """Return a number as the text of a table cell; "" for None."""
     if value is None:
         return ""
     return f"{value:.2f}" if value < 100 else f"{value:,.0f}"
 
 
 def models(names=None):
-    """Return the table of models, or of those named."""
+    """Return the table of all models, or of the named ones."""
     rows = [
         (f"`{row.name}`", ", ".join(map(task_name, row.tasks)), f"{row.parameters:,}", row.idea)
         for row in index.models().values()
@@ -159,12 +171,12 @@ def models(names=None):
 
 
 def task_name(task):
-    """Return a task's name as words."""
+    """Return the display name of a task."""
     return task.replace("pointcloud", "point cloud").replace("_", " ")
 
 
 def presets(names=None):
-    """Return the table of presets, or of those of the models named."""
+    """Return the table of all presets, or of the presets of the named models."""
     rows = []
     for name, card in index.presets().items():
         if names is not None and card["model"] not in names:
@@ -181,10 +193,10 @@ def presets(names=None):
 
 
 def results(names=None):
-    """Return the table of results: a row a command, its runs with other seeds or folds together.
+    """Return the table of results: one row per command, which summarises its seeds or folds.
 
     Args:
-        names: of models; those of all by default.
+        names: of models; all by default.
     """
     groups = {}
     for run in records.gather(RESULTS)["runs"]:
@@ -222,51 +234,52 @@ def results(names=None):
 
 
 OLD = (
-    "\\* Measured before every example was used in every epoch and before defaults followed the "
-    "number of examples: the same command gives other scores now."
+    "\\* Measured before every example was used in every epoch and before defaults depended on the "
+    "number of examples: the same command now gives different scores."
 )
 
 
 def published():
-    """Return the table beside published results: means over seeds, and ensembles of these."""
-    found = records.gather(RESULTS)
+    """Return the table of our and published results: means over seeds, and their ensembles."""
+    gathered = records.gather(RESULTS)
     rows = []
     for name, scores in PUBLISHED.items():
         for key, method, value in scores:
             singles, combined = {}, {}
-            for run in found["runs"]:
+            for run in gathered["runs"]:
                 if run["data"]["name"] == name:
                     singles.setdefault(run["model"], []).append(run["scores"]["test"][key])
-            for run in found["ensembles"]:
+            for run in gathered["ensembles"]:
                 if run["data"]["name"] != name:
                     continue
                 members = {member["name"] for member in run["members"]}
-                whole = " ".join(member["sha256"] for member in run["members"])
+                identity = " ".join(member["sha256"] for member in run["members"])
                 for row in run["rows"]:
                     if row["name"] not in members:
-                        sets = combined.setdefault(way(row, run) + mark(row, run), {})
-                        sets[whole] = row["scores"][key]
+                        sets = combined.setdefault(method_name(row, run) + mark(row, run), {})
+                        sets[identity] = row["scores"][key]
             ours = "<br>".join(summary(model, values, "seeds") for model, values in singles.items())
-            also = "<br>".join(
-                summary(x, list(sets.values()), "sets") for x, sets in combined.items()
+            ensembles_of_these = "<br>".join(
+                summary(label, list(sets.values()), "sets") for label, sets in combined.items()
             )
-            rows.append((name, score_name(key), ours, also, f"{method} {value:.3f}"))
+            others = f"{method} {value:.3f}"
+            rows.append((name, score_name(key), ours, ensembles_of_these, others))
     text = table(("data", "test", "ours", "ensembles of these", "published"), rows)
     return text + (f"\n\n\\* {OLD_STACKS}" if "\\*" in text else "")
 
 
 def mark(row, run):
-    """Return the mark of a row whose meta-learner older code trained, or nothing."""
+    """Return the mark of a row whose meta-learner was trained by older code, or ""."""
     return "\\*" if row["name"] == run["model"] and outdated(run) else ""
 
 
 def outdated(run):
-    """Tell whether a record is of a meta-learner that older code trained."""
+    """Return whether a record's meta-learner was trained by older code."""
     return bool(run.get("meta")) and not run["current"]
 
 
 def numbers(scores):
-    """Return the names of the scores that are one number, of masks and boxes the usual three."""
+    """Return the names of the scalar scores; of segmentation and detection, three of them."""
     if "dice" in scores:
         return ["dice", "mean_iou", "accuracy"]
     if "map50" in scores:
@@ -275,7 +288,7 @@ def numbers(scores):
 
 
 def summary(key, values, several):
-    """Return one score as text, with its standard deviation where there are several runs."""
+    """Return one score as text, with its standard deviation if there are several runs."""
     text = f"{score_name(key)} {statistics.mean(values):.3f}"
     if len(values) > 1:
         text += f" ± {statistics.stdev(values):.3f} ({len(values)} {several})"
@@ -285,62 +298,64 @@ def summary(key, values, several):
 def ensembles():
     """Return the tables of ensembles: members and combinations, means over sets of members.
 
-    Those of data in PUBLISHED are in the table of that name.
+    Data sets in PUBLISHED are in the table of published results instead.
     """
-    found, current = {}, {}  # data, then name of a row, then set of members: the row
+    groups, current = {}, {}  # groups[data][label][set of members] is a row
     for run in records.gather(RESULTS)["ensembles"]:
         data = run["data"]["name"]
         if data in PUBLISHED:
             continue
         names = dict(zip((member["name"] for member in run["members"]), labels(run), strict=True))
-        whole = " ".join(member["sha256"] for member in run["members"])
+        identity = " ".join(member["sha256"] for member in run["members"])
         for row in run["rows"]:
-            label = names.get(row["name"], f"**{way(row, run)}**")
-            rows = found.setdefault(data, {}).setdefault(label, {})
-            rows[whole] = row
+            label = names.get(row["name"], f"**{method_name(row, run)}**")
+            rows = groups.setdefault(data, {}).setdefault(label, {})
+            rows[identity] = row
         current[data] = current.get(data, True) and not outdated(run)
-    return "\n\n".join(ensemble_table(name, found[name], current[name]) for name in found)
+    return "\n\n".join(ensemble_table(name, groups[name], current[name]) for name in groups)
 
 
-def way(row, run):
-    """Return the name of a way of combining, with its meta-learner if it has one."""
+def method_name(row, run):
+    """Return the name of a combination method, with its meta-learner if it has one."""
     meta = run.get("meta") if row["name"] == run["model"] else None
     return f"{row['name']}, {meta}" if meta else row["name"]
 
 
 def labels(run):
-    """Return what each member's command has of its own; the seed alone only if nothing else."""
+    """Return labels of members: the arguments in which their commands differ, or the seeds."""
     words = [re.sub(r"--seed \S+", "", member["command"]).split() for member in run["members"]]
     shared = set(words[0]).intersection(*words[1:])
-    if all(set(each) == shared for each in words):
+    if all(set(command) == shared for command in words):
         seeds = (re.search(r"--seed (\S+)", member["command"]) for member in run["members"])
         return [f"seed {seed[1] if seed else 0}" for seed in seeds]
-    return [" ".join(word for word in each if word not in shared) for each in words]
+    return [" ".join(word for word in command if word not in shared) for command in words]
 
 
-def ensemble_table(name, found, current=True):
-    """Return the table of one data set, and what it shows in a sentence."""
-    first = next(iter(next(iter(found.values())).values()))
+def ensemble_table(name, groups, current=True):
+    """Return the table of one data set, and a sentence that summarises it."""
+    first = next(iter(next(iter(groups.values())).values()))
     key = next(iter(first["scores"]))
-    count = max(len(rows) for rows in found.values())
+    count = max(len(rows) for rows in groups.values())
     if first.get("nll") is not None:
-        also = {"nll": "log-loss", "ece": "calibration error"}
+        more = {"nll": "log-loss", "ece": "calibration error"}
     else:
-        also = {score: score_name(score) for score in first["scores"] if score != key}
+        more = {score: score_name(score) for score in first["scores"] if score != key}
     rows, means = [], {}
-    for label, sets in found.items():
+    for label, sets in groups.items():
         values = [row["scores"][key] for row in sets.values()]
         means[label] = statistics.mean(values)
         cells = [f"{means[label]:.4f}"]
         if len(sets) > 1:
             cells[0] += f" ± {statistics.stdev(values):.4f}"
-        for known in also:
-            each = [row["scores"].get(known, row.get(known)) for row in sets.values()]
-            cells.append(f"{statistics.mean(each):.4f}")
+        for score in more:
+            values = [row["scores"].get(score, row.get(score)) for row in sets.values()]
+            cells.append(f"{statistics.mean(values):.4f}")
         rows.append((label, *cells))
     title = f"{name}, {count} sets of members" if count > 1 else name
     best = {
-        combined: max((x for x in means if x.startswith("**") == combined), key=means.get)
+        combined: max(
+            (label for label in means if label.startswith("**") == combined), key=means.get
+        )
         for combined in (False, True)
     }
     gain = means[best[True]] - means[best[False]]
@@ -350,18 +365,18 @@ def ensemble_table(name, found, current=True):
     )
     if not current:
         text += f" {OLD_STACKS}"
-    head = (title, f"test {score_name(key)}", *also.values())
+    head = (title, f"test {score_name(key)}", *more.values())
     return f"{table(head, rows)}\n\n{text}"
 
 
 OLD_STACKS = (
-    "Stacks were measured when a meta-learner's epoch was picked on the last rows of the "
-    "validation split and it was not fitted again to all of it."
+    "Stacks were measured when the meta-learner's epoch was chosen on the last rows of the "
+    "validation split, without retraining on all of it."
 )
 
 
 def stacking():
-    """Return what stacking on cached predictions costs beside training the whole graph."""
+    """Return the cost of stacking on cached predictions, compared with training one model."""
     record = records.gather(RESULTS)["speed"].get("stacking")
     if not record:
         return ""

@@ -1,7 +1,8 @@
-"""The rival of `benchmarks.pointnet`: PointNet as a PyTorch user writes it, in two layouts.
+"""The PyTorch baseline of `benchmarks.pointnet`: a plain PointNet in two layouts.
 
-"conv" has clouds (B, C, N) and convolutions of kernel 1, as most public programs; "linear" has the
-points of all clouds in rows (B·N, C) and linear layers. Layers and parameters are those of ours.
+"conv" has clouds (B, C, N) and convolutions of kernel size 1, as in most public code; "linear" has
+the points of all clouds as rows (B·N, C) and linear layers. Layers and parameters are the same as
+in the zoo's PointNet.
 """
 
 import itertools
@@ -13,23 +14,23 @@ from torch.nn import functional
 
 
 def block(before, after, conv=False):
-    """Return a dense layer on the channels, batch normalisation and ReLU."""
+    """Return a dense layer over the channels, batch normalization and ReLU."""
     dense = nn.Conv1d(before, after, 1) if conv else nn.Linear(before, after)
     return nn.Sequential(dense, nn.BatchNorm1d(after), nn.ReLU(inplace=True))
 
 
 def mlp(channels, conv=False):
-    """Return blocks from each number of channels to the next."""
+    """Return a sequence of blocks with these numbers of channels."""
     return nn.Sequential(*[block(*pair, conv) for pair in itertools.pairwise(channels)])
 
 
 def pool(x, clouds):
-    """Take the largest of each channel over the points of each cloud: (B, C)."""
+    """Return the global max pooling over the points of each cloud, (B, C)."""
     return x.amax(2) if x.dim() == 3 else x.view(clouds, -1, x.shape[1]).amax(1)
 
 
 class Align(nn.Module):
-    """A T-Net, and the product of each cloud with its matrix."""
+    """A T-Net, which transforms each cloud by a predicted matrix."""
 
     def __init__(self, size, widths, conv):
         super().__init__()
@@ -41,7 +42,7 @@ class Align(nn.Module):
         self.entries.bias.data = torch.eye(size).flatten()
 
     def forward(self, x, clouds):
-        """Return the moved points in the layout in which they came, and the matrices (B, C, C)."""
+        """Return the transformed points, in the layout of the input, and the matrices (B, C, C)."""
         overall = self.overall(pool(self.local(x), clouds))
         matrix = self.entries(overall).view(clouds, self.size, self.size)
         if x.dim() == 3:
@@ -67,7 +68,7 @@ class PointNet(nn.Module):
         self.logits = nn.Linear(c256, classes)
 
     def forward(self, points):
-        """Run Fig. 2 of the paper."""
+        """Compute Fig. 2 of the paper."""
         clouds = len(points)
         x = points.transpose(1, 2) if self.conv else points.reshape(-1, 3)
         x, _ = self.align_points(x, clouds)
@@ -76,18 +77,18 @@ class PointNet(nn.Module):
 
 
 def steps(x, y, classes, width, layout, compiled=False):
-    """Make the network and what is timed.
+    """Build the model and its timed steps.
 
     Args:
         x: points (B, N, 3), float32.
         y: labels (B,), integers.
-        classes: how many.
+        classes: number of classes.
         width: factor on the channel counts.
         layout: "conv" or "linear".
-        compiled: whether torch.compile builds it.
+        compiled: whether to use torch.compile.
 
     Returns:
-        The number of parameters, and the functions that take one step by their kind.
+        The number of parameters, and the functions that run one step, by their kind.
     """
     torch.manual_seed(0)
     torch.set_num_threads(os.cpu_count())
@@ -111,5 +112,5 @@ def steps(x, y, classes, width, layout, compiled=False):
         with torch.inference_mode():
             return run(x)[0].numpy()
 
-    parameters = sum(one.numel() for one in net.parameters())
+    parameters = sum(weight.numel() for weight in net.parameters())
     return parameters, {"training": training, "inference": inference}

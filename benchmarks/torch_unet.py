@@ -1,6 +1,6 @@
-"""The rival of `benchmarks.unet`: U-Net as a PyTorch user writes it, with the channels last.
+"""The PyTorch baseline of `benchmarks.unet`: a plain U-Net in channels-last memory format.
 
-Layers and parameters are those of ours.
+Layers and parameters are the same as in the zoo's U-Net.
 """
 
 import itertools
@@ -39,7 +39,7 @@ class UNet(nn.Module):
         self.logits = nn.Conv2d(channels[0], 1, 1)
 
     def forward(self, x):
-        """Run Fig. 1 of the paper, padded."""
+        """Compute Fig. 1 of the paper, with padded convolutions."""
         maps = []
         for level, layer in enumerate(self.down):
             x = layer(functional.max_pool2d(x, 2) if level else x)
@@ -51,7 +51,7 @@ class UNet(nn.Module):
 
 
 def steps(x, y, width, compiled=False):
-    """Make the network, and what is timed: see `contest.torch_steps`; masks y (B, H, W), 0 or 1."""
+    """Build the model and its timed steps, see `contest.torch_steps`; masks y (B, H, W), 0 or 1."""
     torch.manual_seed(0)
 
     def loss(logits, y):

@@ -1,7 +1,7 @@
-"""The rival of `benchmarks.yolo`: tiny YOLOv3 as a PyTorch user writes it, with the channels last.
+"""The PyTorch baseline of `benchmarks.yolo`: a plain tiny YOLOv3 in channels-last memory format.
 
-Layers, their names and parameters are those of ours, and the loss is the same arithmetic on the
-same padded truth (B, M, 7), see `zoo.tasks.boxes.losses`.
+Layers, their names and parameters are the same as in the zoo's model, and so is the loss on padded
+ground truth (B, M, 7), see `zoo.tasks.boxes.losses`.
 """
 
 import math
@@ -13,17 +13,17 @@ from torch.nn import functional
 
 from benchmarks import contest
 
-ANCHORS = (  # pixels, of the map of stride 32 and of that of 16
+ANCHORS = (  # in pixels, for the maps of stride 32 and 16
     ((81, 82), (135, 169), (344, 319)),
     ((10, 14), (23, 27), (37, 58)),
 )
 STRIDES = (32, 16)
-IGNORE = 0.5  # IoU above which a row that answers for no box counts as neither right nor wrong
-TINY = 1e-7  # what Keras adds to the denominators of the complete IoU
+IGNORE = 0.5  # IoU above which an unassigned prediction does not count as background
+TINY = 1e-7  # added to the denominators of the complete IoU, as in Keras
 
 
 def block(before, after, size):
-    """Return a convolution, batch normalisation and leaky ReLU."""
+    """Return a convolution, batch normalization and leaky ReLU."""
     return nn.Sequential(
         nn.Conv2d(before, after, size, padding=size // 2, bias=False),
         nn.BatchNorm2d(after),
@@ -32,7 +32,7 @@ def block(before, after, size):
 
 
 class YOLOv3Tiny(nn.Module):
-    """Images (B, 3, H, W) to raw rows (B, A, 5 + C); H and W are multiples of 32."""
+    """Images (B, 3, H, W) to raw outputs (B, A, 5 + C); H and W are multiples of 32."""
 
     def __init__(self, classes, width=1.0):
         super().__init__()
@@ -51,7 +51,7 @@ class YOLOv3Tiny(nn.Module):
             head.bias.data[4 :: 5 + classes] = math.log(0.01 / 0.99)
 
     def forward(self, x):
-        """Run the layers of yolov3-tiny.cfg."""
+        """Compute the layers of yolov3-tiny.cfg."""
         for i in range(1, 8):
             x = self.get_submodule(f"block{i}")(x)
             if i == 5:
@@ -61,35 +61,35 @@ class YOLOv3Tiny(nn.Module):
             elif i == 6:
                 x = functional.max_pool2d(functional.pad(x, (0, 1, 0, 1), value=-math.inf), 2, 1)
         x = self.neck32_1(x)
-        above = functional.interpolate(self.neck16_up(x), scale_factor=2)
+        upsampled = functional.interpolate(self.neck16_up(x), scale_factor=2)
         maps = [
             self.head32_raw(self.head32(x)),
-            self.head16_raw(self.head16(torch.cat([above, fine], 1))),
+            self.head16_raw(self.head16(torch.cat([upsampled, fine], 1))),
         ]
         count = len(ANCHORS[0])
-        rows = [one.permute(0, 2, 3, 1).reshape(len(x), -1, one.shape[1] // count) for one in maps]
+        rows = [y.permute(0, 2, 3, 1).reshape(len(x), -1, y.shape[1] // count) for y in maps]
         return torch.cat(rows, 1)
 
 
 def area(boxes):
-    """Return the areas (...) of boxes (..., 4) in corners."""
+    """Return the areas (...) of boxes (..., 4) given by their corners."""
     left, top, right, bottom = boxes.unbind(-1)
     return (right - left).clamp(min=0) * (bottom - top).clamp(min=0)
 
 
-def iou(one, other):
-    """Return the intersection over union of boxes (..., 4) in corners, broadcast."""
-    a, b = one.unbind(-1), other.unbind(-1)
-    wide = (torch.minimum(a[2], b[2]) - torch.maximum(a[0], b[0])).clamp_(min=0)
-    high = (torch.minimum(a[3], b[3]) - torch.maximum(a[1], b[1])).clamp_(min=0)
-    shared = wide.mul_(high)
-    return shared / (area(one) + area(other) - shared).clamp_(min=1e-9)
+def iou(first, second):
+    """Return the intersection over union of boxes (..., 4), given by their corners, broadcast."""
+    a, b = first.unbind(-1), second.unbind(-1)
+    width = (torch.minimum(a[2], b[2]) - torch.maximum(a[0], b[0])).clamp_(min=0)
+    height = (torch.minimum(a[3], b[3]) - torch.maximum(a[1], b[1])).clamp_(min=0)
+    shared = width.mul_(height)
+    return shared / (area(first) + area(second) - shared).clamp_(min=1e-9)
 
 
-def complete_iou(one, other):
+def complete_iou(first, second):
     """Return the complete IoU of pairs of boxes (..., 4): Zheng et al. 2020, arXiv 1911.08287."""
-    x1, y1, x2, y2 = one.unbind(-1)
-    left, top, right, bottom = other.unbind(-1)
+    x1, y1, x2, y2 = first.unbind(-1)
+    left, top, right, bottom = second.unbind(-1)
     width, height = x2 - x1, y2 - y1 + TINY
     wide, high = right - left, bottom - top + TINY
     shared = (torch.minimum(x2, right) - torch.maximum(x1, left)).clamp(min=0)
@@ -104,7 +104,7 @@ def complete_iou(one, other):
 
 
 class Loss:
-    """The loss of raw rows (B, A, 5 + C) on images of size x size, a scalar."""
+    """The YOLOv3 loss of raw outputs (B, A, 5 + C) for images of size x size, a scalar."""
 
     def __init__(self, size):
         cells, strides, anchors, starts = [], [], [], [0]
@@ -124,15 +124,15 @@ class Loss:
         ]
         self.shapes, self.size = torch.tensor(shapes), size
 
-    def decode(self, place):
-        """Return the boxes (B, A, 4) of raw ones (B, A, 4), corners in pixels."""
-        centers, sizes = place.split(2, -1)
+    def decode(self, raw):
+        """Return the boxes (B, A, 4) of raw outputs (B, A, 4), as corners in pixels."""
+        centers, sizes = raw.split(2, -1)
         centers = (centers.sigmoid() + self.cells) * self.strides
         halves = self.anchors * sizes.clamp(max=10).exp() / 2
         return torch.cat([centers - halves, centers + halves], -1)
 
     def assign(self, corners):
-        """Return which row answers for each box: (B, M), of boxes (B, M, 4)."""
+        """Return the index of the prediction assigned to each box: (B, M), of boxes (B, M, 4)."""
         sizes = (corners[..., 2:] - corners[..., :2]).clamp(min=0)[..., None, :]
         anchors = self.shapes[:, :2]
         shared = torch.minimum(sizes, anchors).prod(-1)
@@ -143,31 +143,32 @@ class Loss:
         return (row * (self.size // stride) + column) * len(ANCHORS[0]) + start + order
 
     def __call__(self, raw, truth):
-        """Return the mean over the images."""
+        """Return the mean loss over the images."""
         corners, labels, classes = truth[..., :4], truth[..., 4], raw.shape[-1] - 5
-        place, objects, said = raw.split((4, 1, classes), -1)
-        found, objects = self.decode(place), objects[..., 0]
+        coordinates, objectness, class_logits = raw.split((4, 1, classes), -1)
+        boxes, objectness = self.decode(coordinates), objectness[..., 0]
         with torch.no_grad():
-            sound = (labels >= 0) & (area(corners) > 0)
-            kept = sound & (truth[..., 6] == 0)
-            overlap = iou(found[:, :, None], corners[:, None])  # (B, A, M)
-            best = overlap.masked_fill_(~sound[:, None], 0).amax(-1)
+            valid = (labels >= 0) & (area(corners) > 0)
+            assigned = valid & (truth[..., 6] == 0)
+            overlap = iou(boxes[:, :, None], corners[:, None])  # (B, A, M)
+            best = overlap.masked_fill_(~valid[:, None], 0).amax(-1)
             rows = self.assign(corners)
-            answers = torch.zeros_like(best).scatter_reduce(1, rows, kept.float(), "amax")
-            counts = (answers > 0) | (best <= IGNORE)
-            wanted = functional.one_hot(labels.clamp(min=0).long(), classes).float()
-        said = said.gather(1, rows[..., None].expand(-1, -1, classes))
-        drawn = found.gather(1, rows[..., None].expand(-1, -1, 4))
-        wrong = (2 - area(corners) / self.size**2) * (1 - complete_iou(drawn, corners))
+            target = torch.zeros_like(best).scatter_reduce(1, rows, assigned.float(), "amax")
+            counted = (target > 0) | (best <= IGNORE)
+            one_hot = functional.one_hot(labels.clamp(min=0).long(), classes).float()
+        class_logits = class_logits.gather(1, rows[..., None].expand(-1, -1, classes))
+        predicted = boxes.gather(1, rows[..., None].expand(-1, -1, 4))
+        error = (2 - area(corners) / self.size**2) * (1 - complete_iou(predicted, corners))
         entropy = functional.binary_cross_entropy_with_logits
-        wrong = wrong + entropy(said, wanted, reduction="none").sum(-1)
-        objects = entropy(objects, answers, reduction="none")
-        wrong, objects = torch.where(kept, wrong, 0), torch.where(counts, objects, 0)
-        return (wrong.sum() + objects.sum()) / len(raw)
+        error = error + entropy(class_logits, one_hot, reduction="none").sum(-1)
+        objectness = entropy(objectness, target, reduction="none")
+        error = torch.where(assigned, error, 0)
+        objectness = torch.where(counted, objectness, 0)
+        return (error.sum() + objectness.sum()) / len(raw)
 
 
 def steps(x, y, classes, width, compiled=False):
-    """Make the network, and what is timed: see `contest.torch_steps`; boxes y (B, M, 7)."""
+    """Build the model and its timed steps, see `contest.torch_steps`; boxes y (B, M, 7)."""
     torch.manual_seed(0)
     loss = torch.compile(Loss(x.shape[1])) if compiled else Loss(x.shape[1])
     return contest.torch_steps(YOLOv3Tiny(classes, width), loss, x, y, compiled)

@@ -1,10 +1,10 @@
-"""U-Net beside a plain PyTorch U-Net of the same size, and its ONNX export in onnxruntime.
+"""Speed of U-Net and its ONNX export, compared with a plain PyTorch U-Net of the same size.
 
     pip install ".[export,torch-bench]"
     python -m benchmarks.unet --rounds 3 --out benchmarks/results/benchmark_unet.json
 
-A step is what a user's program does: forward, binary cross-entropy, backward and Adam, or
-prediction, with the batch in memory. Ours is the model that train.py builds: it takes any size.
+A step is what a user's program runs: forward, binary cross-entropy, backward and Adam, or
+prediction, with the batch in memory. Ours is the model of train.py, for images of any size.
 """
 
 import pathlib
@@ -15,13 +15,13 @@ import numpy as np
 from benchmarks import contest
 from zoo.system import terminal
 
-SETTINGS = (  # width, size, images a step
+SETTINGS = (  # width, size, images per step
     (0.25, 128, 8),
     (0.25, 256, 4),
     (1.0, 128, 4),
     (1.0, 256, 2),
 )
-CONTESTANTS = ("ours", "ours, jit", "ours, onnx", "torch", "torch.compile")
+IMPLEMENTATIONS = ("ours", "ours, jit", "ours, onnx", "torch", "torch.compile")
 PAIRS = {
     **{kind: (kind, ("ours", "ours, jit"), ("torch",)) for kind in contest.KINDS},
     "onnx": ("inference", ("ours, onnx",), ("torch",)),
@@ -41,15 +41,15 @@ def main(arguments=None):
         for width, size, batch in SETTINGS
         if args.width in (None, width) and args.size in (None, size)
     ]
-    settings = [contest.on_images(build, CONTESTANTS, PAIRS, task, args) for task in tasks]
+    settings = [contest.on_images(build, IMPLEMENTATIONS, PAIRS, task, args) for task in tasks]
     if args.out:
         contest.write(args.out, "benchmarks.unet", arguments, {"settings": settings})
 
 
 def build(name, images, size, width):
-    """Build a contestant, on `images` images of size x size; see `contest.compare`."""
-    if name not in CONTESTANTS:
-        raise ValueError(f"none of {', '.join(CONTESTANTS)}")
+    """Build an implementation, on `images` images of size x size; see `contest.compare`."""
+    if name not in IMPLEMENTATIONS:
+        raise ValueError(f"none of {', '.join(IMPLEMENTATIONS)}")
     rng = np.random.default_rng(0)
     x = rng.uniform(size=(images, size, size, 1)).astype(np.float32)
     y = rng.integers(2, size=(images, size, size), dtype=np.int32)
@@ -62,7 +62,7 @@ def build(name, images, size, width):
 
 
 def ours(x, y, width, jit):
-    """Make the zoo's U-Net; see `contest.keras_steps`."""
+    """Build the zoo's U-Net; see `contest.keras_steps`."""
     import keras
 
     from zoo.nn import losses
@@ -73,13 +73,13 @@ def ours(x, y, width, jit):
 
 
 def exported(x, width):
-    """Make the zoo's U-Net as an ONNX file, which predicts in onnxruntime and does not train."""
+    """Export the zoo's U-Net to ONNX, for inference in onnxruntime."""
     from zoo.inference import export
 
     model = create(width)
     for weight in model.weights:
         if weight.path.endswith("bias"):
-            weight.assign(weight + 0.1)  # the converter leaves out biases of 0, a trained one's not
+            weight.assign(weight + 0.1)  # the converter drops biases of 0, unlike trained ones
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "unet.onnx")
         export.export(model, path, "onnx")
@@ -88,7 +88,7 @@ def exported(x, width):
 
 
 def create(width):
-    """Build the model that train.py builds for gray images of two classes."""
+    """Build the model that train.py builds for grayscale images and two classes."""
     import keras
 
     import zoo

@@ -1,10 +1,10 @@
-"""Tiny YOLOv3 beside a plain PyTorch one of the same layers, with the same loss.
+"""Speed of tiny YOLOv3, compared with a plain PyTorch implementation of the same layers and loss.
 
     pip install ".[torch-bench]"
     python -m benchmarks.yolo --rounds 5 --out benchmarks/results/benchmark_yolo.json
 
-A step is what a user's program does: forward, YOLOv3's loss with the complete IoU, backward and
-Adam, or prediction of raw rows, with the batch in memory. Truth is padded, as train.py pads it.
+A step is what a user's program runs: forward, YOLOv3's loss with the complete IoU, backward and
+Adam, or prediction of raw outputs, with the batch in memory. Boxes are padded as by train.py.
 """
 
 import numpy as np
@@ -13,9 +13,9 @@ from benchmarks import contest
 from zoo.system import terminal
 
 CLASSES = 80
-BOXES, PLACES = 8, 100  # of an image, about as many as COCO has; padded to train.py's `max_boxes`
+BOXES, PLACES = 8, 100  # per image, about as in COCO; padded to train.py's `max_boxes`
 WIDTHS = (0.5, 1.0)
-CONTESTANTS = ("ours", "ours, jit", "torch", "torch.compile")
+IMPLEMENTATIONS = ("ours", "ours, jit", "torch", "torch.compile")
 PAIRS = {kind: (kind, ("ours", "ours, jit"), ("torch",)) for kind in contest.KINDS}
 
 
@@ -25,19 +25,19 @@ def main(arguments=None):
     add = parser.add_argument
     add("--width", type=float, help="factor on the channel counts (0.5 and 1.0 in turn)")
     add("--size", type=int, default=416, help="height and width of the images (416)")
-    add("--batch-size", type=int, default=8, help="images a step (8)")
+    add("--batch-size", type=int, default=8, help="images per step (8)")
     args = parser.parse_args(arguments)
     widths = WIDTHS if args.width is None else (args.width,)
     tasks = [(args.batch_size, args.size, width) for width in widths]
-    settings = [contest.on_images(build, CONTESTANTS, PAIRS, task, args) for task in tasks]
+    settings = [contest.on_images(build, IMPLEMENTATIONS, PAIRS, task, args) for task in tasks]
     if args.out:
         contest.write(args.out, "benchmarks.yolo", arguments, {"settings": settings})
 
 
 def build(name, images, size, width):
-    """Build a contestant, on `images` images of size x size; see `contest.compare`."""
-    if name not in CONTESTANTS:
-        raise ValueError(f"none of {', '.join(CONTESTANTS)}")
+    """Build an implementation, on `images` images of size x size; see `contest.compare`."""
+    if name not in IMPLEMENTATIONS:
+        raise ValueError(f"none of {', '.join(IMPLEMENTATIONS)}")
     x, y = examples(images, size)
     if name.startswith("torch"):
         from benchmarks import torch_yolo
@@ -48,7 +48,7 @@ def build(name, images, size, width):
 
 
 def examples(images, size):
-    """Return images (B, S, S, 3) of noise and boxes of all sizes (B, M, 7), float32."""
+    """Return random images (B, S, S, 3) and boxes of all sizes (B, M, 7), float32."""
     rng = np.random.default_rng(0)
     x = rng.uniform(size=(images, size, size, 3)).astype(np.float32)
     sides = size * 2 ** rng.uniform(-5, -0.5, size=(images, BOXES, 2))
@@ -62,7 +62,7 @@ def examples(images, size):
 
 
 def ours(x, y, width, jit):
-    """Make the zoo's detector; see `contest.keras_steps`."""
+    """Build the zoo's detector; see `contest.keras_steps`."""
     import keras
 
     from zoo.tasks.boxes import coding, losses
@@ -74,7 +74,7 @@ def ours(x, y, width, jit):
 
 
 def create(size, width):
-    """Build the model that train.py builds for images of COCO's classes."""
+    """Build the model that train.py builds for the 80 classes of COCO."""
     import keras
 
     import zoo

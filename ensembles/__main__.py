@@ -1,13 +1,13 @@
-"""Combine saved models into a better one, and say by how much it is better.
+"""Combine saved models into an ensemble, and report how much better it scores.
 
 python -m ensembles average runs/unet-dsb2018-1 runs/unet-dsb2018-2 unet_dsb2018
 python -m ensembles stack runs/a runs/b old_model.h5 --meta conv --data my_images
 python -m ensembles folds --model unet --data my_images --folds 5
 python -m ensembles calibrate runs/stack-dsb2018-1
 
-Members are presets, run folders, .keras or .h5 files. What is fitted is fitted to the validation
-split, which the members have not been trained on; what is reported is the test split's. The result
-is a run folder with one model, which predicts, exports and is combined again like any other.
+Members are presets, run folders, .keras or .h5 files. Weights and meta-learners are fitted to the
+validation split, which the members were not trained on; the report has scores of the test split.
+The result is a run folder with one model, which can predict, be exported and be combined again.
 """
 
 import argparse
@@ -17,11 +17,11 @@ import sys
 from zoo import index
 from zoo.system import disk, terminal
 
-print = terminal.say  # names of files and classes command no terminal
+print = terminal.say  # escapes control characters in file and class names
 
 MEMBER = "preset, run folder, or .keras or .h5 file"
 BATCH = "batch size of predictions and of the meta-learner (4)"
-KEPT = "dtype of cached predictions (float32)"
+CACHE = "dtype of cached predictions (float32)"
 LEAKY = "fit even if members were trained on these examples"
 METAS = "linear, dense, conv, or FILE.py:FUNCTION (by the task)"
 FOLDS = (
@@ -32,14 +32,14 @@ INPUTS = "one shared input, or one per member (shared)"
 
 
 def positive(text):
-    """Convert to an integer above 0."""
+    """Convert text to an integer above 0."""
     if int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
     return int(text)
 
 
 def rate(text):
-    """Convert to a number above 0."""
+    """Convert text to a finite number above 0."""
     if not 0 < float(text) < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
     return float(text)
@@ -63,12 +63,12 @@ def main(arguments=None):
         print(f"ensembles: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nensembles: interrupted. The same command goes on from there", file=sys.stderr)
+        print("\nensembles: interrupted. Run the same command again to continue", file=sys.stderr)
         return 130
 
 
 def parse(arguments):
-    """Turn the command line into settings, or leave with a message."""
+    """Parse the command line; exit with a message if it is invalid."""
     parser = terminal.Parser(
         "python -m ensembles", description=__doc__.split("\n")[0], allow_abbrev=False
     )
@@ -86,35 +86,37 @@ def parse(arguments):
         return add
 
     def common(add):
-        add("--data", metavar="SOURCE", help="data set or path (that of the members)")
-        add("--out", metavar="DIR", default="runs", help="where the run folder is made (runs)")
-        add("--task", metavar="NAME", help="where members have no record of it")
+        add("--data", metavar="SOURCE", help="data set or path (the members' own)")
+        add("--out", metavar="DIR", default="runs", help="where the run folder is created (runs)")
+        add("--task", metavar="NAME", help="needed if no member has a record of it")
         add("--batch-size", type=positive, default=4, metavar="B", help=BATCH)
-        add("--cache", choices=("float32", "float16"), default="float32", help=KEPT)
+        add("--cache", choices=("float32", "float16"), default="float32", help=CACHE)
         add("--allow-leakage", action="store_true", help=LEAKY)
         add("--seed", type=int, default=0, metavar="S")
 
-    def joined(add):
+    def ensemble_inputs(add):
         add("--inputs", choices=("shared", "separate"), default="shared", help=INPUTS)
 
-    metrics = dict(choices=("log_loss", "score"), default="log_loss", help="what is improved")
-    add = combining("average", "take the mean of probabilities")
+    metrics = dict(
+        choices=("log_loss", "score"), default="log_loss", help="metric to optimise (log_loss)"
+    )
+    add = combining("average", "average predicted probabilities")
     add("--of", choices=("probabilities", "logits"), default="probabilities")
     add("--weights", type=float, nargs="+", metavar="W", help="one per member (equal)")
-    joined(add)
-    joined(combining("vote", "let each member vote for a class"))
-    add = combining("weights", "take a mean whose weights are searched on validation")
+    ensemble_inputs(add)
+    ensemble_inputs(combining("vote", "let each member vote for a class"))
+    add = combining("weights", "weighted average, with weights fitted on validation")
     add("--metric", **metrics)
-    joined(add)
-    add = combining("select", "choose members one by one, with replacement, on validation")
+    ensemble_inputs(add)
+    add = combining("select", "greedy ensemble selection, with replacement, on validation")
     add("--metric", **metrics)
-    add("--rounds", type=positive, default=25, metavar="N", help="at most (25)")
-    joined(add)
+    add("--rounds", type=positive, default=25, metavar="N", help="maximum number of rounds (25)")
+    ensemble_inputs(add)
     add = combining("stack", "train a meta-learner on the members' validation predictions")
     stacking(add)
-    joined(add)
+    ensemble_inputs(add)
     add = combining("calibrate", "divide a model's logits by a temperature", 1)
-    add = command("evaluate", run_evaluate, "compare members and their mean; makes no model")
+    add = command("evaluate", run_evaluate, "compare members and their mean; saves no model")
     add("members", metavar="MEMBER", nargs="+", help=MEMBER)
     add("--tta", action="store_true", help="average over flips and rotations")
     common(add)
@@ -166,111 +168,128 @@ def parse(arguments):
 def stacking(add):
     """Add the options of a meta-learner."""
     add("--meta", default=None, metavar="NAME", help=METAS)
-    add("--passthrough", action="store_true", help="the meta-learner sees the input too")
+    add("--passthrough", action="store_true", help="the meta-learner gets the input too")
     add(
-        "--epochs", type=positive, default=20, metavar="N", help="of the meta-learner, at most (20)"
+        "--epochs",
+        type=positive,
+        default=20,
+        metavar="N",
+        help="maximum epochs of the meta-learner (20)",
     )
-    add("--learning-rate", type=rate, default=0.01, metavar="R", help="of the meta-learner (0.01)")
+    add(
+        "--learning-rate",
+        type=rate,
+        default=0.01,
+        metavar="R",
+        help="learning rate of the meta-learner (0.01)",
+    )
     add(
         "--fine-tune",
         type=positive,
         default=0,
         metavar="N",
-        help="then train members too, N epochs",
+        help="then fine-tune the members too, for N epochs",
     )
 
 
 def gather(args, sources=None, **cut):
-    """Open members and data: the `Assembly` of a command."""
+    """Open the members and the data of a command; return an `Ensemble`."""
     terminal.import_keras()
     from datasets import pipeline, prepared
-    from ensembles import assembly
+    from ensembles.ensemble import Ensemble
     from ensembles.members import checks, opening, provenance
     from zoo import tasks
 
-    opened = opening.open(args.members if sources is None else sources)
-    common = checks.check(opened, args.task)
-    cut = {**provenance.cut(opened), **cut}
-    source, key = args.data or provenance.source(opened), tasks.fingerprint()
+    members = opening.open(args.members if sources is None else sources)
+    common = checks.check(members, args.task)
+    cut = {**provenance.cut(members), **cut}
+    source, key = args.data or provenance.source(members), tasks.fingerprint()
     data = prepared.prepare(source, common.task, key, options=common.options, **cut)
     if common.info and data.info != common.info:
         task, key = checks.fixed(common, data.info), f"{key} {common.info}"
         data = prepared.prepare(source, task, key, options=common.options, **cut)
     settings = dict(batch_size=args.batch_size, dtype=args.cache, tta=getattr(args, "tta", False))
     folder = pipeline.cache_folder()
-    return assembly.Assembly(opened, common, data, cut, folder=folder, **settings)
+    return Ensemble(members, common, data, cut, folder=folder, **settings)
 
 
 def run_combine(args):
-    """Make a head, join it to its members, score, report."""
-    work = gather(args)
+    """Fit a head, build the ensemble model, score it and write the report."""
+    ensemble = gather(args)
     from ensembles.combining import combine, methods, stacking
     from ensembles.evaluation import results
 
     fitted = args.command in methods.FITTED
-    work.permit(fitted, args.allow_leakage)
-    warn(work)
-    work.outputs("test")  # a member that returns no numbers is found before anything is made
-    head, facts, weights = methods.METHODS[args.command](work, args)
-    run = results.started(work, args, facts, fitted)
-    models = [member.load(work.common) for member in work.members]
+    ensemble.permit(fitted, args.allow_leakage)
+    warn(ensemble)
+    ensemble.outputs("test")  # raises before a run folder is created if outputs are not finite
+    head, facts, weights = methods.METHODS[args.command](ensemble, args)
+    run = results.started(ensemble, args, facts, fitted)
+    models = [member.load(ensemble.common) for member in ensemble.members]
     inputs = getattr(args, "inputs", "shared")
-    model = combine.join(work.members, work.common, head, models=models, inputs=inputs)
+    model = combine.build_model(
+        ensemble.members, ensemble.common, head, models=models, inputs=inputs
+    )
     if epochs := getattr(args, "fine_tune", 0):
-        run.record["found"]["fine_tuned"] = stacking.fine_tune(model, models, work, args, epochs)
-        model = combine.join(work.members, work.common, head, models=models, inputs=inputs)
-        logits = work.predict(model, "test")
+        run.record["found"]["fine_tuned"] = stacking.fine_tune(
+            model, models, ensemble, args, epochs
+        )
+        model = combine.build_model(
+            ensemble.members, ensemble.common, head, models=models, inputs=inputs
+        )
+        logits = ensemble.predict(model, "test")
     else:
-        logits = work.apply(head, "test")
-    extra = [row for row in results.baselines(work) if row["name"] != args.command]
-    return report_run(run, results.finish(work, args, run, model, logits, weights, extra))
+        logits = ensemble.apply(head, "test")
+    extra = [row for row in results.baselines(ensemble) if row["name"] != args.command]
+    return report_run(run, results.finish(ensemble, args, run, model, logits, weights, extra))
 
 
-def warn(work):
-    """Print what the report will warn of, before the work begins."""
-    for text in work.warnings:
+def warn(ensemble):
+    """Print the warnings of the report before the computation begins."""
+    for text in ensemble.warnings:
         print(f"ensembles: warning: {text}", file=sys.stderr)
 
 
 def report_run(run, text):
-    """Print the table of a finished command and where everything is; return the exit status."""
+    """Print the table and the run folder of a finished command; return the exit status."""
     print(f"\n{text}\n\nRun folder: {run.folder}  (report.html shows it with pictures)")
     print(f"Use it: python -m zoo predict {run.folder} FILE...")
     return 0
 
 
 def run_evaluate(args):
-    """Compare members, their mean and their vote, and write a report; no model is made."""
-    work = gather(args)
+    """Compare members, their mean and their vote, and write a report; no model is saved."""
+    ensemble = gather(args)
     from ensembles.combining import combine
     from ensembles.evaluation import results
 
-    work.permit(False, args.allow_leakage)
-    warn(work)
-    work.outputs("test")
-    run = results.started(work, args, {"tta": args.tta}, False)
-    of = "logits" if work.common.task.values else "probabilities"
-    logits = work.apply(combine.mixture(work.shapes, of=of), "test")
-    print(f"\n{results.compared(work, args, run, logits)}\n\nRun folder: {run.folder}")
+    ensemble.permit(False, args.allow_leakage)
+    warn(ensemble)
+    ensemble.outputs("test")
+    run = results.started(ensemble, args, {"tta": args.tta}, False)
+    of = "logits" if ensemble.common.task.values else "probabilities"
+    logits = ensemble.apply(combine.mixture(ensemble.shapes, of=of), "test")
+    print(f"\n{results.compared(ensemble, args, run, logits)}\n\nRun folder: {run.folder}")
     return 0
 
 
 def run_soup(args):
-    """Average the weights of members, judged on validation."""
-    work = gather(args)
+    """Average the weights of members, selected by their validation score."""
+    ensemble = gather(args)
     from ensembles.combining import methods
     from ensembles.evaluation import results
 
-    work.permit(args.recipe == "greedy", args.allow_leakage)
-    warn(work)
-    work.outputs("test")
-    model, facts = methods.soup(work, args)
-    print(f"Members taken: {', '.join(facts.get('chosen', [m.name for m in work.members]))}")
-    first = work.members[0].record
-    run = results.started(work, args, facts, args.recipe == "greedy", first)
-    logits = work.predict(model, "test")
-    extra = results.baselines(work)
-    return report_run(run, results.finish(work, args, run, model, logits, extra=extra))
+    ensemble.permit(args.recipe == "greedy", args.allow_leakage)
+    warn(ensemble)
+    ensemble.outputs("test")
+    model, facts = methods.soup(ensemble, args)
+    names = facts.get("chosen", [member.name for member in ensemble.members])
+    print(f"Selected members: {', '.join(names)}")
+    first = ensemble.members[0].record
+    run = results.started(ensemble, args, facts, args.recipe == "greedy", first)
+    logits = ensemble.predict(model, "test")
+    extra = results.baselines(ensemble)
+    return report_run(run, results.finish(ensemble, args, run, model, logits, extra=extra))
 
 
 def run_fuse(args):
@@ -311,41 +330,43 @@ def run_fuse(args):
 
 
 def run_distill(args):
-    """Train a student by train.py with an ensemble as its teacher, and compare the two."""
-    first = gather(args)
+    """Train a student with train.py and an ensemble as its teacher, and compare both."""
+    teacher = gather(args)
     from ensembles import trainings
     from ensembles.evaluation import results
 
-    first.permit(False, args.allow_leakage)
-    warn(first)
+    teacher.permit(False, args.allow_leakage)
+    warn(teacher)
 
     words = ["--model", args.model, "--teacher", *args.members]
-    words += ["--data", args.data or first.data.about["source"], "--out", args.out, *args.more]
+    words += ["--data", args.data or teacher.data.about["source"], "--out", args.out, *args.more]
     words += ["--seed", str(args.seed)]
-    folder = trainings.train(words, args.out, first.data.about["fingerprint"])
-    work = gather(args, [*args.members, folder])
-    work.permit(False, args.allow_leakage)
-    print(f"\n{results.distilled(work, args, folder)}\n\nStudent: {folder}")
+    folder = trainings.train(words, args.out, teacher.data.about["fingerprint"])
+    ensemble = gather(args, [*args.members, folder])
+    ensemble.permit(False, args.allow_leakage)
+    print(f"\n{results.distilled(ensemble, args, folder)}\n\nStudent: {folder}")
     return 0
 
 
 def run_folds(args):
-    """Train members on K folds, and a meta-learner on what each says of the fold it was spared."""
+    """Train members on K folds, and a meta-learner on their out-of-fold predictions."""
     from ensembles import trainings
 
     refuse_detectors(args.model)
-    named, lost = words("--model", args.model), words("--loss", args.loss) if args.loss else [[]]
-    variants = [[*model, *loss] for model in named for loss in lost]
-    chosen = [
+    models, losses = words("--model", args.model), words("--loss", args.loss) if args.loss else [[]]
+    variants = [[*model, *loss] for model in models for loss in losses]
+    values = [
         (option, getattr(args, f"member_{option}".replace("-", "_"))) for option, *_ in MEMBERS
     ]
-    own = [word for option, value in chosen if value for word in (f"--{option}", str(value))]
+    member_words = [
+        word for option, value in values if value for word in (f"--{option}", str(value))
+    ]
     print(f"{len(variants)} x {args.folds} trainings; finished ones are reused")
     data = ["--data", args.data] if args.data else []
     folders = [
         trainings.train(
             [*variant, *data, "--validate", f"{k}/{args.folds}", "--seed", str(args.seed)]
-            + ["--out", args.out, *own, *args.more],
+            + ["--out", args.out, *member_words, *args.more],
             args.out,
         )
         for variant in variants
@@ -353,37 +374,37 @@ def run_folds(args):
     ]
     cuts = [[k, args.folds] for k in range(1, args.folds + 1)]
     parts = [gather(args, folders[i :: args.folds], validate=cut) for i, cut in enumerate(cuts)]
-    work = gather(args, folders, validate=cuts[0])
-    work.outputs("test")
+    ensemble = gather(args, folders, validate=cuts[0])
+    ensemble.outputs("test")
     from ensembles.combining import combine, methods
     from ensembles.evaluation import results
 
-    head, facts = methods.out_of_fold(parts, work, args)
-    run = results.started(work, args, {"folds": args.folds, **facts}, "out-of-fold")
-    model = combine.join(work.members, work.common, head)
-    extra = results.baselines(work)
-    text = results.finish(work, args, run, model, work.apply(head, "test"), extra=extra)
+    head, facts = methods.out_of_fold(parts, ensemble, args)
+    run = results.started(ensemble, args, {"folds": args.folds, **facts}, "out-of-fold")
+    model = combine.build_model(ensemble.members, ensemble.common, head)
+    extra = results.baselines(ensemble)
+    text = results.finish(ensemble, args, run, model, ensemble.apply(head, "test"), extra=extra)
     return report_run(run, text)
 
 
 def refuse_detectors(names):
-    """Raise a `ValueError` if a model is a detector, before any is trained."""
+    """Raise a `ValueError` if a model is a detector, before any model is trained."""
     rows = index.models()
     for name in names:
         if name in rows and rows[name].tasks == ("image_detection",):
             raise ValueError(
-                f"{name} is a detector, and boxes are not stacked. Train detectors by train.py "
-                "--validate K/N, and combine them by python -m ensembles fuse"
+                f"{name} is a detector, and boxes cannot be stacked. Train detectors with train.py "
+                "--validate K/N, and combine them with python -m ensembles fuse"
             )
 
 
 def words(option, values):
-    """Return command line words for each value of an option."""
+    """Return the command line words of an option for each of its values."""
     return [[option, value] for value in values]
 
 
 def run_cache(args):
-    """Show or clear the cache of outputs."""
+    """Show or clear the cache of predictions."""
     terminal.import_keras()
     from datasets import pipeline
     from ensembles.members import cache
@@ -391,7 +412,7 @@ def run_cache(args):
     folder = pipeline.cache_folder()
     count, size = cache.clear(folder) if args.clear else cache.size(folder)
     what = "removed from" if args.clear else "in"
-    print(f"{count} outputs, {size / 2**20:.1f} MiB, {what} {folder / cache.FOLDER}")
+    print(f"{count} arrays of predictions, {size / 2**20:.1f} MiB, {what} {folder / cache.FOLDER}")
     return 0
 
 

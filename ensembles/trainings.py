@@ -1,4 +1,4 @@
-"""Trainings that a command needs: reused if finished, resumed, or started."""
+"""Training runs that a command needs: reused if finished, resumed, or started."""
 
 import pathlib
 import shlex
@@ -9,17 +9,17 @@ import zoo
 from zoo.system import terminal
 from zoo.weights import records
 
-print = terminal.say  # names of files and classes command no terminal
+print = terminal.say  # escapes control characters in file and class names
 PROGRAM = pathlib.Path(zoo.__file__).resolve().parent.parent / "train.py"
 
 
 def train(words, out, fingerprint=None):
-    """Train by train.py, unless that has been done; return the run folder.
+    """Train with train.py, unless a finished run exists; return the run folder.
 
     Args:
-        words: of the command line, `--out` included.
-        out: the folder of run folders that is searched.
-        fingerprint: of the data, if a run on others does not count.
+        words: command line arguments of train.py, `--out` included.
+        out: folder that is searched for existing run folders.
+        fingerprint: of the data; runs on other data are ignored. None accepts any data.
 
     Raises:
         ValueError: if the training fails.
@@ -27,29 +27,31 @@ def train(words, out, fingerprint=None):
     command = shlex.join(["python", "train.py", *words])
     folder = latest(command, out, fingerprint)
     if folder is None or status(folder) != "finished":
-        how = words if folder is None else ["--resume", str(folder)]
-        done = subprocess.run([sys.executable, str(PROGRAM), *how])
+        arguments = words if folder is None else ["--resume", str(folder)]
+        process = subprocess.run([sys.executable, str(PROGRAM), *arguments])
         folder = latest(command, out, fingerprint)
-        if done.returncode == 130:
+        if process.returncode == 130:
             raise KeyboardInterrupt
-        if done.returncode or folder is None:
-            raise ValueError(f"{command}: it failed, see above. Mend that and run this again")
+        if process.returncode or folder is None:
+            raise ValueError(
+                f"{command}: training failed, see above. Fix the error and run this again"
+            )
     return folder
 
 
 def latest(command, out, fingerprint):
-    """Return the run folder of a command that came furthest, the newest of equals; or None."""
-    found = []
+    """Return a command's run folder, finished ones first, then the newest; or None."""
+    candidates = []
     for path in pathlib.Path(out).glob(f"*/{records.RUN}"):
         try:
             run = records.read_run(path.parent, needed=("status",))
-        except ValueError as error:  # of another training, which must not stop this one
-            print(f"passed over: {error}", file=sys.stderr)
+        except ValueError as error:  # another run's record is corrupt
+            print(f"skipped: {error}", file=sys.stderr)
             continue
-        same = fingerprint in (None, run.get("data", {}).get("fingerprint"))
-        if run.get("settings", {}).get("command") == command and same:
-            found.append((run["status"] == "finished", path.stat().st_mtime, path.parent))
-    return max(found)[2] if found else None
+        same_data = fingerprint in (None, run.get("data", {}).get("fingerprint"))
+        if run.get("settings", {}).get("command") == command and same_data:
+            candidates.append((run["status"] == "finished", path.stat().st_mtime, path.parent))
+    return max(candidates)[2] if candidates else None
 
 
 def status(folder):

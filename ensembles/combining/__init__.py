@@ -1,1 +1,1 @@
-"""Ways of combining: averages, stacking, selection, soups, fused boxes."""
+"""Combination methods: averaging, stacking, ensemble selection, model soups, box fusion."""

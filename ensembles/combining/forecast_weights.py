@@ -1,8 +1,8 @@
-"""Choosing and weighing forecasters by their errors on examples they were not trained on.
+"""Selection and weighting of forecasters by their errors on examples they were not trained on.
 
-The squared error of any weighted mean of members follows from the M x M mean products of their
-errors, so the outputs are gone through once. Weights (M,) are not below 0 and sum to 1, and the
-mean is of values.
+The mean squared error of any weighted mean of members follows from the (M, M) matrix of mean
+products of their errors, so one pass over the outputs is enough. Weights (M,) are non-negative and
+sum to 1.
 """
 
 import numpy as np
@@ -13,23 +13,24 @@ def products(outputs, y, block=256):
     """Return the mean products of members' errors, (M, M) float64.
 
     Args:
-        outputs: list of M arrays (n, ...), what members say.
+        outputs: list of M arrays (n, ...), the members' forecasts.
         y: observed values (n, ...).
-        block: examples that are worked on at a time.
+        block: number of examples per step.
     """
     total, count = np.zeros((len(outputs), len(outputs))), 0
     for start in range(0, len(y), block):
-        some = slice(start, start + block)
-        truth = np.asarray(y[some], np.float64)
-        error = np.stack([(np.asarray(one[some], np.float64) - truth).ravel() for one in outputs])
-        total, count = total + error @ error.T, count + truth.size
+        rows = slice(start, start + block)
+        observed = np.asarray(y[rows], np.float64)
+        forecasts = [np.asarray(array[rows], np.float64) for array in outputs]
+        errors = np.stack([(forecast - observed).ravel() for forecast in forecasts])
+        total, count = total + errors @ errors.T, count + observed.size
     return total / count
 
 
 def search(matrix):
-    """Return the weights (M,) of the mean that has the least squared error: a convex problem."""
+    """Return the weights (M,) that minimise the mean squared error, a convex problem."""
     count, scale = len(matrix), np.trace(matrix) / len(matrix)
-    found = minimize(
+    result = minimize(
         lambda w: w @ matrix @ w / scale,
         np.full(count, 1 / count),
         jac=lambda w: 2 * matrix @ w / scale,
@@ -38,23 +39,23 @@ def search(matrix):
         constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like},
         options={"ftol": 1e-12, "maxiter": 500},
     )
-    weights = np.maximum(found.x, 0)
+    weights = np.maximum(result.x, 0)
     return weights / weights.sum()
 
 
 def select(matrix, rounds=25):
-    """Choose members one by one, with replacement: the one that improves the mean the most.
+    """Select members greedily, with replacement: in each round the one that improves the mean most.
 
     Caruana et al., ICML 2004, "Ensemble selection from libraries of models", Sec. 2.1-2.2.
 
     Returns:
-        (weights, history): a list of {"added": index, "score": the squared error of the mean}.
+        (weights, history): a list of {"added": index, "score": mean squared error of the mean}.
 
     Raises:
-        ValueError: if there is no round.
+        ValueError: if rounds is below 1.
     """
     if rounds < 1:
-        raise ValueError(f"{rounds} rounds choose no member. Give 1 or more")
+        raise ValueError(f"{rounds} rounds select no member. Give 1 or more")
     counts, history, best = np.zeros(len(matrix)), [], None
     for size in range(1, rounds + 1):
         tried = (counts + np.eye(len(matrix))) / size

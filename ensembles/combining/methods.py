@@ -1,8 +1,8 @@
-"""The methods of combining: each makes a head from an `Assembly`, and returns its results.
+"""Combination methods: each builds a head for an `Ensemble`, and fits it if needed.
 
-A method is a function (assembly, args) to (head, facts, weights): a model from the members' logits
-to the ensemble's, a dictionary for the record, and each member's weight or None. METHODS names
-them; FITTED are those that learn from the validation split.
+A method is a function (ensemble, args) to (head, facts, weights): a model from the members' logits
+to the ensemble's logits, a dictionary for the record, and the members' weights or None. METHODS
+lists them by name; FITTED are those that are fitted to the validation split.
 """
 
 import importlib.util
@@ -19,81 +19,83 @@ from zoo.nn.ensemble import Mixture
 from zoo.weights import saving
 
 
-def average(assembly, args):
-    """Take the mean of probabilities, or of logits or values, with the weights given."""
-    of = "logits" if assembly.common.task.values else args.of
-    head = combine.mixture(assembly.shapes, args.weights, of)
+def average(ensemble, args):
+    """Average probabilities, logits or values, with the given weights."""
+    of = "logits" if ensemble.common.task.values else args.of
+    head = combine.mixture(ensemble.shapes, args.weights, of)
     return head, {"of": of, "weights": args.weights}, args.weights
 
 
-def vote(assembly, args):
-    """Let each member vote for its most probable class; ties go to the higher mean probability."""
-    of_classes(assembly, "vote")
-    return combine.mixture(assembly.shapes, of="votes"), {}, None
+def vote(ensemble, args):
+    """Majority vote over the most probable classes; the higher mean probability breaks ties."""
+    require_classes(ensemble, "vote")
+    return combine.mixture(ensemble.shapes, of="votes"), {}, None
 
 
-def weights(assembly, args):
-    """Search the weights of the mean on the validation split."""
-    if assembly.common.task.values:
-        found = forecast_weights.search(products(assembly))
-        facts = {"metric": "mse", "weights": found.tolist()}
-        return combine.mixture(assembly.shapes, found, "logits"), facts, found
-    found = selection.search(
-        assembly.outputs("validation"),
-        assembly.labels("validation"),
-        metric=metric(assembly, args.metric),
+def weights(ensemble, args):
+    """Fit the weights of the mean to the validation split."""
+    if ensemble.common.task.values:
+        fitted = forecast_weights.search(products(ensemble))
+        facts = {"metric": "mse", "weights": fitted.tolist()}
+        return combine.mixture(ensemble.shapes, fitted, "logits"), facts, fitted
+    fitted = selection.search(
+        ensemble.outputs("validation"),
+        ensemble.labels("validation"),
+        metric=metric(ensemble, args.metric),
     )
-    facts = {"metric": args.metric, "weights": found.tolist()}
-    return combine.mixture(assembly.shapes, found), facts, found
+    facts = {"metric": args.metric, "weights": fitted.tolist()}
+    return combine.mixture(ensemble.shapes, fitted), facts, fitted
 
 
-def select(assembly, args):
-    """Choose members greedily, with replacement, on the validation split."""
-    if assembly.common.task.values:
-        found, history = forecast_weights.select(products(assembly), args.rounds)
-        facts = {"metric": "mse", "rounds": args.rounds, "weights": found.tolist()}
-        head = combine.mixture(assembly.shapes, found, "logits")
-        return head, {**facts, "history": history}, found
-    found, history = selection.select(
-        assembly.outputs("validation"),
-        assembly.labels("validation"),
+def select(ensemble, args):
+    """Select members greedily, with replacement, on the validation split."""
+    if ensemble.common.task.values:
+        fitted, history = forecast_weights.select(products(ensemble), args.rounds)
+        facts = {"metric": "mse", "rounds": args.rounds, "weights": fitted.tolist()}
+        head = combine.mixture(ensemble.shapes, fitted, "logits")
+        return head, {**facts, "history": history}, fitted
+    fitted, history = selection.select(
+        ensemble.outputs("validation"),
+        ensemble.labels("validation"),
         rounds=args.rounds,
-        metric=metric(assembly, args.metric),
+        metric=metric(ensemble, args.metric),
     )
-    facts = {"metric": args.metric, "rounds": args.rounds, "weights": found.tolist()}
-    return combine.mixture(assembly.shapes, found), {**facts, "history": history}, found
+    facts = {"metric": args.metric, "rounds": args.rounds, "weights": fitted.tolist()}
+    return combine.mixture(ensemble.shapes, fitted), {**facts, "history": history}, fitted
 
 
-def products(assembly):
+def products(ensemble):
     """Return the mean products of the members' errors on the validation split."""
-    return forecast_weights.products(assembly.outputs("validation"), assembly.labels("validation"))
+    return forecast_weights.products(ensemble.outputs("validation"), ensemble.labels("validation"))
 
 
-def of_classes(assembly, method):
-    """Raise a `ValueError` if members return values, which have no probability."""
-    if assembly.common.task.values:
-        raise ValueError(f"{method} is for classes, and these members return values. Take average")
+def require_classes(ensemble, method):
+    """Raise a `ValueError` if members return values, not probabilities."""
+    if ensemble.common.task.values:
+        raise ValueError(f"{method} is for classes, but these members return values. Use average")
 
 
-def stack(assembly, args):
+def stack(ensemble, args):
     """Train a meta-learner on the members' predictions for the validation split."""
-    return stacked(assembly.outputs("validation"), assembly.labels("validation"), assembly, args)
+    return fit_meta_learner(
+        ensemble.outputs("validation"), ensemble.labels("validation"), ensemble, args
+    )
 
 
-def stacked(outputs, y, assembly, args, data=None):
-    """Train a meta-learner on given outputs (list of (n, ..., K)) and labels (n, ...)."""
-    maps = len(assembly.shapes[0]) == 3
-    data = data or assembly.data.splits["validation"]
+def fit_meta_learner(outputs, y, ensemble, args, data=None):
+    """Train a meta-learner on outputs, a list of arrays (n, ..., K), and labels (n, ...)."""
+    maps = len(ensemble.shapes[0]) == 3
+    data = data or ensemble.data.splits["validation"]
     meta = args.meta or ("conv" if maps else "linear")
-    build = outside(meta) if ":" in meta else meta
+    build = load_function(meta) if ":" in meta else meta
     keras.utils.set_random_seed(args.seed)
-    shapes = assembly.shapes[: len(outputs)]
-    head = stacking.meta_learner(build, shapes, assembly.common, args.passthrough)
+    shapes = ensemble.shapes[: len(outputs)]
+    head = stacking.meta_learner(build, shapes, ensemble.common, args.passthrough)
     history, epoch = stacking.fit(
         head,
-        combine.taker(outputs, y, data if args.passthrough else None),
-        holdout.split(data, y, assembly.common, args.seed),
-        assembly.common,
+        combine.batch_function(outputs, y, data if args.passthrough else None),
+        holdout.split(data, y, ensemble.common, args.seed),
+        ensemble.common,
         epochs=args.epochs,
         batch_size=args.batch_size,
         learning_rate=args.learning_rate,
@@ -104,8 +106,8 @@ def stacked(outputs, y, assembly, args, data=None):
     return head, {**facts, "learning_rate": args.learning_rate, "history": history}, None
 
 
-def outside(word):
-    """Return the builder that FILE.py:FUNCTION names.
+def load_function(word):
+    """Return the function that FILE.py:FUNCTION names.
 
     Raises:
         ValueError: if there is no such file or function.
@@ -122,67 +124,67 @@ def outside(word):
     return getattr(module, name)
 
 
-def calibrate(assembly, args):
-    """Divide the logits by the temperature that makes the validation split the most likely."""
-    of_classes(assembly, "calibrate")
-    found = calibration.temperature(
-        assembly.outputs("validation")[0], assembly.labels("validation")
+def calibrate(ensemble, args):
+    """Divide the logits by the temperature with the lowest log-loss on the validation split."""
+    require_classes(ensemble, "calibrate")
+    temperature = calibration.temperature(
+        ensemble.outputs("validation")[0], ensemble.labels("validation")
     )
-    layer = keras.layers.Rescaling(1 / found, name="temperature")
-    head = combine.head(lambda logits, passed: layer(logits[0]), assembly.shapes)
-    return head, {"temperature": found}, None
+    layer = keras.layers.Rescaling(1 / temperature, name="temperature")
+    head = combine.head(lambda logits, passed: layer(logits[0]), ensemble.shapes)
+    return head, {"temperature": temperature}, None
 
 
-def soup(assembly, args):
+def soup(ensemble, args):
     """Average the weights of members of one architecture.
 
     Returns:
-        (model, facts): a model like the first member's, and what was chosen.
+        (model, facts): a model of the members' architecture, and a dictionary for the record.
 
     Raises:
         ValueError: if two members' weights differ in number or shape.
     """
-    names = [member.name for member in assembly.members]
+    names = [member.name for member in ensemble.members]
     weights = []
-    for member in assembly.members:
+    for member in ensemble.members:
         model = graph.in_logits(saving.load(member.path), member.path)
         weights.append(model.get_weights())
     if args.recipe == "uniform":
         model.set_weights(soups.uniform(weights, names=names))
         return model, {"recipe": "uniform"}
-    y, (best, mode) = assembly.labels("validation"), assembly.common.task.training.best
+    y, (best, mode) = ensemble.labels("validation"), ensemble.common.task.training.best
 
     def score(outputs):
-        scores, _ = assembly.common.task.results.evaluate(y, outputs, assembly.common.info)
+        scores, _ = ensemble.common.task.results.evaluate(y, outputs, ensemble.common.info)
         return scores[best.removeprefix("val_")] * (1 if mode == "max" else -1)
 
-    def evaluate(some):
-        model.set_weights(some)
-        return score(assembly.predict(model, "validation"))
+    def evaluate(averaged):
+        model.set_weights(averaged)
+        return score(ensemble.predict(model, "validation"))
 
-    alone = [score(one) for one in assembly.outputs("validation")]
-    found, chosen, history = soups.greedy(weights, alone, evaluate, names=names)
-    model.set_weights(found)
+    scores = [score(logits) for logits in ensemble.outputs("validation")]
+    averaged, chosen, history = soups.greedy(weights, scores, evaluate, names=names)
+    model.set_weights(averaged)
     chosen = [names[i] for i in chosen]
     return model, {"recipe": "greedy", "chosen": chosen, "history": history}
 
 
-def out_of_fold(parts, assembly, args):
-    """Fit a meta-learner to what members say of the examples that they have not been trained on.
+def out_of_fold(parts, ensemble, args):
+    """Fit a meta-learner to the members' out-of-fold predictions.
 
     Args:
-        parts: an `Assembly` a fold: one member of each variant, and the fold as its validation.
-        assembly: of all members, the folds of the first variant first.
+        parts: an `Ensemble` per fold: one member of each variant, with the fold as validation.
+        ensemble: of all members, ordered by variant, then by fold.
         args: settings of the command.
 
     Returns:
-        (head, facts): the head takes all members' logits; those of a variant are averaged first.
+        (head, facts): the head averages the members' logits by variant before the meta-learner.
     """
-    said = zip(*(part.outputs("validation") for part in parts), strict=True)
-    outputs = [np.concatenate(each) for each in said]
+    variants = zip(*(part.outputs("validation") for part in parts), strict=True)
+    outputs = [np.concatenate(folds) for folds in variants]
     y = np.concatenate([part.labels("validation") for part in parts])
     data = cache.Chained([part.data.splits["validation"] for part in parts])
-    meta, facts, _ = stacked(outputs, y, assembly, args, data)
+    meta, facts, _ = fit_meta_learner(outputs, y, ensemble, args, data)
     count = len(parts)
 
     def build(logits, passed):
@@ -190,20 +192,20 @@ def out_of_fold(parts, assembly, args):
         means = [Mixture(name=f"mean_{i}")(group) for i, group in enumerate(groups, 1)]
         return meta(combine.named(means) | ({} if passed is None else {combine.PASSED: passed}))
 
-    shape = assembly.common.input_shape if args.passthrough else None
-    return combine.head(build, assembly.shapes, shape, name="folds"), facts
+    shape = ensemble.common.input_shape if args.passthrough else None
+    return combine.head(build, ensemble.shapes, shape, name="folds"), facts
 
 
-def metric(assembly, name):
-    """Return the metric that a search improves: the log-loss, or the task's first score."""
+def metric(ensemble, name):
+    """Return the metric to optimise: the log-loss, or the task's first score."""
     if name == "log_loss":
         return name
-    task, info = assembly.common.task, assembly.common.info
+    task, info = ensemble.common.task, ensemble.common.info
 
     def score(y, p):
-        """Score probabilities (n, ..., C) by the value that picks a training's best epoch."""
+        """Score probabilities (n, ..., C) by the metric that picks the best training epoch."""
         logits = keras.ops.convert_to_numpy(keras.ops.log(keras.ops.maximum(p, 1e-7)))
-        if assembly.common.units == 1:
+        if ensemble.common.units == 1:
             logits = logits[..., 1:] - logits[..., :1]
         scores, _ = task.results.evaluate(y, logits, info)
         return scores[task.training.best[0].removeprefix("val_")]

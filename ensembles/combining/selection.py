@@ -1,7 +1,7 @@
-"""Selecting members, and searching weights, on examples that they were not trained on.
+"""Ensemble selection, and fitting of weights, on examples that members were not trained on.
 
 Both take the members' logits, a list of M arrays (n, ..., K), and labels (n, ...), -1 for void, and
-return weights (M,) that are not below 0 and sum to 1, of the mean of probabilities.
+return weights (M,) for the mean of probabilities, which are non-negative and sum to 1.
 """
 
 import numpy as np
@@ -9,45 +9,47 @@ from scipy.optimize import minimize
 
 from ensembles.evaluation import probabilities
 
-DECIMALS = 6  # of the scores that are compared, unless
-NOTHING = 1e-4  # the first is nearer to 0
+DECIMALS = 6  # scores are rounded before comparison, unless the first one
+NOTHING = 1e-4  # is closer to 0 than this
 
 
 def select(outputs, y, *, rounds=25, metric="log_loss"):
-    """Choose members one by one, with replacement: the one that improves the mean the most.
+    """Select members greedily, with replacement: in each round the one that improves the mean most.
 
-    Caruana et al., ICML 2004, "Ensemble selection from libraries of models", Sec. 2.1-2.2. Rounds
-    count up to the one of the best score, the first of equals. It chooses as AutoGluon's
-    `EnsembleSelection` does: after the first round scores are compared to six decimals, and of
-    equal members one that is chosen already goes before others. Departures from that: where it
-    draws among equals, the first is taken; probabilities below 1e-7 count as that.
+    Caruana et al., ICML 2004, "Ensemble selection from libraries of models", Sec. 2.1-2.2. The
+    result is the mean after the first round with the best score. Selection follows AutoGluon's
+    `EnsembleSelection`: after the first round, scores are compared to six decimals, and ties are
+    resolved in favour of a member that is already selected. Differences: other ties are resolved in
+    favour of the first member, not at random; probabilities are clipped at 1e-7.
 
-    A metric that is a function needs the probabilities of all members in memory.
+    If the metric is a function, the probabilities of all members are held in memory.
 
     Args:
         outputs: logits.
         y: labels.
-        rounds: members that are chosen at most, counted as often as they are.
-        metric: "log_loss", or a function (y, probabilities (n, ..., C)) to a number that is better
-            when higher; it may not keep or change the array.
+        rounds: maximum number of selections, repetitions included.
+        metric: "log_loss", or a function (y, probabilities (n, ..., C)) to a score, higher is
+            better; it must not store or modify the array.
 
     Returns:
-        (weights, history): a list of {"added": index, "score": of the mean so far}.
+        (weights, history): history is a list of {"added": index, "score": of the mean so far}.
 
     Raises:
-        ValueError: if there is no round or, for the log-loss, no label that is not void.
+        ValueError: if rounds is below 1 or, for the log-loss, all labels are void.
     """
     if rounds < 1:
-        raise ValueError(f"{rounds} rounds choose no member. Give 1 or more")
+        raise ValueError(f"{rounds} rounds select no member. Give 1 or more")
     if metric == "log_loss":
-        p, score = truths(outputs, y), log_likelihood
+        p, score = true_class_probabilities(outputs, y), log_likelihood
         total = np.zeros(p.shape[1])
     else:
-        p, score = [probabilities.of_logits(one) for one in outputs], metric
+        p, score = [probabilities.of_logits(logits) for logits in outputs], metric
         total = np.zeros_like(p[0])
     tried, history = np.empty_like(total), []
     for size in range(1, rounds + 1):
-        scores = [score(y, np.divide(np.add(total, one, out=tried), size, out=tried)) for one in p]
+        scores = [
+            score(y, np.divide(np.add(total, member, out=tried), size, out=tried)) for member in p
+        ]
         added, best = best_of(scores, history)
         total += p[added]
         history.append({"added": added, "score": best})
@@ -57,7 +59,7 @@ def select(outputs, y, *, rounds=25, metric="log_loss"):
 
 
 def best_of(scores, history):
-    """Return the index of the best of a round's scores, and this score as it is compared."""
+    """Return the index of a round's best score, and this score as rounded for comparison."""
     scores = np.asarray(scores, np.float64)
     first = history[0]["score"] if history else np.nanmax(scores)
     compared = scores.round(DECIMALS) if abs(first) > NOTHING else scores
@@ -71,11 +73,11 @@ def best_of(scores, history):
 
 
 def search(outputs, y, *, metric="log_loss"):
-    """Search the weights of the mean.
+    """Fit the weights of the mean.
 
-    The log-likelihood of a mixture is concave in its weights, so its maximum is found; see
-    `likeliest`. Any other metric is climbed from there, and from equal weights, by moving ever
-    smaller shares from one member to another.
+    The log-likelihood of a mixture is concave in its weights, so it has a global maximum; see
+    `maximum_likelihood`. Any other metric is optimised by hill climbing from these weights and from
+    equal weights, which moves smaller and smaller shares from one member to another.
 
     Args:
         outputs: logits.
@@ -86,41 +88,41 @@ def search(outputs, y, *, metric="log_loss"):
         Weights (M,).
 
     Raises:
-        ValueError: if no label is not void.
+        ValueError: if all labels are void.
     """
-    weights = likeliest(truths(outputs, y))
+    weights = maximum_likelihood(true_class_probabilities(outputs, y))
     if metric == "log_loss":
         return weights
-    p = [probabilities.of_logits(one) for one in outputs]
-    climbed = [climb(p, y, metric, start) for start in (weights, np.full(len(p), 1 / len(p)))]
-    return max(climbed, key=lambda pair: pair[0])[1]
+    p = [probabilities.of_logits(logits) for logits in outputs]
+    results = [climb(p, y, metric, start) for start in (weights, np.full(len(p), 1 / len(p)))]
+    return max(results, key=lambda pair: pair[0])[1]
 
 
-def likeliest(truth):
-    """Return the weights (M,) of the mixture by which the truth is the most likely.
+def maximum_likelihood(truth):
+    """Return the maximum-likelihood weights (M,) of the mixture of members.
 
-    Sequential quadratic programming needs some ten passes over the labels. Expectation
-    maximisation needs no solver, but its steps shrink with what is left to gain: after 400 passes
-    over 3.3 million pixels it was still further from the maximum.
+    Sequential quadratic programming needs about ten passes over the labels. Expectation
+    maximisation needs no solver but converges slowly: after 400 passes over 3.3 million pixels it
+    was still further from the maximum.
 
     Args:
-        truth: each member's probability of the true class, (M, v).
+        truth: probability of the true class by each member, (M, v).
     """
     truth = truth.T  # (v, M)
 
     def loss(weights):
-        weights = np.maximum(weights, 0) + 1e-12  # the solver steps outside by its rounding
-        value, slope = 0.0, np.zeros(len(weights))
+        weights = np.maximum(weights, 0) + 1e-12  # rounding in the solver may leave the bounds
+        value, gradient = 0.0, np.zeros(len(weights))
         for (part,) in probabilities.blocks(truth):
             part = np.maximum(part, probabilities.SMALLEST, dtype=np.float64)
             mean = part @ weights
             value -= np.log(mean).sum()
-            slope -= (1 / mean) @ part
-        return value / len(truth), slope / len(truth)
+            gradient -= (1 / mean) @ part
+        return value / len(truth), gradient / len(truth)
 
     count = truth.shape[1]
     sums_to_1 = {"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like}
-    found = minimize(
+    result = minimize(
         loss,
         np.full(count, 1 / count),
         jac=True,
@@ -129,22 +131,23 @@ def likeliest(truth):
         constraints=sums_to_1,
         options={"ftol": 1e-12, "maxiter": 200},
     )
-    weights = np.maximum(found.x, 0)
+    weights = np.maximum(result.x, 0)
     return weights / weights.sum()
 
 
 def climb(p, y, metric, weights):
-    """Move shares between members as long as the metric rises; return (score, weights)."""
+    """Move shares between members while the metric improves; return (score, weights)."""
 
     def score(weights):
-        # Of Python's numbers arrays keep their type.
-        return metric(y, sum(w * one for w, one in zip(weights.tolist(), p, strict=True) if w))
+        # Python floats keep the arrays' float32 dtype.
+        pairs = zip(weights.tolist(), p, strict=True)
+        return metric(y, sum(weight * member for weight, member in pairs if weight))
 
     best = score(weights)
     for share in (0.2, 0.1, 0.05):
-        risen = True
-        while risen:
-            risen = False
+        improved = True
+        while improved:
+            improved = False
             for source, target in np.argwhere(~np.eye(len(p), dtype=bool)):
                 amount = min(share, weights[source])
                 if amount <= 0:
@@ -152,22 +155,22 @@ def climb(p, y, metric, weights):
                 tried = weights.copy()
                 tried[source] -= amount
                 tried[target] += amount
-                if (found := score(tried)) > best:
-                    best, weights, risen = found, tried, True
+                if (tried_score := score(tried)) > best:
+                    best, weights, improved = tried_score, tried, True
     return best, weights
 
 
-def truths(outputs, y):
-    """Return the probability of the truth by each member, (M, v): all that the log-loss needs."""
+def true_class_probabilities(outputs, y):
+    """Return the probability of the true class by each member, (M, v), for the log-loss."""
     if not np.any(np.asarray(y) >= 0):
         raise ValueError("there is no label to fit weights to: all are void")
-    found = [
+    members = [
         [probabilities.of_truth(probabilities.of_logits(part), labels) for part, labels in pairs]
-        for pairs in (probabilities.blocks(one, y) for one in outputs)
+        for pairs in (probabilities.blocks(logits, y) for logits in outputs)
     ]
-    return np.stack([np.concatenate(parts) for parts in found])
+    return np.stack([np.concatenate(parts) for parts in members])
 
 
 def log_likelihood(y, truth):
-    """Return the mean logarithm of the probabilities of the truth, nats."""
+    """Return the mean logarithm of the probabilities of the true class, in nats."""
     return float(np.mean(np.log(np.maximum(truth, probabilities.SMALLEST)), dtype=np.float64))

@@ -1,8 +1,8 @@
-"""Model soups: the weights of several trainings of one architecture, averaged into one model.
+"""Model soups: the averaged weights of several training runs of one architecture.
 
-Wortsman et al., ICML 2022, https://arxiv.org/abs/2203.05482. It works for members that began alike
-(fine-tuned from one model, snapshots of one training); the mean of trainings that began apart is
-no better than chance.
+Wortsman et al., ICML 2022, https://arxiv.org/abs/2203.05482. It works for members with a shared
+initialization (fine-tuned from one model, or snapshots of one training run); the mean of runs with
+different initial weights is no better than a random guess.
 """
 
 import numpy as np
@@ -12,58 +12,59 @@ def uniform(weights, names=None):
     """Return the mean of the members' weights.
 
     Args:
-        weights: a list for each member, of arrays as `get_weights` returns them.
-        names: of the members, for messages.
+        weights: for each member, the list of arrays that `get_weights` returns.
+        names: of the members, for error messages.
 
     Returns:
-        A list of arrays; integers, which are states and counts, are the first member's.
+        A list of arrays; integer arrays, such as seeds and counters, are the first member's.
 
     Raises:
-        ValueError: if two members' weights differ in number or shape; it names both, and where.
+        ValueError: if two members' weights differ in number or shape; the message names both.
     """
     names = names or [f"member {i}" for i in range(1, len(weights) + 1)]
-    shapes = [[np.shape(array) for array in one] for one in weights]
-    for name, other in zip(names[1:], shapes[1:], strict=True):
-        if other != shapes[0]:
+    shapes = [[np.shape(array) for array in arrays] for arrays in weights]
+    for name, member_shapes in zip(names[1:], shapes[1:], strict=True):
+        if member_shapes != shapes[0]:
             raise ValueError(
-                f"{names[0]} and {name} make no soup: {difference(shapes[0], other)}. "
-                "Take members of one architecture and the same options, or use average"
+                f"{names[0]} and {name} cannot be averaged: "
+                f"{difference(shapes[0], member_shapes)}. Use members of one architecture "
+                "with the same options, or use average"
             )
     columns = zip(*weights, strict=True)
     return [mean(column) for column in columns]
 
 
 def difference(shapes, others):
-    """Say how two lists of shapes differ."""
+    """Return a description of how two lists of shapes differ."""
     if len(shapes) != len(others):
         return f"one has {len(shapes)} arrays of weights, the other {len(others)}"
     pairs = enumerate(zip(shapes, others, strict=True), start=1)
-    unlike = [f"{i} is {a} and {b}" for i, (a, b) in pairs if a != b]
-    more = f", and {len(unlike) - 3} more differ" if len(unlike) > 3 else ""
-    return f"of their arrays of weights, {', '.join(unlike[:3])}{more}"
+    unequal = [f"{i} is {a} and {b}" for i, (a, b) in pairs if a != b]
+    more = f", and {len(unequal) - 3} more differ" if len(unequal) > 3 else ""
+    return f"of their arrays of weights, {', '.join(unequal[:3])}{more}"
 
 
 def mean(arrays):
-    """Return the mean of arrays of one shape, in their type."""
+    """Return the mean of arrays of one shape, in their dtype."""
     if not np.issubdtype(np.asarray(arrays[0]).dtype, np.floating):
         return arrays[0]
     return np.mean(arrays, axis=0, dtype=np.float64).astype(np.asarray(arrays[0]).dtype)
 
 
 def greedy(weights, scores, evaluate, names=None):
-    """Add members from the best to the worst, each kept if the soup does not get worse by it.
+    """Add members from best to worst, and keep those that do not make the soup worse.
 
     Recipe 1 of the paper.
 
     Args:
         weights: as for `uniform`.
         scores: of each member alone, better when higher.
-        evaluate: function from weights to the score of a model that has them.
+        evaluate: function from weights to the score of a model with these weights.
         names: of the members.
 
     Returns:
-        (weights, chosen, history): the soup, the indices of its members, and for each member that
-        was tried {"tried": index, "score": of the soup with it, "kept": bool}.
+        (weights, chosen, history): the soup, the indices of its members, and for each member
+        {"tried": index, "score": of the soup with it, "kept": bool}.
     """
     uniform(weights, names)  # raises
     order = np.argsort(-np.asarray(scores, np.float64), kind="stable").tolist()
@@ -71,8 +72,8 @@ def greedy(weights, scores, evaluate, names=None):
     soup, history = weights[order[0]], [{"tried": order[0], "score": float(best), "kept": True}]
     for i in order[1:]:
         tried = uniform([weights[j] for j in [*chosen, i]])
-        found = evaluate(tried)
-        history.append({"tried": i, "score": float(found), "kept": bool(found >= best)})
-        if found >= best:
-            chosen, best, soup = [*chosen, i], found, tried
+        score = evaluate(tried)
+        history.append({"tried": i, "score": float(score), "kept": bool(score >= best)})
+        if score >= best:
+            chosen, best, soup = [*chosen, i], score, tried
     return soup, chosen, history

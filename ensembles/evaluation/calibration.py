@@ -1,4 +1,4 @@
-"""Temperature scaling: confidence made to match accuracy.
+"""Temperature scaling and reliability diagrams.
 
 Guo et al., ICML 2017, https://arxiv.org/abs/1706.04599, Sec. 4.2.
 """
@@ -9,33 +9,33 @@ from scipy.optimize import minimize_scalar
 from ensembles.evaluation import probabilities
 from zoo import plots
 
-MOST = 2**20  # labels that a temperature is fitted to; of more, so many are drawn
+MAX_LABELS = 2**20  # of more labels, a random sample of this size is used
 
 
 def temperature(outputs, y):
-    """Return the number that logits are divided by to make the labels the most likely.
+    """Return the temperature that minimises the log-loss of the labels.
 
-    Of more than 2**20 labels, so many are drawn, always the same.
+    Of more than 2**20 labels, a fixed random sample of 2**20 is used.
 
     Args:
         outputs: logits (n, ..., K).
         y: labels (n, ...), -1 is void.
 
     Returns:
-        A number between exp(-3) and exp(3), above 1 if the model is too sure.
+        A number between exp(-3) and exp(3), above 1 if the model is overconfident.
 
     Raises:
         ValueError: if all labels are void.
     """
     y = np.ravel(y)
-    counted = np.flatnonzero(y >= 0)
-    if not len(counted):
+    valid = np.flatnonzero(y >= 0)
+    if not len(valid):
         raise ValueError("there is no label to fit a temperature to: all are void")
-    if len(counted) > MOST:
-        counted = np.random.default_rng(0).choice(counted, MOST, replace=False)
-        counted.sort()  # a file is read in order
-    logits = outputs.reshape(-1, outputs.shape[-1])[counted].astype(np.float64)
-    y = y[counted]
+    if len(valid) > MAX_LABELS:
+        valid = np.random.default_rng(0).choice(valid, MAX_LABELS, replace=False)
+        valid.sort()  # for sequential reads from disk
+    logits = outputs.reshape(-1, outputs.shape[-1])[valid].astype(np.float64)
+    y = y[valid]
 
     def loss(logarithm):
         p = probabilities.of_logits(logits / np.exp(logarithm))
@@ -45,7 +45,7 @@ def temperature(outputs, y):
 
 
 def reliability_diagram(diagrams):
-    """Draw the accuracy of predictions over their confidence, a panel for each model.
+    """Plot accuracy over confidence, with one panel per model.
 
     Args:
         diagrams: {title: what `probabilities.calibration` returns}.
@@ -59,11 +59,13 @@ def reliability_diagram(diagrams):
     axes = figure.subplots(1, len(diagrams), sharey=True, squeeze=False)[0]
     for ax, (title, bins) in zip(axes, diagrams.items(), strict=True):
         count = len(bins["share"])
-        middles = (np.arange(count) + 0.5) / count
+        centres = (np.arange(count) + 0.5) / count
         filled = bins["share"] > 0
-        weight = np.sqrt(bins["share"][filled] / bins["share"].max())  # few labels, pale bar
+        weight = np.sqrt(
+            bins["share"][filled] / bins["share"].max()
+        )  # bars of few labels are paler
         colours = [(0.21, 0.4, 0.66, 0.25 + 0.75 * value) for value in weight]
-        ax.bar(middles[filled], bins["accuracy"][filled], width=0.92 / count, color=colours)
+        ax.bar(centres[filled], bins["accuracy"][filled], width=0.92 / count, color=colours)
         ax.plot([0, 1], [0, 1], color=plots.INK, linewidth=1, linestyle=(0, (4, 3)))
         ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", aspect="equal")
         ax.set_title(plots.plain(f"{title}: ECE {bins['error']:.4f}"), color=plots.INK)

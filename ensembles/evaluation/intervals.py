@@ -1,20 +1,20 @@
-"""Bootstrap intervals: how far a score would move on another test split of as many examples.
+"""Bootstrap confidence intervals of scores on the test split.
 
-Efron & Tibshirani 1993, "An Introduction to the Bootstrap", Ch. 13: examples are drawn with
-replacement, and the percentiles of the scores are the interval. Scores of labels are functions of
-counts that add up over examples, so a draw costs a product of matrices instead of a new scoring.
+Efron & Tibshirani 1993, "An Introduction to the Bootstrap", Ch. 13: percentile intervals of the
+scores of resamples with replacement. Scores of labels are functions of counts that are summed over
+examples, so all resamples are scored by one matrix product.
 """
 
 import numpy as np
 
 from zoo.tasks.image_segmentation import masks
 
-DRAWS = 1000  # resamples; enough for percentiles of two digits
+DRAWS = 1000  # number of resamples
 COVERAGE = 0.95
 
 
 def counts(y, logits, count):
-    """Return what the scores of labels are made of, for each example.
+    """Return the counts that the scores of labels are computed from, for each example.
 
     Args:
         y: labels (n, ...), -1 is void.
@@ -22,7 +22,7 @@ def counts(y, logits, count):
         count: C, the number of classes.
 
     Returns:
-        (3, n, C) float64: hits, true labels and predicted labels of each class.
+        (3, n, C) float64: true positives, true labels and predicted labels of each class.
     """
     table = np.zeros((3, len(y), count))
     for i in range(len(y)):
@@ -34,34 +34,34 @@ def counts(y, logits, count):
     return table
 
 
-def accuracy(hits, support, predicted):
-    """Return the share of labels that are right; arrays (..., C)."""
-    return hits.sum(axis=-1) / np.maximum(support.sum(axis=-1), 1)
+def accuracy(true_positives, support, predicted):
+    """Return the share of correct labels; arrays (..., C)."""
+    return true_positives.sum(axis=-1) / np.maximum(support.sum(axis=-1), 1)
 
 
-def mean_class_accuracy(hits, support, predicted):
-    """Return the mean recall of the classes that occur."""
-    return mean(hits, support, support > 0)
+def mean_class_accuracy(true_positives, support, predicted):
+    """Return the mean recall of the classes with true labels."""
+    return mean(true_positives, support, support > 0)
 
 
-def mean_iou(hits, support, predicted):
-    """Return the mean intersection over union of the classes that occur or are predicted."""
-    union = support + predicted - hits
-    return mean(hits, union, union > 0)
+def mean_iou(true_positives, support, predicted):
+    """Return the mean intersection over union of the classes with true or predicted labels."""
+    union = support + predicted - true_positives
+    return mean(true_positives, union, union > 0)
 
 
-def dice(hits, support, predicted):
-    """Return the Dice score: of class 1 of two, else the mean of the classes that occur."""
-    marked = support + predicted
-    if hits.shape[-1] == 2:
-        return 2 * hits[..., 1] / np.maximum(marked[..., 1], 1)
-    return mean(2 * hits, marked, support > 0)
+def dice(true_positives, support, predicted):
+    """Return the Dice score: of class 1 if binary, else the mean over classes with labels."""
+    total = support + predicted
+    if true_positives.shape[-1] == 2:
+        return 2 * true_positives[..., 1] / np.maximum(total[..., 1], 1)
+    return mean(2 * true_positives, total, support > 0)
 
 
-def mean(above, below, counted):
-    """Return the mean of quotients (..., C) over those of the classes that count."""
-    shares = np.where(counted, above / np.maximum(below, 1), 0.0)
-    return shares.sum(axis=-1) / np.maximum(counted.sum(axis=-1), 1)
+def mean(numerators, denominators, valid):
+    """Return the mean of ratios (..., C) over the valid classes."""
+    ratios = np.where(valid, numerators / np.maximum(denominators, 1), 0.0)
+    return ratios.sum(axis=-1) / np.maximum(valid.sum(axis=-1), 1)
 
 
 SCORES = {
@@ -74,7 +74,7 @@ ERRORS = {"mse": np.square, "mae": np.abs}
 
 
 def statistics(task, info, y, logits):
-    """Return what the score of a task that picks its best epoch is made of, for each example.
+    """Return the statistics of each example that a task's first score is computed from.
 
     Args:
         task: the task record.
@@ -84,7 +84,8 @@ def statistics(task, info, y, logits):
 
     Returns:
         `counts` of labels, the mean errors (n,) of forecasts, the summaries (n, S) of a task whose
-        summaries are arrays; or None where examples do not add up.
+        summaries are arrays; or None if the score is no function of
+        sums over examples.
     """
     name = first_score(task)
     if not task.data.series and task.values:
@@ -100,7 +101,7 @@ def statistics(task, info, y, logits):
 
 
 def first_score(task):
-    """Return the name of the score that picks a task's best epoch."""
+    """Return the name of the score that picks the best epoch of a task."""
     return task.training.best[0].removeprefix("val_")
 
 
@@ -109,13 +110,13 @@ def draws(count, groups=None, block=1, seed=0):
 
     Args:
         count: n, the number of examples.
-        groups: (n,) integers: examples of one group, such as the tiles of one image, are drawn
-            together; each is its own group if None.
-        block: neighbours that are drawn together, for windows of series that overlap.
-        seed: of the draws.
+        groups: (n,) integers; the examples of one group, such as the tiles of one image, are drawn
+            together. None draws each example separately.
+        block: number of consecutive examples that are drawn together, for overlapping windows.
+        seed: random seed.
 
     Returns:
-        (DRAWS, n) float32: how often each example is drawn.
+        (DRAWS, n) float32: how often each example is drawn in each resample.
     """
     groups = np.arange(count) // block if groups is None else groups
     groups = np.unique(groups, return_inverse=True)[1]
@@ -126,7 +127,7 @@ def draws(count, groups=None, block=1, seed=0):
 
 
 def resampled(statistics, name, weights, score=None):
-    """Return a score for each of some draws, (DRAWS,).
+    """Return the score of each resample, (DRAWS,).
 
     Args:
         statistics: of a row's predictions, as `statistics` returns them.
@@ -142,22 +143,22 @@ def resampled(statistics, name, weights, score=None):
 
 
 def interval(values):
-    """Return the (low, high) that hold 95 % of values (d,)."""
-    rest = 100 * (1 - COVERAGE) / 2
-    low, high = np.percentile(values, [rest, 100 - rest])
+    """Return the central 95 % percentile interval [low, high] of values (d,)."""
+    tail = 100 * (1 - COVERAGE) / 2
+    low, high = np.percentile(values, [tail, 100 - tail])
     return [float(low), float(high)]
 
 
 def add(rows, statistics, name, weights, lower_is_better=False, score=None):
-    """Add to each row the interval of its score, and to combinations that of their gain.
+    """Add to each row the interval of its score, and to combinations the interval of their gain.
 
     Args:
-        rows: of the report; each gets "interval", [low, high], and each that is no member "gain":
-            {"over": name of the best member, "value", "interval"}, above 0 where it is better.
+        rows: of the report; each gets "interval", [low, high], and each combination "gain":
+            {"over": name of the best member, "value", "interval"}, above 0 if it is better.
         statistics: of each row, or None.
         name: of the score.
         weights: what `draws` returns.
-        lower_is_better: whether the score is an error.
+        lower_is_better: whether the score is an error, such as the MSE.
         score: see `resampled`.
     """
     sign = -1 if lower_is_better else 1

@@ -1,7 +1,6 @@
-"""The report of an ensemble: its scores beside its members', for terminal, spreadsheet, browser.
+"""The report of an ensemble: its scores and its members', as text, CSV and HTML.
 
-It computes nothing about models: numbers come in, files go out. `report.html`, beside this file,
-is the page's frame.
+It only formats given numbers. `report.html` in this folder is the template of the page.
 """
 
 import base64
@@ -40,67 +39,76 @@ def write(folder, title, rows, *, facts=None, agreement=None, figures=None):
     """Write report.txt, report.csv, report.html and plots/<name>.png into a folder.
 
     Args:
-        folder: where to; made if it is not there.
+        folder: output folder; created if it does not exist.
         title: of the report.
         rows: list of dictionaries, members first: name, kind (one of COLOURS),
-            scores (dictionary of floats, higher is better but for ERRORS, the same keys in every
-            row; the first is the one that is drawn), nll, ece, parameters, milliseconds per
-            example, weight; what a row does not have is None or left out. Besides: "interval",
-            [low, high] of the first score; "gain", see `ensembles.evaluation.intervals.add`; and
-            "milliseconds_range", [least, most] that were measured.
-        facts: dictionary of texts on how the numbers came about; their lines are kept. One whose
-            name begins with "warning" stands at the head of the page.
-        agreement: (M, M) array, how far each pair of the M members agrees, in their order.
+            scores (dictionary of floats, higher is better except for ERRORS, the same keys in
+            every row; the first is plotted), nll, ece, parameters, milliseconds per example,
+            weight; missing values are None or left out. Optional: "interval", [low, high] of the
+            first score; "gain", see `ensembles.evaluation.intervals.add`; and
+            "milliseconds_range", the measured [minimum, maximum].
+        facts: dictionary of texts on the provenance of the numbers; line breaks are kept. Texts
+            whose name begins with "warning" are at the top of the page.
+        agreement: (M, M) array, the agreement of each pair of the M members, in their order.
         figures: dictionary of Matplotlib Figures by name.
 
     Raises:
-        ValueError: if there is no row, their scores differ in keys, one is of another kind, a
-            figure's name is taken, or agreement is not (M, M).
+        ValueError: if there is no row, the rows have different scores or an unknown kind, a
+            figure's name is reserved, or agreement is not (M, M).
     """
     keys = [[*row["scores"]] for row in rows]
     if not rows or not keys[0] or keys != keys[:1] * len(rows):
-        raise ValueError(f"rows have the scores {keys}: give each row the same ones, at least one")
-    if taken := CAPTIONS.keys() & (figures or {}).keys():
-        raise ValueError(f"figures has {sorted(taken)}, which the report draws: name it otherwise")
-    if strange := {row["kind"] for row in rows} - COLOURS.keys():
-        raise ValueError(f"rows are of kind {sorted(strange)}: give one of {[*COLOURS]}")
-    folder, drawn = pathlib.Path(folder), {"scores": scores_figure(rows)}
+        raise ValueError(
+            f"rows have the scores {keys}: give each row the same scores, at least one"
+        )
+    if reserved := CAPTIONS.keys() & (figures or {}).keys():
+        raise ValueError(
+            f"figures has {sorted(reserved)}, which the report plots itself: use another name"
+        )
+    if unknown := {row["kind"] for row in rows} - COLOURS.keys():
+        raise ValueError(f"rows are of kind {sorted(unknown)}: give one of {[*COLOURS]}")
+    folder, own_figures = pathlib.Path(folder), {"scores": scores_figure(rows)}
     facts = {name: str(text) for name, text in (facts or {}).items()}
     members = [row["name"] for row in rows if row["kind"] == "member"]
     if agreement is not None and len(members) > 1:
         matrix = pairwise(members, agreement)
         if len(members) > 2:
-            drawn["agreement"] = agreement_figure(members, matrix)
-        else:  # one number is no picture
+            own_figures["agreement"] = agreement_figure(members, matrix)
+        else:  # a single number needs no figure
             facts["agreement"] = f"the members predict the same class for {matrix[0, 1]:.1%}"
-    pictures = {name: png(figure) for name, figure in {**drawn, **(figures or {})}.items()}
+    images = {name: png(figure) for name, figure in {**own_figures, **(figures or {})}.items()}
     (folder / "plots").mkdir(parents=True, exist_ok=True)
-    for name, picture in pictures.items():
-        put(folder / "plots" / f"{name}.png", picture)
+    for name, image in images.items():
+        write_atomically(folder / "plots" / f"{name}.png", image)
     text = "\n\n".join([title, summary(rows), table(rows), listed(facts)]).rstrip() + "\n"
-    texts = {"csv": spreadsheet(rows), "txt": text, "html": page(title, rows, facts, pictures)}
+    texts = {"csv": spreadsheet(rows), "txt": text, "html": page(title, rows, facts, images)}
     for suffix, text in texts.items():
-        put(folder / f"report.{suffix}", text.encode("utf-8", "replace"))
+        write_atomically(folder / f"report.{suffix}", text.encode("utf-8", "replace"))
 
 
-def put(path, content):
-    """Write bytes so that a reader finds the old file or the new one, never half of it."""
-    half = path.with_name(f".{path.name}.half")
-    half.write_bytes(content)
-    os.replace(half, path)
+def write_atomically(path, content):
+    """Write bytes to a temporary file and rename it, so that readers see no partial file."""
+    temporary = path.with_name(f".{path.name}.half")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
 
 
 def columns(rows):
-    """Return the columns, scores first, the first one with its interval."""
+    """Return the columns, scores first; the first score is followed by its interval."""
     first, *others = rows[0]["scores"]
     numbers = [("nll", ".4f", -1), ("ece", ".4f", -1), ("parameters", ",", 0)]
     numbers += [("milliseconds", ",.2f", -1), ("weight", ".3f", 0)]
     scores = [column(rows, key, ".4f", -1 if key in ERRORS else 1) for key in (first, *others)]
-    return [scores[0], interval_column(rows), *scores[1:], *(column(rows, *how) for how in numbers)]
+    return [
+        scores[0],
+        interval_column(rows),
+        *scores[1:],
+        *(column(rows, *arguments) for arguments in numbers),
+    ]
 
 
 def column(rows, key, form, sign):
-    """Return a column: key, title, arrow, values, texts, whether it is empty, and the best rows.
+    """Return a column: key, title, arrow, values, texts, whether it is empty, and its best rows.
 
     Args:
         rows: as `write` takes them.
@@ -111,12 +119,14 @@ def column(rows, key, form, sign):
     values = [row["scores"].get(key, row.get(key)) for row in rows]
     texts = ["–" if value is None else format(value, form) for value in values]
     known = [i for i, value in enumerate(values) if value is not None and math.isfinite(value)]
-    ranked = sorted(known, key=lambda i: (-sign or 1) * round(values[i], 4))  # equals keep order
-    tell = sign and len({texts[i] for i in known}) > 1
-    best = {i for i in known if tell and texts[i] == texts[ranked[0]]}  # as a reader sees it
+    ranked = sorted(
+        known, key=lambda i: (-sign or 1) * round(values[i], 4)
+    )  # ties keep their order
+    differ = sign and len({texts[i] for i in known}) > 1
+    best = {i for i in known if differ and texts[i] == texts[ranked[0]]}  # as displayed
     if key == "milliseconds":
         others = {*known} - best
-        best = {i for i in best if not any(overlap(rows[i], rows[other]) for other in others)}
+        best = {i for i in best if not any(overlap(rows[i], rows[j]) for j in others)}
     return {
         "key": key,
         "title": plots.label(key),
@@ -130,42 +140,48 @@ def column(rows, key, form, sign):
 
 
 def overlap(row, other):
-    """Return whether the times measured for two rows overlap, so that neither is the faster."""
-    mine, theirs = row.get("milliseconds_range"), other.get("milliseconds_range")
-    return bool(mine and theirs) and mine[0] <= theirs[1] and theirs[0] <= mine[1]
+    """Return whether the measured times of two rows overlap, so that neither is clearly faster."""
+    a, b = row.get("milliseconds_range"), other.get("milliseconds_range")
+    return bool(a and b) and a[0] <= b[1] and b[0] <= a[1]
 
 
 def interval_column(rows):
     """Return the column of the first score's intervals."""
     pairs = [row.get("interval") for row in rows]
     texts = ["–" if pair is None else "{:.3f}–{:.3f}".format(*pair) for pair in pairs]
-    settled = {"arrow": "", "ranked": [], "best": set(), "empty": not any(pairs)}
-    return {"key": "interval", "title": "95% interval", "values": pairs, "texts": texts, **settled}
+    constants = {"arrow": "", "ranked": [], "best": set(), "empty": not any(pairs)}
+    return {
+        "key": "interval",
+        "title": "95% interval",
+        "values": pairs,
+        "texts": texts,
+        **constants,
+    }
 
 
 def groups(rows):
-    """Return runs of rows of one kind: pairs (title, their indices)."""
+    """Return groups of consecutive rows of one kind: pairs (title, indices of the rows)."""
     runs = itertools.groupby(range(len(rows)), key=lambda i: rows[i]["kind"])
-    words = {kind: re.sub(r"^\w+", r"\g<0>s", kind) for kind in COLOURS}  # "members with TTA"
-    return [(words[kind], [*indices]) for kind, indices in runs]
+    titles = {kind: re.sub(r"^\w+", r"\g<0>s", kind) for kind in COLOURS}  # "members with TTA"
+    return [(titles[kind], [*indices]) for kind, indices in runs]
 
 
 def summary(rows):
-    """Say in a sentence which row has the best first score, and how it stands to the members."""
+    """Return a sentence on the row with the best first score, compared with the best member."""
     first = columns(rows)[0]
     if not first["ranked"]:
         return f"No row has a {first['title']}."
     top = first["ranked"][0]
     best = next((i for i in first["ranked"] if rows[i]["kind"] == "member"), top)
-    most, beyond = ("Lowest", "below") if first["key"] in ERRORS else ("Highest", "above")
-    text = f"{most} {first['title']}: {rows[top]['name']}, {first['texts'][top]}"
+    highest, beyond = ("Lowest", "below") if first["key"] in ERRORS else ("Highest", "above")
+    text = f"{highest} {first['title']}: {rows[top]['name']}, {first['texts'][top]}"
     if top != best:
         member = f"{rows[best]['name']} ({first['texts'][best]})"
         gain = rows[top].get("gain")
         if gain and gain["interval"][0] <= 0 <= gain["interval"][1]:
             low, high = (f"{value:+.4f}" for value in gain["interval"])
             return (
-                f"No row is better than the best member, {member}, by more than chance: "
+                f"No row is significantly better than the best member, {member}: "
                 f"{rows[top]['name']} gains {gain['value']:+.4f}, with a 95% interval from {low} "
                 f"to {high}."
             )
@@ -176,39 +192,40 @@ def summary(rows):
 
 
 def table(rows):
-    """Return the rows as text of 100 columns; numbers that do not fit there follow below."""
-    found = [one for one in columns(rows) if not one["empty"]]
-    tall = max(len(one["title"].split()) for one in found)
+    """Return the rows as text, 100 characters wide; columns that do not fit follow below."""
+    filled = [column for column in columns(rows) if not column["empty"]]
+    height = max(len(column["title"].split()) for column in filled)
     layout = [line for title, indices in groups(rows) for line in (title, *indices)]
     names = [line if isinstance(line, str) else f"  {rows[line]['name']}" for line in layout]
-    names = stacked([], names, tall, "<")
+    names = column_lines([], names, height, "<")
     blocks, room = [], 0
-    for one in found:
-        texts = [text + "* "[i not in one["best"]] for i, text in enumerate(one["texts"])]
+    for column in filled:
+        texts = [text + "* "[i not in column["best"]] for i, text in enumerate(column["texts"])]
         cells = ["" if isinstance(line, str) else texts[line] for line in layout]
-        lines = stacked([f"{word} " for word in one["title"].split()], cells, tall, ">")
+        words = [f"{word} " for word in column["title"].split()]
+        lines = column_lines(words, cells, height, ">")
         if room < len(lines[0]):
             blocks.append([names])
-            room = max(describe.COLUMNS - len(names[0]), 40)  # a long name leaves room for some
+            room = max(describe.COLUMNS - len(names[0]), 40)  # some room even with long names
         blocks[-1].append(lines)
         room -= len(lines[0])
     blocks = [zip(*block, strict=True) for block in blocks]
     texts = ["\n".join("".join(line).rstrip() for line in block) for block in blocks]
-    notes = [f"* {BEST}"] * any(one["best"] for one in found)
-    notes += [INTERVAL] * any(one["key"] == "interval" for one in found)
+    notes = [f"* {BEST}"] * any(column["best"] for column in filled)
+    notes += [INTERVAL] * any(column["key"] == "interval" for column in filled)
     return "\n\n".join(texts + ["\n".join(notes)] * bool(notes))
 
 
-def stacked(words, cells, tall, side):
-    """Return a column's lines, all of one width: heading of `tall` lines, rule, cells."""
-    lines = [""] * (tall - len(words)) + words + cells
+def column_lines(words, cells, height, side):
+    """Return a column's lines, all of one width: heading of `height` lines, rule, cells."""
+    lines = [""] * (height - len(words)) + words + cells
     width = 1 + max(map(len, lines))
     lines = [f"{line:{side}{width}}" for line in lines]
-    return [*lines[:tall], "-" * width, *lines[tall:]]
+    return [*lines[:height], "-" * width, *lines[height:]]
 
 
 def listed(facts):
-    """Return facts as text of 100 columns."""
+    """Return facts as text, 100 characters wide."""
     pairs = []
     for name, text in facts.items():
         first, *more = text.splitlines() or [""]
@@ -217,7 +234,7 @@ def listed(facts):
 
 
 def spreadsheet(rows):
-    """Return the rows as comma-separated values, every number in full."""
+    """Return the rows as comma-separated values, with numbers in full precision."""
     file, shown = io.StringIO(), [column for column in columns(rows) if column["key"] != "interval"]
     writer = csv.writer(file, lineterminator="\n")
     bounds = ("interval_low", "interval_high")
@@ -230,7 +247,7 @@ def spreadsheet(rows):
 
 
 def scores_figure(rows):
-    """Draw the first score of every row as a dot, the best on top."""
+    """Plot the first score of every row as a dot, the best on top."""
     first = columns(rows)[0]
     ranked, values = first["ranked"][::-1], first["values"]
     figure = Figure(figsize=(5.5, 1.2 + 0.29 * len(ranked)), layout="constrained")
@@ -268,16 +285,18 @@ def pairwise(names, matrix):
     """Return the agreement of M members as an array (M, M).
 
     Raises:
-        ValueError: if it has another shape.
+        ValueError: if it does not have this shape.
     """
     matrix, count = np.array(matrix, float), len(names)
     if matrix.shape != (count, count):
-        raise ValueError(f"agreement is {matrix.shape}: give {count, count}, one a pair of members")
+        raise ValueError(
+            f"agreement is {matrix.shape}: give {count, count}, one number per pair of members"
+        )
     return matrix
 
 
 def agreement_figure(names, matrix):
-    """Draw how far each pair of members agrees; a member with itself is left out.
+    """Plot the agreement of each pair of members as a heat map, without the diagonal.
 
     Args:
         names: of the M members.
@@ -288,7 +307,7 @@ def agreement_figure(names, matrix):
     pairs = np.argwhere(np.isfinite(matrix))
     known = matrix[tuple(pairs.T)]
     low, high = (known.min(), known.max()) if known.size else (0.0, 1.0)
-    low -= 0.3 * (high - low) + 1e-6  # the lowest keeps a tint
+    low -= 0.3 * (high - low) + 1e-6  # keeps a tint for the lowest value
     size = 0.75 if count <= 10 else 0.42
     figure = Figure(figsize=(3 + size * count, 1.5 + size * count), layout="constrained")
     axes = figure.add_subplot()
@@ -308,7 +327,7 @@ def agreement_figure(names, matrix):
 
 
 def short(name, length=28):
-    """Return a name that fits a figure: a long one lacks its middle."""
+    """Return a name that fits a figure; long names are shortened in the middle."""
     half = length // 2
     return name if len(name) <= length else f"{name[: half - 1]}…{name[-half:]}"
 
@@ -320,8 +339,8 @@ def png(figure):
     return file.getvalue()
 
 
-def page(title, rows, facts, pictures):
-    """Return the report as one HTML page; pictures is a dictionary of PNG files by name."""
+def page(title, rows, facts, images):
+    """Return the report as one HTML page; images is a dictionary of PNG files by name."""
     first, intervals = columns(rows)[0]["title"], any(row.get("interval") for row in rows)
     warnings = [name for name in facts if name.lower().startswith("warning")]
     parts = [
@@ -329,19 +348,19 @@ def page(title, rows, facts, pictures):
         for name in warnings
     ]
     parts += [f"<p>{escape(summary(rows))}</p>", "<h2>Scores</h2>", score_table(rows)]
-    for name, picture in pictures.items():
+    for name, image in images.items():
         words = {"first": first, "bars": f", with its {INTERVAL}" if intervals else ""}
         alt, caption = (texts.get(name, "").format(**words) for texts in (ALTS, CAPTIONS))
         parts += [f"<h2>{heading(name)}</h2>"] * (name != "scores")
-        parts.append(embedded(picture, alt or plots.label(name), caption))
+        parts.append(embedded(image, alt or plots.label(name), caption))
     pairs = [
         f"<dt>{heading(name)}</dt>\n<dd>{escape(text)}</dd>"
         for name, text in facts.items()
         if name not in warnings
     ]
     parts += ["<h2>Provenance</h2>", "<dl>", *pairs, "</dl>"] if pairs else []
-    frame = pathlib.Path(__file__).with_name("report.html").read_text(encoding="utf-8")
-    return string.Template(frame).substitute(title=escape(title), body="\n".join(parts))
+    template = pathlib.Path(__file__).with_name("report.html").read_text(encoding="utf-8")
+    return string.Template(template).substitute(title=escape(title), body="\n".join(parts))
 
 
 def heading(key):
@@ -352,33 +371,37 @@ def heading(key):
 
 def score_table(rows):
     """Return the rows as an HTML table that scrolls on a narrow screen."""
-    found = [one for one in columns(rows) if not one["empty"]]
-    heads = "".join(f'<th scope="col">{heading(one["title"])}{one["arrow"]}</th>' for one in found)
+    filled = [column for column in columns(rows) if not column["empty"]]
+    heads = "".join(
+        f'<th scope="col">{heading(column["title"])}{column["arrow"]}</th>' for column in filled
+    )
     lines = ['<div class="scroll" role="region" aria-label="Scores" tabindex="0">', "<table>"]
     lines.append(f'<thead><tr><th scope="col">Name</th>{heads}</tr></thead>')
     for title, indices in groups(rows):
-        span = f'scope="rowgroup" colspan="{len(found) + 1}"'
+        span = f'scope="rowgroup" colspan="{len(filled) + 1}"'
         lines += ["<tbody>", f"<tr><th {span}>{heading(title)}</th></tr>"]
         for i in indices:
             cells = [
-                f"<mark>{one['texts'][i]}</mark>" if i in one["best"] else one["texts"][i]
-                for one in found
+                f"<mark>{column['texts'][i]}</mark>" if i in column["best"] else column["texts"][i]
+                for column in filled
             ]
-            cells[0] += track(found[0], i, rows[i]["kind"])
+            cells[0] += track(filled[0], i, rows[i]["kind"])
             cells = "".join(f"<td>{cell}</td>" for cell in cells)
-            name = re.sub("([_/-])", r"\1<wbr>", escape(rows[i]["name"]))  # it may break there
+            name = re.sub(
+                "([_/-])", r"\1<wbr>", escape(rows[i]["name"])
+            )  # allows a line break there
             lines.append(f'<tr><th scope="row"><div>{name}</div></th>{cells}</tr>')
         lines.append("</tbody>")
     lines += ["</table>", "</div>"]
-    if len(ranked := found[0]["ranked"]) > 1:
-        low, high = (found[0]["texts"][i] for i in (ranked[-1], ranked[0]))
-        dots = f"The dots beside {escape(found[0]['title'])} run from {low} to {high}."
+    if len(ranked := filled[0]["ranked"]) > 1:
+        low, high = (filled[0]["texts"][i] for i in (ranked[-1], ranked[0]))
+        dots = f"The dots next to {escape(filled[0]['title'])} range from {low} to {high}."
         lines.append(f'<p class="note"><mark>Marked</mark> is the {BEST}. {dots}</p>')
     return "\n".join(lines)
 
 
 def track(column, i, kind):
-    """Return the line beside a number, with a dot between the column's lowest and highest."""
+    """Return an HTML line with a dot that shows a number between the column's extremes."""
     shown = {k: round(column["values"][k], 4) for k in column["ranked"]}
     if len(shown) < 2:
         return ""
@@ -389,12 +412,12 @@ def track(column, i, kind):
     return f'<span class="track" aria-hidden="true">{dot}</span>'
 
 
-def embedded(picture, alt, caption):
-    """Return a PNG file as an HTML figure, at the size that it has on paper."""
-    width, height = (round(side / 1.25) for side in struct.unpack(">II", picture[16:24]))
-    source = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
-    least = f"min-width: {0.6 * width:.0f}px"  # a figure that a phone would make smaller scrolls
-    size = f'width="{width}" height="{height}" style="{least}"'
+def embedded(png_file, alt, caption):
+    """Return a PNG file as an HTML figure, at its print size."""
+    width, height = (round(side / 1.25) for side in struct.unpack(">II", png_file[16:24]))
+    source = f"data:image/png;base64,{base64.b64encode(png_file).decode()}"
+    minimum = f"min-width: {0.6 * width:.0f}px"  # narrow screens scroll
+    size = f'width="{width}" height="{height}" style="{minimum}"'
     image = f'<img alt="{escape(alt)}" {size} src="{source}">'
     text = f"\n<figcaption>{escape(caption)}</figcaption>" if caption else ""
     return f"<figure>\n<div>{image}</div>{text}\n</figure>"

@@ -1,7 +1,7 @@
-"""Cached predictions: computed once, one member in memory at a time.
+"""Cached predictions: computed once, with one member in memory at a time.
 
-Outputs lie in memory-mapped files under a name made of the member's file, the data and how both
-are brought together, so that every later command finds them. A file appears when it is whole.
+Predictions are memory-mapped files. Their names are a hash of the member's file, the data and the
+preprocessing, so that later commands reuse them. Files are written atomically.
 """
 
 import contextlib
@@ -21,15 +21,15 @@ from zoo.inference import predictors
 from zoo.system import disk
 
 FOLDER = "outputs"  # below the cache's folder
-BLOCK = 2**20  # bytes that are read at a time
+BLOCK = 2**20  # bytes read at a time
 TRIES = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """Arrays x (n, ...) and y (n, ...), as `take` hands them out; `datasets` has its like.
+    """Arrays x (n, ...) and y (n, ...), with the interface of the splits in `datasets`.
 
-    Examples of one number in `groups` (n,) are pieces of one image, series or file.
+    Examples with the same integer in `groups` (n,) are parts of one image, series or file.
     """
 
     x: object
@@ -40,18 +40,18 @@ class Examples:
         return len(self.x)
 
     def take(self, some=slice(None)):
-        """Return (x, y) of some of the examples."""
+        """Return (x, y) of the selected examples."""
         return self.x[some], self.y[some]
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches for `fit`: what `take` returns for some rows, in an order drawn for each epoch.
+    """Batches for `fit`: examples by their indices, shuffled for each epoch.
 
     Args:
-        take: function from an array of row numbers to (x, y).
-        rows: which rows there are.
-        size: of a batch; the last one may be smaller.
-        seed: of the order; None leaves it as it is.
+        take: function from an array of indices to (x, y).
+        rows: indices of the examples.
+        size: batch size; the last batch may be smaller.
+        seed: of the shuffling; None does not shuffle.
     """
 
     def __init__(self, take, rows, size, seed=None):
@@ -66,7 +66,7 @@ class Batches(keras.utils.PyDataset):
         return self.take(self.order[i * self.size : (i + 1) * self.size])
 
     def on_epoch_end(self):
-        """Draw the order of the next epoch."""
+        """Shuffle for the next epoch."""
         self.epoch += 1
         self.order = self.rows
         if self.seed is not None:
@@ -81,18 +81,18 @@ def outputs(
     Args:
         members: list of `ensembles.members.opening.Member`.
         common: what they share, see `ensembles.members.checks.check`.
-        data: examples with `len` and `take`, such as `Examples(x, y)`.
-        folder: of the cache; None keeps everything in memory.
-        key: text that tells these data, prepared this way, from all others.
-        dtype: "float32" or "float16" of what is kept.
+        data: examples with `len` and `take`, for example `Examples(x, y)`.
+        folder: of the cache; None holds everything in memory.
+        key: text that identifies the data and their preprocessing.
+        dtype: of the cached arrays, "float32" or "float16".
         batch_size: batch size.
-        wrap: function from a member's model to what predicts in its place; see
+        wrap: function from a member's model to the model that predicts instead of it; see
             `zoo.inference.predictors`.
 
     Returns:
-        A list of arrays (n, ..., K), mapped from disk if there is a folder.
+        A list of arrays (n, ..., K), memory-mapped if there is a folder.
     """
-    found = []
+    arrays = []
     for member in members:
         facts = f"{key} {common.input_shape} {common.units} {dtype} {len(data)}"
         name = hashlib.sha256(f"{member.sha256} {facts}".encode()).hexdigest()[:24]
@@ -101,67 +101,67 @@ def outputs(
         def predict(path=path, member=member):
             return predicted(member, common, data, path, dtype, batch_size, wrap)
 
-        found.append(predict() if path is None else kept(path, predict))
-    return found
+        arrays.append(predict() if path is None else cached(path, predict))
+    return arrays
 
 
-def kept(path, predict):
-    """Return an array that is mapped from a file, which is written first if need be.
+def cached(path, predict):
+    """Return a memory-mapped array; call `predict` to write the file if it is missing or corrupt.
 
-    It may be removed at any time, by another command or by hand, and it may be damaged.
+    Another command or the user may remove the file at any time.
     """
-    for left in reversed(range(TRIES)):
+    for tries_left in reversed(range(TRIES)):
         if path.exists() and not intact(path):
-            print(f"{path} is damaged: it is computed again", file=sys.stderr)
+            print(f"{path} is corrupt: the predictions are computed again", file=sys.stderr)
             path.unlink(missing_ok=True)
         if not path.exists():
             predict()
         try:
             return np.load(path, mmap_mode="r")
         except FileNotFoundError:
-            if not left:
+            if not tries_left:
                 raise
 
 
 def intact(path):
-    """Say whether a file has the size and the checksum that lie beside it."""
+    """Return whether a file has the size and checksum of its .json file."""
     try:
-        return json.loads(path.with_suffix(".json").read_text("utf-8")) == size_and_sum(path)
+        return json.loads(path.with_suffix(".json").read_text("utf-8")) == size_and_checksum(path)
     except (OSError, ValueError):
         return False
 
 
-def size_and_sum(path):
+def size_and_checksum(path):
     """Return a file's size in bytes and its CRC-32, a list."""
-    number = 0
+    checksum = 0
     with open(path, "rb") as file:
         while block := file.read(BLOCK):
-            number = zlib.crc32(block, number)
-        return [file.tell(), number]
+            checksum = zlib.crc32(block, checksum)
+        return [file.tell(), checksum]
 
 
 def predicted(member, common, data, path, dtype, batch_size, wrap):
-    """Load one member, predict all examples, and let it go; write them if there is a path."""
+    """Load one member, predict all examples and free its memory; save them if there is a path."""
     model, array = member.load(common), None
     model = wrap(model) if wrap else model
     with contextlib.ExitStack() as files:
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            half = files.enter_context(disk.whole(path))
+            temporary = files.enter_context(disk.whole(path))
         for start in range(0, len(data), batch_size):
             x, _ = data.take(slice(start, start + batch_size))
-            part = predictors.predict(model, x, batch_size)
+            logits = predictors.predict(model, x, batch_size)
             if array is None:
-                shape = (len(data), *part.shape[1:])
+                shape = (len(data), *logits.shape[1:])
                 if path is None:
                     array = np.empty(shape, dtype)
                 else:
-                    array = np.lib.format.open_memmap(half, "w+", dtype, shape)
-            array[start : start + len(part)] = part
+                    array = np.lib.format.open_memmap(temporary, "w+", dtype, shape)
+            array[start : start + len(logits)] = logits
         if path is not None:
             array.flush()
             with disk.whole(path.with_suffix(".json")) as facts:
-                facts.write_text(json.dumps(size_and_sum(half)), encoding="utf-8")
+                facts.write_text(json.dumps(size_and_checksum(temporary)), encoding="utf-8")
     del model
     keras.backend.clear_session()
     gc.collect()
@@ -169,36 +169,36 @@ def predicted(member, common, data, path, dtype, batch_size, wrap):
 
 
 def fingerprint(array):
-    """Return the SHA-256 of an array's type, shape and bytes."""
+    """Return the SHA-256 of an array's dtype, shape and bytes."""
     array = np.ascontiguousarray(array)
     facts = f"{array.dtype.str}{array.shape}".encode()
     return hashlib.sha256(facts + array.tobytes()).hexdigest()
 
 
 def labels(data, batch_size=256):
-    """Return y of all examples, without holding more of x than a batch."""
+    """Return y of all examples, with at most one batch of x in memory."""
     starts = range(0, len(data), batch_size)
     return np.concatenate([data.take(slice(i, i + batch_size))[1] for i in starts])
 
 
 def size(folder):
-    """Return how many outputs are kept, and their bytes."""
+    """Return the number of cached arrays, and their bytes."""
     files = [path for path in pathlib.Path(folder, FOLDER).glob("*.npy") if path.is_file()]
     return len(files), sum(path.stat().st_size for path in files)
 
 
 def clear(folder):
-    """Remove all outputs; return how many they were, and their bytes."""
-    found = size(folder)
+    """Remove all cached arrays; return their number and their bytes."""
+    removed = size(folder)
     shutil.rmtree(pathlib.Path(folder, FOLDER), ignore_errors=True)
-    return found
+    return removed
 
 
 class Chained:
-    """Examples of several sources, one after the other.
+    """Concatenated examples of several sources.
 
     Args:
-        parts: each with `len` and `take`.
+        parts: sources with `len` and `take`.
     """
 
     def __init__(self, parts):
@@ -209,23 +209,23 @@ class Chained:
 
     @property
     def groups(self):
-        """Numbers of what examples are pieces of, (n,), or None if that is not known."""
-        own = [part.groups for part in self.parts]
-        if any(numbers is None for numbers in own):
+        """Integers that number the groups of the examples, (n,), or None if a part has none."""
+        groups = [part.groups for part in self.parts]
+        if any(numbers is None for numbers in groups):
             return None
-        first = np.cumsum([0, *(np.max(numbers, initial=-1) + 1 for numbers in own[:-1])])
-        return np.concatenate([a + b for a, b in zip(own, first, strict=True)])
+        offsets = np.cumsum([0, *(np.max(numbers, initial=-1) + 1 for numbers in groups[:-1])])
+        return np.concatenate([part + offset for part, offset in zip(groups, offsets, strict=True)])
 
     def take(self, some=slice(None)):
-        """Return (x, y) of some of the examples."""
+        """Return (x, y) of the selected examples."""
         rows = np.arange(len(self))[some]
-        owner, found = np.searchsorted(self.ends, rows, side="right"), None
+        owners, arrays = np.searchsorted(self.ends, rows, side="right"), None
         for i, part in enumerate(self.parts):
-            where = np.flatnonzero(owner == i)
+            where = np.flatnonzero(owners == i)
             if len(where):
                 taken = part.take(rows[where] - self.ends[i] + len(part))
-                if found is None:
-                    found = [np.empty((len(rows), *a.shape[1:]), a.dtype) for a in taken]
-                for whole, piece in zip(found, taken, strict=True):
-                    whole[where] = piece
-        return tuple(found)
+                if arrays is None:
+                    arrays = [np.empty((len(rows), *a.shape[1:]), a.dtype) for a in taken]
+                for array, values in zip(arrays, taken, strict=True):
+                    array[where] = values
+        return tuple(arrays)

@@ -1,4 +1,4 @@
-"""Checks: whether members fit together, and what they share."""
+"""Checks that members are compatible, and what they share."""
 
 import dataclasses
 
@@ -18,9 +18,9 @@ class Common:
 
     Attributes:
         task: the task record.
-        options: of the task, but for the sizes, which are the largest member's.
+        options: of the task; sizes are those of the largest member.
         info: classes and constants; {} if no member has a record.
-        input_shape: of the ensemble, without the batch's axis.
+        input_shape: of the ensemble, without the batch axis.
         units: K, the number of logits.
     """
 
@@ -32,50 +32,50 @@ class Common:
 
 
 def check(members, task=None):
-    """Check members against each other.
+    """Check that members are compatible.
 
     Args:
         members: list of `Member`.
-        task: name of the task, which is only needed if no member says and the shapes do not tell.
+        task: name of the task; only needed if no member has a record of it and the shapes do not
+            determine it.
 
     Returns:
         What they share, a `Common`.
 
     Raises:
-        ValueError: if two do not fit together; the message names both and what differs.
+        ValueError: if two are incompatible; the message names both and what differs.
     """
-    first = next((one for one in members if set(RECORDED) <= one.record.keys()), None)
+    recorded = [member for member in members if set(RECORDED) <= member.record.keys()]
+    first = next(iter(recorded), None)
     if first is not None and task not in (None, first.record["task"]):
         raise ValueError(f"{first.name} was trained for {first.record['task']}, not for {task}")
     name = first.record["task"] if first else task or guess(members[0])
     if name == image_detection.TASK.name:
-        raise opening.of_boxes(members[0].name)
+        raise opening.detector_error(members[0].name)
     task = tasks.get(name)
-    for other in members:
-        if other is not first and set(RECORDED) <= other.record.keys():
-            alike(first, other, task)
-    for other in members[1:]:
-        shapes(members[0], other, task)
-    one_convention(members)
+    for member in recorded[1:]:
+        check_records(first, member, task)
+    for member in members[1:]:
+        check_shapes(members[0], member, task)
+    check_activations(members)
     options, info = dict(task.options), {}
     if first:
-        recorded = [one.record for one in members if set(RECORDED) <= one.record.keys()]
         options = {**options, **first.record["task_options"]}
         info = {key: value for key, value in first.record["info"].items() if key != "found"}
         for key in task.data.sizes:
-            options[key] = max(record["task_options"].get(key, 0) for record in recorded)
+            options[key] = max(member.record["task_options"].get(key, 0) for member in recorded)
     shape = shared_shape(members)
-    options |= sized(options, shape, first is None)
+    options |= size_options(options, shape, first is None)
     return Common(task, options, info, shape, shared_units(members, task))
 
 
-def alike(one, other, task):
-    """Raise a `ValueError` if two members do not have task, classes and preparation in common."""
-    a, b = one.record, other.record
+def check_records(first, second, task):
+    """Raise a `ValueError` if two members differ in task, classes or preprocessing."""
+    a, b = first.record, second.record
 
     def differ(what, x, y, remedy):
         raise ValueError(
-            f"{one.name} and {other.name} cannot be combined: {what} is {x} and {y}. {remedy}"
+            f"{first.name} and {second.name} cannot be combined: {what} is {x} and {y}. {remedy}"
         )
 
     if a["task"] != b["task"]:
@@ -86,83 +86,87 @@ def alike(one, other, task):
         differ(what, ", ".join(x), ", ".join(y), "Train them on data of the same classes")
     for key in sorted((set(a["info"]) | set(b["info"])) - {"found"}):
         if a["info"].get(key) != b["info"].get(key):
-            known = a["info"].get(key), b["info"].get(key)
-            differ(f"the scale of their inputs, {key},", *known, "Train them on the same data")
+            values = a["info"].get(key), b["info"].get(key)
+            differ(f"the scale of their inputs, {key},", *values, "Train them on the same data")
     for key in set(task.data.prepared) - set(task.data.sizes):
-        x, y = (one["task_options"].get(key, task.options[key]) for one in (a, b))
+        x, y = (record["task_options"].get(key, task.options[key]) for record in (a, b))
         if x != y:
             differ(f"the option {key} of their inputs", x, y, f"Train them with one {key}")
 
 
-def shapes(one, other, task):
-    """Raise a `ValueError` if the inputs or outputs of two members do not go together."""
+def check_shapes(first, second, task):
+    """Raise a `ValueError` if the input or output shapes of two members are incompatible."""
 
     def differ(what, x, y, remedy):
         raise ValueError(
-            f"{one.name} and {other.name} cannot be combined: {what} {x} and {y}. {remedy}"
+            f"{first.name} and {second.name} cannot be combined: {what} {x} and {y}. {remedy}"
         )
 
-    a, b = one.input_shape, other.input_shape
+    a, b = first.input_shape, second.input_shape
     if len(a) != len(b):
         differ("they take inputs of shape", a, b, "Combine models for one kind of input")
     if a[-1] != b[-1]:
-        differ("they take channels,", a[-1], b[-1], "Combine models of as many channels")
-    if len(one.output_shape) != len(other.output_shape):
-        shapes = one.output_shape, other.output_shape
+        differ("their numbers of input channels are", a[-1], b[-1], "Use models of equal channels")
+    if len(first.output_shape) != len(second.output_shape):
+        shapes = first.output_shape, second.output_shape
         differ("they return shapes", *shapes, "Combine models of one task")
-    k, units = one.output_shape[-1], {one.output_shape[-1], other.output_shape[-1]}
+    k, units = first.output_shape[-1], {first.output_shape[-1], second.output_shape[-1]}
     if len(units) > 1 and units != {1, 2}:
-        differ("they tell classes apart,", k, other.output_shape[-1], "Use the same classes")
-    if task.values and one.output_shape != other.output_shape:
-        differ("they forecast", one.output_shape, other.output_shape, "Train them with one horizon")
-    dense = len(a) == 2 and len(one.output_shape) == 2 and not task.values
+        differ("their numbers of classes are", k, second.output_shape[-1], "Use the same classes")
+    if task.values and first.output_shape != second.output_shape:
+        shapes = first.output_shape, second.output_shape
+        differ("their forecasts have shapes", *shapes, "Train them with one horizon")
+    dense = len(a) == 2 and len(first.output_shape) == 2 and not task.values
     if dense and a[0] != b[0] and None not in (a[0], b[0]):
-        differ("they label points,", a[0], b[0], "Train them with as many points")
-    if len(a) == 3 and len(one.output_shape) == 3 and margin(one) != margin(other):
-        margins = margin(one), margin(other)
-        differ("they leave out, of height and width,", *margins, "Train them with one padding")
+        differ("their numbers of points are", a[0], b[0], "Train them with as many points")
+    if len(a) == 3 and len(first.output_shape) == 3 and margin(first) != margin(second):
+        margins = margin(first), margin(second)
+        differ("their maps lack a height and width of", *margins, "Train them with one padding")
 
 
-def one_convention(members):
-    """Raise a `ValueError` if classes exclude each other for some members alone."""
-    apart = [one for one in members if one.ending == "sigmoid" and one.output_shape[-1] > 1]
-    if apart and (other := next((one for one in members if one not in apart), None)):
+def check_activations(members):
+    """Raise a `ValueError` if some members, but not all, end in several sigmoids."""
+    multi_label = [
+        member for member in members if member.ending == "sigmoid" and member.output_shape[-1] > 1
+    ]
+    others = [member for member in members if member not in multi_label]
+    if multi_label and others:
         raise ValueError(
-            f"{apart[0].name} and {other.name} cannot be combined: the first ends in "
-            f"{apart[0].output_shape[-1]} sigmoids, by which several classes may be true at once, "
-            f"and the second in {other.ending}, by which one is. Train them with one ending"
+            f"{multi_label[0].name} and {others[0].name} cannot be combined: the first ends in "
+            f"{multi_label[0].output_shape[-1]} sigmoids, for several true classes at once, and "
+            f"the second in {others[0].ending}, for one true class. Train them with one activation"
         )
 
 
 def margin(member):
-    """Return how many pixels of (height, width) a map of logits lacks; None if sizes are free."""
+    """Return the difference in (height, width) of input and logits, 0 where a size is unknown."""
     pairs = zip(member.input_shape[:2], member.output_shape[:2], strict=True)
-    return tuple(size - left if size and left else 0 for size, left in pairs)
+    return tuple(before - after if before and after else 0 for before, after in pairs)
 
 
 def shared_shape(members):
-    """Return the input's shape: the largest size of those members that have one, else any."""
+    """Return the input shape: the largest size of members with a fixed size, else None."""
     shapes = [member.input_shape for member in members]
     sizes = [[size for size in axis if size] for axis in zip(*shapes, strict=True)]
     return tuple(max(axis, default=None) for axis in sizes)
 
 
-def sized(options, shape, unknown):
-    """Return the options that make inputs of a fixed shape; channels too if no record has them."""
-    found = {"channels": shape[-1]} if unknown and "channels" in options else {}
+def size_options(options, shape, unknown):
+    """Return the options for inputs of a fixed shape; with the channels if no record has them."""
+    sizes = {"channels": shape[-1]} if unknown and "channels" in options else {}
     if None not in shape and "window" in options:
-        found["window"] = shape[0]
+        sizes["window"] = shape[0]
     elif None not in shape and "points" in options:
-        found["points"] = shape[0]
+        sizes["points"] = shape[0]
     elif None not in shape and "tile_height" in options:
-        found |= {"tile_height": shape[0], "tile_width": shape[1], "fixed_size": True}
+        sizes |= {"tile_height": shape[0], "tile_width": shape[1], "fixed_size": True}
     elif None not in shape and "image_size" in options:
-        found["image_size"] = shape[0]
-    return found
+        sizes["image_size"] = shape[0]
+    return sizes
 
 
 def shared_units(members, task):
-    """Return K, the number of logits: that of all members, or the task's for two classes."""
+    """Return K, the number of logits: of all members, or the task's default for two classes."""
     units = {member.output_shape[-1] for member in members}
     if len(units) == 1:
         return units.pop()
@@ -170,21 +174,21 @@ def shared_units(members, task):
 
 
 def guess(member):
-    """Return the name of the task that a member's shapes tell."""
+    """Return the name of the task that a member's shapes imply."""
     ranks = len(member.input_shape), len(member.output_shape)
-    known = {
+    tasks_by_rank = {
         (3, 3): "image_segmentation",
         (3, 1): "image_classification",
         (2, 1): "pointcloud_classification",
         (2, 2): "pointcloud_segmentation",
     }
-    if ranks not in known:
-        raise ValueError(f"{member.path}: what it was trained for is not known. Say it with --task")
-    return known[ranks]
+    if ranks not in tasks_by_rank:
+        raise ValueError(f"{member.path}: its task is unknown. Give it with --task")
+    return tasks_by_rank[ranks]
 
 
 def fixed(common, info):
-    """Return the task with the members' constants in place of those measured on other data.
+    """Return the task with the members' constants, not those measured on the new data.
 
     Raises:
         ValueError: if the classes differ.
@@ -192,7 +196,7 @@ def fixed(common, info):
     if common.info["classes"] != info["classes"]:
         names = ", ".join(common.info["classes"]), ", ".join(info["classes"])
         raise ValueError(
-            f"the members know the classes {names[0]}, and the data have {names[1]}. Combine them "
+            f"the members' classes are {names[0]}, and the data's are {names[1]}. Combine them "
             "on data of the same classes"
         )
     constants = {key: value for key, value in common.info.items() if key != "classes"}
@@ -201,37 +205,38 @@ def fixed(common, info):
 
 
 def completed(common, data):
-    """Return what the members share with the data's classes and constants, if they have none."""
+    """Return `common` with the data's options, and its classes and constants if there are none."""
     return dataclasses.replace(common, options=data.options, info=common.info or data.info)
 
 
 def verify(members, outputs, common):
-    """Check what members return for examples, before anything is made of it.
+    """Check the members' outputs before they are combined.
 
     Args:
         members: list of `Member`.
-        outputs: for each its logits or values (n, ..., K).
+        outputs: logits or values (n, ..., K) of each member.
         common: what they share.
 
     Raises:
-        ValueError: if one has returned NaN or infinite numbers, or what ends in a linear layer
+        ValueError: if a member returns NaN or infinite values, or ends in a linear layer and
             returns probabilities; the message names it.
     """
     for member, array in zip(members, outputs, strict=True):
-        bad, sums = 0, member.ending == "linear" and not common.task.values and common.units > 1
+        not_finite = 0
+        probable = member.ending == "linear" and not common.task.values and common.units > 1
         for (part,) in probabilities.blocks(array):
             part = np.asarray(part, np.float32).reshape(len(part), -1, array.shape[-1])
-            bad += int((~np.isfinite(part).all(axis=(1, 2))).sum())
-            sums = sums and (part >= 0).all() and np.abs(part.sum(axis=-1) - 1).max() < 1e-3
-        if bad:
+            not_finite += int((~np.isfinite(part).all(axis=(1, 2))).sum())
+            probable = probable and (part >= 0).all() and np.abs(part.sum(axis=-1) - 1).max() < 1e-3
+        if not_finite:
             raise ValueError(
-                f"{member.name}: it returns NaN or infinite numbers for {bad:,} of "
+                f"{member.name}: it returns NaN or infinite values for {not_finite:,} of "
                 f"{len(array):,} examples. Leave it out, or train it again with a lower learning "
                 "rate"
             )
-        if sums:
+        if probable:
             raise ValueError(
-                f"{member.name}: it ends in a linear layer, and still its outputs are "
-                "probabilities: none is below 0, and those of all classes sum to 1. End it in a "
-                "softmax, so that they are taken for what they are"
+                f"{member.name}: it ends in a linear layer, but its outputs are probabilities: "
+                "none is below 0, and those of all classes sum to 1. End the model in a softmax, "
+                "so that they are recognised as probabilities"
             )

@@ -1,8 +1,8 @@
-"""Opening: saved models as members of an ensemble, frozen and uniquely named.
+"""Open saved models as members of an ensemble, frozen and uniquely named.
 
 members = opening.open(["runs/unet-dsb2018-1", "old_model.h5", "unet_dsb2018"])
-common = checks.check(members)    # what they share, or an error that names two and the difference
-model = members[0].load(common)   # one of them, from the common input to logits
+common = checks.check(members)    # what they share; raises an error if two are incompatible
+model = members[0].load(common)   # one of them, from the shared input to logits
 """
 
 import dataclasses
@@ -21,18 +21,19 @@ from zoo.weights import presets, saving
 
 @dataclasses.dataclass(frozen=True)
 class Member:
-    """A saved model, not in memory.
+    """A saved model that is not loaded into memory.
 
     Attributes:
-        name: what tables call it: its preset, run folder or file; no two alike.
+        name: unique name for tables: its preset, run folder or file.
         layer: the name of its layer in the ensemble, "member_1" ...
-        path: of its file.
+        path: of the model file.
         sha256: of the file.
-        record: what was saved with it, see `zoo.weights.saving.save`; {} if it is not of the zoo.
-        input_shape: (..., C), without the batch's axis; None where any size is taken.
+        record: metadata saved with it, see `zoo.weights.saving.save`; {} if it was not saved by the
+            zoo.
+        input_shape: (..., C), without the batch axis; None for axes of any size.
         output_shape: (..., K), likewise.
-        ending: what its last layer makes of logits: "linear", "sigmoid" or "softmax".
-        parameters: how many.
+        ending: activation of its output: "linear", "sigmoid" or "softmax".
+        parameters: number of parameters.
     """
 
     name: str
@@ -46,14 +47,14 @@ class Member:
     parameters: int
 
     def load(self, common):
-        """Load the model frozen, from the common input to logits, under the name of its layer."""
+        """Load the model, frozen, from the shared input to logits, named after its layer."""
         model = saving.load(self.path)
         model = model if common.task.values else graph.in_logits(model, self.path)
-        model = fitted(model, common, self)
+        model = adapted(model, common, self)
         return Frozen.of(model, self.layer)
 
     def manifest(self):
-        """Return what an ensemble keeps of its member."""
+        """Return the metadata of the member that is saved with an ensemble."""
         data = self.record.get("data", {})
         return {
             "name": self.name,
@@ -67,19 +68,19 @@ class Member:
 
 
 def open(sources, *, detectors=False):
-    """Open members, reading one after the other once, so that a damaged file is found now.
+    """Open members, loading each model once, so that a corrupt file raises an error early.
 
     Args:
-        sources: presets, run folders, `.keras` or `.h5` files; the same one may come twice.
-        detectors: whether all are to be detectors, or none.
+        sources: presets, run folders, `.keras` or `.h5` files; duplicates are allowed.
+        detectors: True if all members must be detectors, False if none may be.
 
     Returns:
         A list of `Member`.
 
     Raises:
-        ValueError: if one cannot be read, is no model of one input and one output, or is a
-            detector where none is wanted, or the other way round; this is said before any model
-            is loaded.
+        ValueError: if one cannot be read, does not have exactly one input and one output, or is a
+            detector and `detectors` is False, or the reverse; the latter is checked before any
+            model is loaded.
     """
     paths = [presets.locate(source) for source in sources]
     records = [saving.record(path) for path in paths]
@@ -87,15 +88,15 @@ def open(sources, *, detectors=False):
     for name, record in zip(names, records, strict=True):
         kind = record.get("task")
         if (kind == image_detection.TASK.name) != detectors:
-            raise of_boxes(name) if not detectors else not_of_boxes(name, kind)
-    found = []
+            raise detector_error(name) if not detectors else no_detector_error(name, kind)
+    members = []
     for i, (path, record, name) in enumerate(zip(paths, records, names, strict=True)):
         model = saving.load(path)
-        shapes = [tuple(tensor.shape[1:]) for tensor in one_each(model, path)]
-        finite(model, path)
+        shapes = [tuple(tensor.shape[1:]) for tensor in input_and_output(model, path)]
+        check_finite(model, path)
         values = "task" in record and tasks.get(record["task"]).values
         count = names[: i + 1].count(name)
-        found.append(
+        members.append(
             Member(
                 name=name if count == 1 else f"{name} ({count})",
                 layer=f"member_{i + 1}",
@@ -110,66 +111,66 @@ def open(sources, *, detectors=False):
         )
         del model
         keras.backend.clear_session()
-    return found
+    return members
 
 
-def of_boxes(name):
-    """Return the error that a member is a detector."""
+def detector_error(name):
+    """Return the error for a member that is a detector."""
     return ValueError(
         f"{name} is a detector, and boxes cannot be averaged like maps or classes. Combine "
-        "detectors by python -m ensembles fuse, which scores each of them too"
+        "detectors with python -m ensembles fuse, which also scores each of them"
     )
 
 
-def not_of_boxes(name, kind):
-    """Return the error that a member is no detector; `kind` is its task, or None."""
+def no_detector_error(name, kind):
+    """Return the error for a member that is no detector; `kind` is its task, or None."""
     what = f"its task is {kind}" if kind else "it has no record of its task"
     return ValueError(
-        f"{name}: {what}, and fuse is for detectors. Combine other models by average, stack or "
+        f"{name}: {what}, and fuse is for detectors. Combine other models with average, stack or "
         "another command of python -m ensembles"
     )
 
 
-def finite(model, path):
-    """Raise a `ValueError` if not all weights of a model are finite numbers."""
+def check_finite(model, path):
+    """Raise a `ValueError` if not all weights of a model are finite."""
     for variable in model.weights:
         array = keras.ops.convert_to_numpy(variable)
         if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
-            why = f"its weights {variable.path} hold NaN or infinite numbers"
-            raise saving.trouble(path, why, "Train it again, with a lower learning rate")
+            why = f"its weights {variable.path} contain NaN or infinite values"
+            raise saving.trouble(path, why, "Train it again with a lower learning rate")
 
 
-def one_each(model, path):
-    """Return the input and the output tensor of a model that has one of each."""
+def input_and_output(model, path):
+    """Return the input and output tensors of a model, which must have one of each."""
     if not getattr(model, "built", False) or not hasattr(model, "inputs"):
         raise saving.trouble(path, "its layers are not a graph", "Save a functional model")
     for tensors, kind in ((model.inputs, "inputs"), (model.outputs, "outputs")):
         if len(tensors) != 1:
-            why = f"it has {len(tensors)} {kind}, and a member has one"
-            raise saving.trouble(path, why, "Make a model of the one that is combined, and save it")
+            why = f"it has {len(tensors)} {kind}, but a member must have one"
+            raise saving.trouble(path, why, "Save a model with one input and one output")
     return model.inputs[0], model.outputs[0]
 
 
-def fitted(model, common, member):
-    """Return a model with what it needs in front and behind to fit the ensemble, if anything.
+def adapted(model, common, member):
+    """Return a model with the layers that adapt its input and output to the ensemble, if needed.
 
-    An image is resized to the member's size, and its map of logits back; of a cloud's points, which
-    come in random order, the member gets the first ones, of a series' steps the last.
+    Images are resized to the member's input size, and its logit maps back. Of a point cloud, whose
+    points are in random order, the member gets the first points; of a series, the last steps.
     """
-    own, units = member.input_shape, member.output_shape[-1]
-    resized = tuple(own) != tuple(common.input_shape) and None not in own
+    size, units = member.input_shape, member.output_shape[-1]
+    resized = tuple(size) != tuple(common.input_shape) and None not in size
     if not resized and units == common.units:
         return model
-    if isinstance(model.output, list):  # of legacy files it is a list of one
+    if isinstance(model.output, list):  # a list of one in models from legacy files
         model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     x = entry = keras.Input(common.input_shape, name="input")
-    if resized and len(own) == 3:
-        x = layers.Resizing(*own[:2], name="resize")(x)
+    if resized and len(size) == 3:
+        x = layers.Resizing(*size[:2], name="resize")(x)
     elif resized:
-        rest = common.input_shape[0] - own[0]
+        rest = common.input_shape[0] - size[0]
         x = layers.Cropping1D((rest, 0) if common.task.values else (0, rest), name="some")(x)
     y = model(x)
-    if resized and len(own) == 3 and len(member.output_shape) == 3:
+    if resized and len(size) == 3 and len(member.output_shape) == 3:
         y = layers.Resizing(*common.input_shape[:2], name="resize_back")(y)
     if units != common.units:
         y = TwoClasses(common.units, name="units")(y)

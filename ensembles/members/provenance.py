@@ -1,59 +1,59 @@
-"""Provenance: the data that members were trained on, and whether they have seen the examples."""
+"""Provenance: the members' training data, and leakage of validation or test examples into it."""
 
 import json
 
 from zoo.weights import provenance
 
-COPIES = 0.05  # share of the examples to fit to that may be copies of the data's own training
+COPIES = 0.05  # tolerated share of validation examples that duplicate training examples
 
 
 def source(members):
     """Return the name or path of the data that the members were trained on.
 
     Raises:
-        ValueError: if no member says, or two differ.
+        ValueError: if no member has a record of its data, or two differ.
     """
-    known = [(one, one.record["data"]) for one in members if "data" in one.record]
+    known = [(member, member.record["data"]) for member in members if "data" in member.record]
     if not known:
         raise ValueError(
-            "no member says what it was trained on. Say what to combine them on: --data"
+            "no member has a record of its training data. Give the data to combine them on: --data"
         )
     first, data = known[0]
-    for other, theirs in known[1:]:
-        if theirs["fingerprint"] != data["fingerprint"]:
+    for member, member_data in known[1:]:
+        if member_data["fingerprint"] != data["fingerprint"]:
             raise ValueError(
-                f"{first.name} and {other.name} were trained on different data, {data['source']} "
-                f"and {theirs['source']}. Say what to combine them on: --data"
+                f"{first.name} and {member.name} were trained on different data, {data['source']} "
+                f"and {member_data['source']}. Give the data to combine them on: --data"
             )
     return data["source"]
 
 
 def cut(members):
-    """Return how the members' data are read and split, where they agree."""
-    settings = [one.record["settings"] for one in members if "settings" in one.record]
+    """Return the settings by which the members' data are read and split, where they agree."""
+    settings = [member.record["settings"] for member in members if "settings" in member.record]
     agreed = {}
     for key in ("fold", "validate", "hints", "skip_bad"):
-        values = [each.get(key) or None for each in settings]
+        values = [record.get(key) or None for record in settings]
         agreed[key] = values[0] if values and all(v == values[0] for v in values) else None
     return {**agreed, "skip_bad": bool(agreed["skip_bad"])}
 
 
 def leakage(members, about, cut, examples=None):
-    """Find out which members were trained on what the ensemble would be fitted to or judged by.
+    """Return which members were trained on examples that the ensemble is fitted to or tested on.
 
-    Examples are compared one by one, so it does not matter how their files are called now. Of
-    members without a record of their examples only the data and their splits are known: the
-    validation split is cut the same way for all who cut the same data alike; so whoever was
-    trained on the same data, cut otherwise, has seen some of it.
+    Examples are compared by content, whatever their files are called. For members without a record
+    of their examples, only the data and the split settings are compared: the same data and settings
+    give the same validation split, so a member that was trained on the same data with other
+    settings has seen some of its examples.
 
     Args:
         members: list of `Member`.
         about: the record of the data, with its fingerprint.
-        cut: {"fold": ..., "validate": ..., "skip_bad": ...}, how they are split.
+        cut: {"fold": ..., "validate": ..., "skip_bad": ...}, how the data are split.
         examples: {split: (m, 2) uint64} of the data, see `zoo.weights.provenance`.
 
     Returns:
-        (refusals, warnings): two lists of sentences; the first is of what would be fitted.
+        (refusals, warnings): two lists of sentences; the first is about the examples to fit to.
     """
     refusals, warnings = [], list(about.get("duplicates", ()))
     for member in members:
@@ -65,13 +65,13 @@ def leakage(members, about, cut, examples=None):
             warnings += known[1]
             if unknown := record.get("unknown"):
                 warnings.append(
-                    f"{name}: nobody can tell which examples {', '.join(unknown)} has seen, "
-                    "which it was made of"
+                    f"{name}: the training examples of {', '.join(unknown)}, which it was made of, "
+                    "are unknown"
                 )
         elif "fingerprint" not in data:
             warnings.append(
-                f"{name}: it has no record of its training, so nobody can tell whether it "
-                "has seen the data that it is combined on"
+                f"{name}: it has no record of its training, so it may have been trained on the "
+                "data that it is combined on"
             )
         elif data["fingerprint"] != about["fingerprint"]:
             continue
@@ -87,10 +87,10 @@ def known_examples(name, record, examples):
     """Return (refusals, warnings) of a member that has a record of its examples."""
     held, rows = examples["validation"], provenance.decode(record)
     seen = provenance.overlap(held, rows)
-    own = provenance.overlap(held, examples["train"])
+    duplicated = provenance.overlap(held, examples["train"])
     sentences = provenance.warnings(name, rows, examples, ["validation"])
-    few = not (seen & ~own).any() and seen.mean() <= COPIES if len(held) else True
-    judged = provenance.warnings(name, rows, examples, ["test"])
+    few = not (seen & ~duplicated).any() and seen.mean() <= COPIES if len(held) else True
+    test_warnings = provenance.warnings(name, rows, examples, ["test"])
     if few:
-        return [], sentences + judged
-    return [text.removesuffix(provenance.EFFECT) for text in sentences], judged
+        return [], sentences + test_warnings
+    return [text.removesuffix(provenance.EFFECT) for text in sentences], test_warnings

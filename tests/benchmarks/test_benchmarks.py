@@ -34,7 +34,7 @@ def test_first_step_counts_only_where_it_takes_the_whole_time(seconds, times, sp
     assert contest.measure("training", seconds) == speed
 
 
-# PyTorch gets a process of its own: its compiler and TensorFlow abort when they meet in one.
+# PyTorch runs in its own process: its compiler and TensorFlow abort in a shared process.
 needs_torch = pytest.mark.skipif(
     importlib.util.find_spec("torch") is None, reason="of the extra [torch-bench]"
 )
@@ -46,10 +46,10 @@ def apart(function, *arguments):
         return submit(function, *arguments).result()
 
 
-def train(rival, steps, count):
-    """Return a rival's parameters, the shape that it predicts, and its losses."""
+def train(parameters, steps, count):
+    """Return a model's number of parameters, the shape of its output, and its losses."""
     shape = tuple(steps["inference"]().shape)
-    return rival, shape, [float(steps["training"]()) for _ in range(count)]
+    return parameters, shape, [float(steps["training"]()) for _ in range(count)]
 
 
 def some_clouds():
@@ -64,7 +64,7 @@ def some_images():
 
 
 def train_pointnet(layout):
-    """Train the rival of PointNet for some steps."""
+    """Train the PyTorch PointNet for some steps."""
     from benchmarks import torch_pointnet
 
     return train(*torch_pointnet.steps(*some_clouds(), pointnet.CLASSES, 0.125, layout), 4)
@@ -77,42 +77,42 @@ def some_series():
 
 
 def train_bilstm(threads):
-    """Train the rival of BiLSTM for some steps."""
+    """Train the PyTorch BiLSTM for some steps."""
     import torch
 
     from benchmarks import torch_bilstm
 
-    found = train(*torch_bilstm.steps(*some_series(), 16, 2, 0.0, threads), 6)
-    return *found, torch.get_num_threads()
+    result = train(*torch_bilstm.steps(*some_series(), 16, 2, 0.0, threads), 6)
+    return *result, torch.get_num_threads()
 
 
 def train_unet():
-    """Train the rival of U-Net for some steps."""
+    """Train the PyTorch U-Net for some steps."""
     from benchmarks import torch_unet
 
     return train(*torch_unet.steps(*some_images(), 0.0625), 6)
 
 
 def count_unet(width):
-    """Count the parameters of the rival of U-Net."""
+    """Count the parameters of the PyTorch U-Net."""
     from benchmarks import torch_unet
 
-    return sum(one.numel() for one in torch_unet.UNet(width).parameters())
+    return sum(weight.numel() for weight in torch_unet.UNet(width).parameters())
 
 
 @needs_torch
 @pytest.mark.parametrize("layout", ["conv", "linear"])
-def test_rival_of_pointnet_is_as_large_as_ours_and_learns(layout):
-    rival, shape, losses = apart(train_pointnet, layout)
-    assert rival == pointnet.ours(*some_clouds(), 0.125, jit=False)[0]
+def test_torch_pointnet_is_as_large_as_ours_and_learns(layout):
+    parameters, shape, losses = apart(train_pointnet, layout)
+    assert parameters == pointnet.ours(*some_clouds(), 0.125, jit=False)[0]
     assert shape == (4, pointnet.CLASSES)
     assert min(losses[1:]) < losses[0]
 
 
 @needs_torch
-def test_rival_of_bilstm_is_as_large_as_ours_and_learns():
-    rival, shape, losses, threads = apart(train_bilstm, 1)
-    assert rival == bilstm.ours(*some_series(), jit=True)[0] == 8_609
+def test_torch_bilstm_is_as_large_as_ours_and_learns():
+    parameters, shape, losses, threads = apart(train_bilstm, 1)
+    assert parameters == bilstm.ours(*some_series(), jit=True)[0] == 8_609
     assert shape == (4, 1, 1) and threads == 1
     assert losses[-1] < losses[0]
 
@@ -121,16 +121,16 @@ def test_stock_layers_compute_what_ours_do():
     x, y = some_series()
     ours, stock = (bilstm.ours(x, y, jit=None, stock=stock) for stock in (False, True))
     assert ours[0] == stock[0]
-    found, expected = ours[1]["inference"](), stock[1]["inference"]()
+    result, expected = ours[1]["inference"](), stock[1]["inference"]()
     assert np.ptp(expected) > 0
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose(result, expected, atol=1e-6)
 
 
 @needs_torch
-def test_rival_of_unet_is_as_large_as_ours_and_learns():
-    rival, shape, losses = apart(train_unet)
-    parameters, ours = unet.ours(*some_images(), 0.0625, jit=False)
-    assert rival == parameters
+def test_torch_unet_is_as_large_as_ours_and_learns():
+    parameters, shape, losses = apart(train_unet)
+    expected, ours = unet.ours(*some_images(), 0.0625, jit=False)
+    assert parameters == expected
     assert shape == (2, 1, 32, 32)
     assert ours["inference"]().shape == (2, 32, 32, 1)
     assert min(losses[1:]) < losses[0]
@@ -138,7 +138,7 @@ def test_rival_of_unet_is_as_large_as_ours_and_learns():
 
 @needs_torch
 @pytest.mark.parametrize("width", [0.25, 1.0])
-def test_rival_of_unet_is_as_large_as_the_paper_of_one_class(width):
+def test_torch_unet_is_as_large_as_the_paper_of_one_class(width):
     count = apart(count_unet, width)
     assert count == unet.create(width).count_params()
     assert width < 1 or count == 31_030_593  # the paper's 31,030,658 with one class less
@@ -160,24 +160,24 @@ def test_who_cannot_run_here_is_left_out(benchmark, size, capsys):
 
 
 def build(name, images, parameters):
-    """Build a contestant that does nothing, and cannot train if it is called so."""
+    """Build an implementation that does nothing, and cannot train if it is called so."""
     kinds = contest.KINDS[1:] if name == "onnx" else contest.KINDS
     return parameters + (name == "larger"), dict.fromkeys(kinds, int)
 
 
-def test_contestants_are_measured_in_what_they_can():
-    found = contest.compare(build, ["ours", "onnx"], (3, 10), rounds=2, seconds=0.01)
-    assert [len(values) for values in found["ours"].values()] == [2, 2]
-    assert list(found["onnx"]) == ["inference"]
+def test_implementations_are_measured_in_what_they_can():
+    speeds = contest.compare(build, ["ours", "onnx"], (3, 10), rounds=2, seconds=0.01)
+    assert [len(values) for values in speeds["ours"].values()] == [2, 2]
+    assert list(speeds["onnx"]) == ["inference"]
 
 
-def test_contestants_of_different_sizes_are_refused():
+def test_implementations_of_different_sizes_are_refused():
     with pytest.raises(ValueError, match="different sizes"):
         contest.compare(build, ["ours", "larger"], (3, 10), rounds=1, seconds=0.01)
 
 
 def test_table_and_ratios_compare_the_best_with_the_best():
-    speeds = {name: {"training": 10.0, "inference": 30.0} for name in pointnet.CONTESTANTS}
+    speeds = {name: {"training": 10.0, "inference": 30.0} for name in pointnet.IMPLEMENTATIONS}
     speeds["ours, jit"] = {"training": 20.0, "inference": 90.0}
     speeds["torch.compile"] = {"training": 99.0, "inference": 99.0}
     ratios = contest.ratios(speeds, pointnet.PAIRS)
@@ -189,15 +189,15 @@ def test_ratios_of_who_is_not_there_are_left_out():
     speeds = {"ours": {"training": 2.0, "inference": 6.0}, "ours, onnx": {"inference": 9.0}}
     assert contest.ratios(speeds, unet.PAIRS) == {}
     speeds["torch"] = {"training": 2.0, "inference": 3.0}
-    found = contest.ratios(speeds, unet.PAIRS)
-    assert found == {"training": 1.0, "inference": 2.0, "onnx": 3.0}
-    assert "ours, onnx                            9.00" in contest.table("images", speeds, found)
+    ratios = contest.ratios(speeds, unet.PAIRS)
+    assert ratios == {"training": 1.0, "inference": 2.0, "onnx": 3.0}
+    assert "ours, onnx                            9.00" in contest.table("images", speeds, ratios)
 
 
 def test_waiting_is_a_share_of_the_epoch():
-    found = pointnet.waiting(0.125, clouds=32, points=32, jit=False)
-    assert 0 < found["preparing"] < found["epoch"]
-    assert 0 < found["share"] < 1
+    times = pointnet.waiting(0.125, clouds=32, points=32, jit=False)
+    assert 0 < times["preparing"] < times["epoch"]
+    assert 0 < times["share"] < 1
 
 
 def test_record_of_unet_becomes_a_table(tmp_path, monkeypatch, capsys):
@@ -208,7 +208,10 @@ def test_record_of_unet_becomes_a_table(tmp_path, monkeypatch, capsys):
     assert "onnx: 1.50 x" in capsys.readouterr().out
     record = json.loads((tmp_path / "benchmark_unet.json").read_text())
     assert record["command"].startswith("python -m benchmarks.unet --size 128")
-    assert [(one["width"], one["batch_size"]) for one in record["settings"]] == [(0.25, 8), (1, 4)]
+    assert [(part["width"], part["batch_size"]) for part in record["settings"]] == [
+        (0.25, 8),
+        (1, 4),
+    ]
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
     lines = tables.speed_unet().splitlines()
     assert lines[0].startswith("| images per second | 16 channels, 128²: training | 16 channels")
@@ -229,7 +232,7 @@ def test_record_of_yolo_becomes_a_table(tmp_path, monkeypatch, capsys):
     assert "training: 1.50 x" in capsys.readouterr().out
     record = json.loads((tmp_path / "benchmark_yolo.json").read_text())
     assert record["command"].startswith("python -m benchmarks.yolo --size 64 --batch 3")
-    assert [one["width"] for one in record["settings"]] == [0.5, 1.0]
+    assert [part["width"] for part in record["settings"]] == [0.5, 1.0]
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
     lines = tables.yolo().splitlines()
     assert lines[0] == "| images per second | ours | torch | best of ours / torch |"
@@ -254,7 +257,7 @@ def test_record_of_bilstm_becomes_a_table(tmp_path, monkeypatch, capsys):
     bilstm.main(["--length", "50", "--out", str(tmp_path / "benchmark_bilstm.json")])
     assert "training: 1.50 x" in capsys.readouterr().out
     record = json.loads((tmp_path / "benchmark_bilstm.json").read_text())
-    assert [(one["batch_size"], one["length"]) for one in record["settings"]] == [
+    assert [(part["batch_size"], part["length"]) for part in record["settings"]] == [
         (32, 50),
         (128, 50),
     ]
@@ -282,7 +285,7 @@ def test_results_stand_beside_published_ones(tmp_path, monkeypatch):
     for seed, accuracy in enumerate([0.96, 0.98]):
         write(f"gru_{seed}", data=data, model="gru", scores={"test": {"accuracy": accuracy}})
     rows = [{"name": name, "scores": {"accuracy": 0.99}} for name in ("gru-1", "average")]
-    for number in (1, 2):  # of the same members: their mean is one set
+    for number in (1, 2):  # the same members twice are one set
         members = [{"name": "gru-1", "sha256": "1"}]
         write(f"ensemble_{number}", data=data, model="average", members=members, rows=rows)
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
@@ -304,10 +307,10 @@ def test_speed_holds_the_tables_whose_records_there_are(tmp_path, monkeypatch):
     assert tables.speed() == f"{alone}\n\n{tables.speed_unet()}"
 
 
-def test_both_ways_of_stacking_end_with_the_same_loss(tmp_path):
+def test_both_methods_of_stacking_end_with_the_same_loss(tmp_path):
     paths = stacking.make(tmp_path, 0.0625)
     assert len(paths) == stacking.COUNT
-    naive, ours = (stacking.stack(way, paths, 32, 12, 2) for way in ("naive", "ours"))
+    naive, ours = (stacking.stack(method, paths, 32, 12, 2) for method in ("naive", "ours"))
     assert naive["loss"] == pytest.approx(ours["loss"], abs=1e-3)
     assert naive["seconds"] > 0 < ours["seconds"]
     speeds = stacking.inference(paths, 32, tmp_path, onnx=False, repeats=1)

@@ -1,4 +1,4 @@
-"""The rival of tiny YOLOv3 does the work of ours: equal layers, outputs, loss and gradients."""
+"""The PyTorch tiny YOLOv3 matches the zoo's: equal layers, outputs, loss and gradients."""
 
 import numpy as np
 import pytest
@@ -10,17 +10,17 @@ SIZE, WIDTH = 64, 0.0625
 
 
 def truth():
-    """Return images and boxes, some of them to be ignored, not there, or without an area."""
+    """Return images and boxes, some of them ignored, absent, or without an area."""
     x, y = yolo.examples(2, SIZE)
     y[0, 1, 6], y[1, 5, 6] = 1, 2
     y[1, 3, 2] = y[1, 3, 0]
     y[1, 7, 4] = -1
-    y[0, 6, :4] = y[0, 7, :4]  # one row answers for two boxes
+    y[0, 6, :4] = y[0, 7, :4]  # one prediction is assigned to two boxes
     return x, y
 
 
 def raw_rows(grid, y):
-    """Return random raw rows, but near the truth in those that answer for a box."""
+    """Return random raw outputs, close to the ground truth in the assigned predictions."""
     from zoo.tasks.boxes import coding, losses
 
     rng = np.random.default_rng(1)
@@ -36,8 +36,8 @@ def raw_rows(grid, y):
     return raw
 
 
-def judge(raw, y):
-    """Return the rival's loss and its gradient in the raw rows."""
+def loss_and_gradient(raw, y):
+    """Return the PyTorch loss and its gradient in the raw outputs."""
     import torch
 
     from benchmarks import torch_yolo
@@ -49,7 +49,7 @@ def judge(raw, y):
 
 
 def predict(x, weights):
-    """Return what the rival predicts with weights of ours, a dictionary by their paths."""
+    """Return the PyTorch model's outputs with our weights, a dictionary by their paths."""
     import torch
 
     from benchmarks import torch_yolo
@@ -57,7 +57,7 @@ def predict(x, weights):
     net = torch_yolo.YOLOv3Tiny(yolo.CLASSES, WIDTH).to(memory_format=torch.channels_last).eval()
     kinds = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "bias": "bias"}
     kinds |= {"moving_variance": "running_var", "kernel": "weight"}
-    state = {key: one for key, one in net.state_dict().items() if "num_batches" not in key}
+    state = {key: value for key, value in net.state_dict().items() if "num_batches" not in key}
     copied = {}
     for path, value in weights.items():
         layer, kind = path.split("/")
@@ -71,18 +71,22 @@ def predict(x, weights):
 
 
 def train_yolo():
-    """Train the rival for some steps."""
+    """Train the PyTorch model for some steps."""
     from benchmarks import torch_yolo
 
     return train(*torch_yolo.steps(*yolo.examples(2, SIZE), yolo.CLASSES, WIDTH), 6)
 
 
 def count(width):
-    """Count the parameters of the rival, and return the anchors and strides of its loss."""
+    """Return the PyTorch model's number of parameters, and the anchors and strides of its loss."""
     from benchmarks import torch_yolo
 
     net = torch_yolo.YOLOv3Tiny(yolo.CLASSES, width)
-    return sum(one.numel() for one in net.parameters()), torch_yolo.ANCHORS, torch_yolo.STRIDES
+    return (
+        sum(weight.numel() for weight in net.parameters()),
+        torch_yolo.ANCHORS,
+        torch_yolo.STRIDES,
+    )
 
 
 @needs_torch
@@ -94,9 +98,9 @@ def test_equal_weights_give_equal_outputs():
             weight.assign(np.asarray(weight) + rng.uniform(0, 0.5, weight.shape))
     weights = {weight.path: np.asarray(weight) for weight in model.weights}
     x, _ = yolo.examples(2, SIZE)
-    found, ours = apart(predict, x, weights), model.predict_on_batch(x)
+    outputs, ours = apart(predict, x, weights), model.predict_on_batch(x)
     assert np.ptp(ours, axis=1).min() > 0.01
-    np.testing.assert_allclose(found, ours, atol=1e-4)
+    np.testing.assert_allclose(outputs, ours, atol=1e-4)
 
 
 @needs_torch
@@ -107,35 +111,35 @@ def test_equal_rows_give_equal_losses_and_gradients():
 
     grid, (_, y) = coding.grid(yolo.create(SIZE, WIDTH)), truth()
     raw = raw_rows(grid, y)
-    judged = losses.YOLOv3Loss(grid, ciou=True)
+    our_loss = losses.YOLOv3Loss(grid, ciou=True)
     rows = tf.constant(raw)
     with tf.GradientTape() as tape:
         tape.watch(rows)
-        loss = judged(y, rows)
+        loss = our_loss(y, rows)
     gradient = tape.gradient(loss, rows).numpy()
-    assert (gradient[..., 4] == 0).any(axis=1).all()  # neither right nor wrong
-    found, slopes = apart(judge, raw, y)
-    assert found == pytest.approx(float(loss), rel=1e-4)
-    np.testing.assert_allclose(slopes, gradient, atol=1e-4)
+    assert (gradient[..., 4] == 0).any(axis=1).all()  # ignored predictions
+    torch_loss, torch_gradient = apart(loss_and_gradient, raw, y)
+    assert torch_loss == pytest.approx(float(loss), rel=1e-4)
+    np.testing.assert_allclose(torch_gradient, gradient, atol=1e-4)
 
 
 @needs_torch
-def test_rival_of_yolo_is_as_large_as_ours_and_learns():
-    rival, shape, losses = apart(train_yolo)
-    parameters, ours = yolo.ours(*yolo.examples(2, SIZE), WIDTH, jit=False)
-    assert rival == parameters
+def test_torch_yolo_is_as_large_as_ours_and_learns():
+    parameters, shape, losses = apart(train_yolo)
+    expected, ours = yolo.ours(*yolo.examples(2, SIZE), WIDTH, jit=False)
+    assert parameters == expected
     assert shape == ours["inference"]().shape
     assert min(losses[1:]) < losses[0]
 
 
 @needs_torch
 @pytest.mark.parametrize("width", [0.5, 1.0])
-def test_rival_of_yolo_is_as_large_as_the_paper_and_has_the_anchors_of_ours(width):
+def test_torch_yolo_is_as_large_as_the_paper_and_has_the_anchors_of_ours(width):
     from zoo.tasks.boxes import coding
 
     model = yolo.create(SIZE, width)
     parameters, anchors, strides = apart(count, width)
-    assert parameters == sum(int(np.prod(one.shape)) for one in model.trainable_variables)
+    assert parameters == sum(int(np.prod(weight.shape)) for weight in model.trainable_variables)
     assert width < 1 or parameters == 8_852_366
     grid = coding.grid(model)
     np.testing.assert_array_equal(anchors, grid["anchors"])

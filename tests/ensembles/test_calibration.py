@@ -1,4 +1,4 @@
-"""How sure an ensemble is: probabilities, likelihood, calibration, temperature, uncertainty."""
+"""Probabilities, log-loss, calibration, temperature scaling and predictive uncertainty."""
 
 import math
 
@@ -11,7 +11,7 @@ NUCLEI = {"classes": ["background", "nucleus"]}
 
 
 def drawn(n, classes, seed=0):
-    """Return logits (n, C), and labels that are drawn by their probabilities."""
+    """Return logits (n, C), and labels drawn from their probabilities."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(size=(n, classes))
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -19,18 +19,18 @@ def drawn(n, classes, seed=0):
 
 
 def test_probabilities_by_hand():
-    found = probabilities.of_logits(np.log([[1.0, 2.0, 5.0], [3.0, 3.0, 4.0]]))
-    np.testing.assert_allclose(found, [[0.125, 0.25, 0.625], [0.3, 0.3, 0.4]], rtol=1e-6)
-    found = probabilities.of_logits(np.full((2, 4, 4, 1), math.log(3)))
-    assert found.shape == (2, 4, 4, 2)
-    np.testing.assert_allclose(found[0, 0, 0], [0.25, 0.75], rtol=1e-6)
+    result = probabilities.of_logits(np.log([[1.0, 2.0, 5.0], [3.0, 3.0, 4.0]]))
+    np.testing.assert_allclose(result, [[0.125, 0.25, 0.625], [0.3, 0.3, 0.4]], rtol=1e-6)
+    result = probabilities.of_logits(np.full((2, 4, 4, 1), math.log(3)))
+    assert result.shape == (2, 4, 4, 2)
+    np.testing.assert_allclose(result[0, 0, 0], [0.25, 0.75], rtol=1e-6)
 
 
 def test_one_logit_is_the_difference_of_two():
     z = np.random.default_rng(0).normal(size=(50, 1)) * 5
     pair = np.concatenate([np.zeros_like(z), z], axis=-1)
-    found = probabilities.of_logits(z)
-    np.testing.assert_allclose(found, probabilities.of_logits(pair), rtol=1e-5)
+    result = probabilities.of_logits(z)
+    np.testing.assert_allclose(result, probabilities.of_logits(pair), rtol=1e-5)
 
 
 @pytest.mark.parametrize("units", [1, 3])
@@ -38,9 +38,9 @@ def test_huge_logits_of_any_type_overflow_nowhere(units):
     for kind, huge in ((np.float16, 6e4), (np.float32, 1e30), (np.float64, 1e30)):
         z = np.full((2, units), huge, kind)
         z[1] = -z[1]
-        found = probabilities.of_logits(z)
-        assert np.isfinite(found).all()
-        np.testing.assert_allclose(found.sum(axis=-1), 1, rtol=1e-6)
+        result = probabilities.of_logits(z)
+        assert np.isfinite(result).all()
+        np.testing.assert_allclose(result.sum(axis=-1), 1, rtol=1e-6)
 
 
 def test_likelihood_by_hand():
@@ -51,21 +51,21 @@ def test_likelihood_by_hand():
 
 
 def test_calibration_by_hand():
-    # Bins (0.5, 0.75]: 0.6 wrong, 0.7 right; (0.75, 1]: 0.8 right, 1.0 right.
+    # Bins (0.5, 0.75]: 0.6 wrong, 0.7 correct; (0.75, 1]: 0.8 correct, 1.0 correct.
     p = np.array([[0.6, 0.4], [0.3, 0.7], [0.8, 0.2], [0.0, 1.0], [0.1, 0.9]])
     y = np.array([1, 1, 0, 1, -1])
-    found = probabilities.calibration(p, y, bins=4)
-    np.testing.assert_allclose(found["confidence"], [np.nan, np.nan, 0.65, 0.9])
-    np.testing.assert_allclose(found["accuracy"], [np.nan, np.nan, 0.5, 1.0])
-    np.testing.assert_allclose(found["share"], [0, 0, 0.5, 0.5])
-    assert found["error"] == pytest.approx(0.5 * 0.15 + 0.5 * 0.1)
+    result = probabilities.calibration(p, y, bins=4)
+    np.testing.assert_allclose(result["confidence"], [np.nan, np.nan, 0.65, 0.9])
+    np.testing.assert_allclose(result["accuracy"], [np.nan, np.nan, 0.5, 1.0])
+    np.testing.assert_allclose(result["share"], [0, 0, 0.5, 0.5])
+    assert result["error"] == pytest.approx(0.5 * 0.15 + 0.5 * 0.1)
 
 
 def test_a_bin_holds_its_upper_edge():
-    found = probabilities.calibration(
+    result = probabilities.calibration(
         np.array([[0.5, 0.5], [0.75, 0.25]]), np.array([0, 0]), bins=4
     )
-    np.testing.assert_array_equal(found["share"], [0, 0.5, 0.5, 0])
+    np.testing.assert_array_equal(result["share"], [0, 0.5, 0.5, 0])
 
 
 def test_what_is_sure_as_often_as_it_is_right_has_no_error():
@@ -75,11 +75,11 @@ def test_what_is_sure_as_often_as_it_is_right_has_no_error():
 
 
 def test_agreement_by_hand():
-    one, other = np.array([[1.0], [-1], [2], [-2]]), np.array([[1.0], [1], [2], [2]])
-    found = probabilities.agreement([one, other, -one])
-    np.testing.assert_allclose(found, [[1, 0.5, 0], [0.5, 1, 0.5], [0, 0.5, 1]])
-    y = np.array([0, -1, 1, -1])  # where they are alike
-    np.testing.assert_allclose(probabilities.agreement([one, other], y), np.ones((2, 2)))
+    first, second = np.array([[1.0], [-1], [2], [-2]]), np.array([[1.0], [1], [2], [2]])
+    result = probabilities.agreement([first, second, -first])
+    np.testing.assert_allclose(result, [[1, 0.5, 0], [0.5, 1, 0.5], [0, 0.5, 1]])
+    y = np.array([0, -1, 1, -1])  # where they agree
+    np.testing.assert_allclose(probabilities.agreement([first, second], y), np.ones((2, 2)))
 
 
 def test_blocks_change_nothing(monkeypatch):
@@ -87,22 +87,22 @@ def test_blocks_change_nothing(monkeypatch):
     outputs = [rng.normal(size=(7, 5, 4, 1)).astype(np.float32) for _ in range(3)]
     y = rng.integers(-1, 2, (7, 5, 4))
 
-    def all_of_it():
+    def metrics():
         p = probabilities.of_logits(outputs[0])
-        found = [
+        result = [
             probabilities.negative_log_likelihood(p, y),
             *probabilities.calibration(p, y).values(),
         ]
         return [
-            *found,
+            *result,
             probabilities.agreement(outputs, y),
             *uncertainty.uncertainty(outputs).values(),
         ]
 
-    whole = all_of_it()
-    monkeypatch.setattr(probabilities, "BLOCK", 45)  # two of seven examples at a time, or one
-    for found, wanted in zip(all_of_it(), whole, strict=True):
-        np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    expected = metrics()
+    monkeypatch.setattr(probabilities, "BLOCK", 45)  # two of seven examples per block, or one
+    for value, wanted in zip(metrics(), expected, strict=True):
+        np.testing.assert_allclose(value, wanted, rtol=1e-6)
 
 
 @pytest.mark.parametrize("classes", [2, 4])
@@ -111,19 +111,19 @@ def test_the_temperature_is_the_factor_that_logits_were_multiplied_by(factor, cl
     logits, y = drawn(40_000, classes)
     if classes == 2:
         logits = logits[:, 1:] - logits[:, :1]
-    found = calibration.temperature((factor * logits).astype(np.float32), y)
-    assert found == pytest.approx(factor, rel=0.04)
+    result = calibration.temperature((factor * logits).astype(np.float32), y)
+    assert result == pytest.approx(factor, rel=0.04)
 
 
 def test_the_temperature_is_where_the_likelihood_is_highest():
     logits, y = drawn(3000, 3)
-    found = calibration.temperature(2.5 * logits, y)
+    result = calibration.temperature(2.5 * logits, y)
 
     def loss(t):
         return probabilities.negative_log_likelihood(probabilities.of_logits(2.5 * logits / t), y)
 
-    assert loss(found) <= min(loss(t) for t in np.geomspace(0.1, 15, 200)) + 1e-6
-    assert loss(found) < loss(1) - 0.1
+    assert loss(result) <= min(loss(t) for t in np.geomspace(0.1, 15, 200)) + 1e-6
+    assert loss(result) < loss(1) - 0.1
 
 
 def test_the_temperature_ends_at_its_bounds():
@@ -138,12 +138,12 @@ def test_the_temperature_heeds_no_void_labels_and_draws_of_many(monkeypatch):
     maps, labels = 2.5 * logits.reshape(50, 20, 20, 3), y.reshape(50, 20, 20)
     void = np.random.default_rng(1).random(labels.shape) < 0.3
     spoilt, labels = np.where(void[..., None], 1e3, maps), np.where(void, -1, labels)
-    whole = calibration.temperature(maps, labels)
-    assert calibration.temperature(spoilt, labels) == whole
-    monkeypatch.setattr(calibration, "MOST", 4000)
-    some = calibration.temperature(spoilt, labels)
-    assert some == calibration.temperature(spoilt, labels) != whole
-    assert some == pytest.approx(2.5, rel=0.1)
+    expected = calibration.temperature(maps, labels)
+    assert calibration.temperature(spoilt, labels) == expected
+    monkeypatch.setattr(calibration, "MAX_LABELS", 4000)
+    sampled = calibration.temperature(spoilt, labels)
+    assert sampled == calibration.temperature(spoilt, labels) != expected
+    assert sampled == pytest.approx(2.5, rel=0.1)
     with pytest.raises(ValueError, match="all are void"):
         calibration.temperature(maps, np.full_like(labels, -1))
 
@@ -154,28 +154,28 @@ def test_the_reliability_diagram_shows_both():
     figure = calibration.reliability_diagram(dict(zip(("a", "b"), pair, strict=True)))
     assert len(figure.axes) == 2
     assert len(calibration.reliability_diagram({"alone": pair[0]}).axes) == 1
-    for axes, found in zip(figure.axes, pair, strict=True):
-        assert f"{found['error']:.4f}" in axes.get_title()
+    for axes, bins in zip(figure.axes, pair, strict=True):
+        assert f"{bins['error']:.4f}" in axes.get_title()
         heights = [bar.get_height() for bar in axes.patches]
-        np.testing.assert_allclose(heights, found["accuracy"][found["share"] > 0])
+        np.testing.assert_allclose(heights, bins["accuracy"][bins["share"] > 0])
         np.testing.assert_array_equal(axes.lines[0].get_xdata(), axes.lines[0].get_ydata())
 
 
 @pytest.mark.parametrize("units", [1, 2, 3, 10])
 def test_what_knows_nothing_has_the_entropy_log_c(units):
-    found = uncertainty.uncertainty([np.zeros((4, 3, units))] * 2)
-    assert found["entropy"].shape == found["mutual_information"].shape == (4, 3)
-    np.testing.assert_allclose(found["entropy"], math.log(max(units, 2)), rtol=1e-6)
-    np.testing.assert_allclose(found["mutual_information"], 0, atol=1e-6)
+    result = uncertainty.uncertainty([np.zeros((4, 3, units))] * 2)
+    assert result["entropy"].shape == result["mutual_information"].shape == (4, 3)
+    np.testing.assert_allclose(result["entropy"], math.log(max(units, 2)), rtol=1e-6)
+    np.testing.assert_allclose(result["mutual_information"], 0, atol=1e-6)
 
 
 def test_mutual_information_by_hand():
-    # p = (1/4, 3/4) and (3/4, 1/4): the mean knows nothing, each member something.
+    # p = (1/4, 3/4) and (3/4, 1/4): the mean is uniform, the members are not.
     z = np.full((1, 1), math.log(3))
-    found = uncertainty.uncertainty([z, -z])
-    each = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))
-    assert found["entropy"][0] == pytest.approx(math.log(2))
-    assert found["mutual_information"][0] == pytest.approx(math.log(2) - each, rel=1e-5)
+    result = uncertainty.uncertainty([z, -z])
+    member_entropy = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))
+    assert result["entropy"][0] == pytest.approx(math.log(2))
+    assert result["mutual_information"][0] == pytest.approx(math.log(2) - member_entropy, rel=1e-5)
     sure = uncertainty.uncertainty([100 * z, -100 * z])
     assert sure["mutual_information"][0] == pytest.approx(math.log(2), rel=1e-5)
 
@@ -185,13 +185,13 @@ def test_equal_members_disagree_in_nothing_and_others_do():
     outputs = [rng.normal(size=(200, 4)) * 3 for _ in range(3)]
     same = uncertainty.uncertainty([outputs[0]] * 3)
     np.testing.assert_allclose(same["mutual_information"], 0, atol=1e-6)
-    found = uncertainty.uncertainty(outputs)
-    assert (found["mutual_information"] > 0).all()
-    assert (found["mutual_information"] <= found["entropy"] + 1e-6).all()
+    result = uncertainty.uncertainty(outputs)
+    assert (result["mutual_information"] > 0).all()
+    assert (result["mutual_information"] <= result["entropy"] + 1e-6).all()
 
 
 def scene(count, size=24):
-    """Return images, labels and logits of two members that are the surer the later the image."""
+    """Return images, labels and logits of two members, more confident for later images."""
     rng = np.random.default_rng(0)
     y = np.zeros((count, size, size), int)
     y[:, 6:15, 6:15] = 1
@@ -205,26 +205,26 @@ def scene(count, size=24):
 def test_the_page_shows_the_least_sure_images_first(margin):
     x, y, outputs = scene(6)
     inside = slice(margin, 24 - margin)
-    y, outputs = y[:, inside, inside], [one[:, inside, inside] for one in outputs]
-    own = 3.0 * outputs[1]  # surer than the members' mean: the ensemble's own entropy is drawn
-    figure = uncertainty.picture(x, y, own, outputs, NUCLEI)
-    found = uncertainty.uncertainty(outputs)
-    found["entropy"] = uncertainty.entropy(probabilities.of_logits(own))
-    assert uncertainty.least_certain(own, y, 6).tolist() == list(range(6))
+    y, outputs = y[:, inside, inside], [logits[:, inside, inside] for logits in outputs]
+    logits = 3.0 * outputs[1]  # more confident than the members' mean: its entropy is plotted
+    figure = uncertainty.picture(x, y, logits, outputs, NUCLEI)
+    result = uncertainty.uncertainty(outputs)
+    result["entropy"] = uncertainty.entropy(probabilities.of_logits(logits))
+    assert uncertainty.least_certain(logits, y, 6).tolist() == list(range(6))
     shown = [axes.images[0] for axes in figure.axes[:16]]
     for row in range(4):
         truth, _, entropy, information = shown[4 * row : 4 * row + 4]
         assert truth.get_array().shape == (*y.shape[1:], 3)
-        np.testing.assert_array_equal(entropy.get_array(), found["entropy"][row])
-        np.testing.assert_array_equal(information.get_array(), found["mutual_information"][row])
+        np.testing.assert_array_equal(entropy.get_array(), result["entropy"][row])
+        np.testing.assert_array_equal(information.get_array(), result["mutual_information"][row])
         assert entropy.get_clim() == information.get_clim() == shown[2].get_clim()
-    assert len(figure.axes) == 17  # and the bar of colours
+    assert len(figure.axes) == 17  # including the colour bar
     figure.canvas.draw()
 
 
 def test_the_page_names_the_classes_if_they_are_many():
     x, y, outputs = scene(1)
-    three = [np.concatenate([-one, one, 0 * one], axis=-1) for one in outputs]
+    three = [np.concatenate([-z, z, 0 * z], axis=-1) for z in outputs]
     figure = uncertainty.picture(x, y, three[0], three, {"classes": ["background", "cat", "dog"]})
     assert [text.get_text() for text in figure.legends[0].texts] == ["cat", "dog"]
     assert not uncertainty.picture(x, y, outputs[0], outputs, NUCLEI).legends
@@ -232,15 +232,15 @@ def test_the_page_names_the_classes_if_they_are_many():
 
 def test_tasks_without_maps_get_histograms_of_right_and_wrong():
     z = np.array([[4.0, 0], [4, 0], [0, 4], [0.5, 0], [0, 9]])
-    y = np.array([0, 0, 1, 1, -1])  # three right, one wrong, one void
+    y = np.array([0, 0, 1, 1, -1])  # three correct, one wrong, one void
     figure = uncertainty.picture(None, y, z, [z, z], {"classes": ["a", "b"]})
     axes = figure.axes[0]
     labels = [text.get_text() for text in axes.get_legend().texts]
-    assert labels == ["right (3)", "wrong (1)"]
+    assert labels == ["correct (3)", "wrong (1)"]
     half = len(axes.patches) // 2
-    right, wrong = (
+    correct, wrong = (
         [bar.get_height() for bar in part] for part in (axes.patches[:half], axes.patches[half:])
     )
-    assert sum(right) == pytest.approx(1) and sum(wrong) == pytest.approx(1)
-    assert np.argmax(wrong) > np.argmax(right)
+    assert sum(correct) == pytest.approx(1) and sum(wrong) == pytest.approx(1)
+    assert np.argmax(wrong) > np.argmax(correct)
     figure.canvas.draw()

@@ -1,4 +1,4 @@
-"""The commands of ensembles: from members and data to a model, a manifest and a report."""
+"""The ensembles commands: from members and data to a model, a manifest and a report."""
 
 import json
 import pathlib
@@ -23,7 +23,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 def squares(folder, count=20):
-    """Write images of bright squares with their masks, as a person would have them."""
+    """Write images of bright squares with their masks, in the user's layout."""
     x, y = images(count, seed=3)
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True)
@@ -83,7 +83,7 @@ def test_a_method_makes_a_run_folder_whose_scores_are_its_model_s(
     assert (run.get("fitted") == "validation") == (method not in ("average", "vote"))
     manifest = json.loads((folder / "manifest.json").read_text())
     assert [entry["name"] for entry in manifest["members"]] == [
-        pathlib.Path(one).name for one in at
+        pathlib.Path(path).name for path in at
     ]
     for entry, source in zip(manifest["members"], at, strict=True):
         assert entry["sha256"] == saving.sha256(pathlib.Path(source, "model.keras"))
@@ -92,7 +92,7 @@ def test_a_method_makes_a_run_folder_whose_scores_are_its_model_s(
             np.testing.assert_allclose(value, known[key], atol=1e-6)
     assert saving.record(folder / "model.keras")["members"][0]["digest"]
     page = (folder / "report.html").read_text()
-    assert all(pathlib.Path(one).name in page for one in at)
+    assert all(pathlib.Path(path).name in page for path in at)
     rescored = evaluated(model, run, workshop)
     for key, value in rescored.items():
         np.testing.assert_allclose(run["scores"]["test"][key], value, atol=1e-4, err_msg=key)
@@ -145,13 +145,13 @@ def test_what_a_member_was_trained_on_is_refused_for_fitting(at, tmp_path, capsy
     model = zoo.load(folded)
     record = saving.record(folded / "model.keras")
     record["settings"]["fold"] = [1, 5]
-    del record["examples"]  # as an older run, whose examples are told by the data and their folds
+    del record["examples"]  # like an older run, without a record of its examples
     saving.save(model, folded / "model.keras", record)
     out = ["--out", str(tmp_path / "runs")]
     assert ensembles(["weights", at[1], str(folded), *out]) == 2
-    said = capsys.readouterr().err
-    assert "folded was trained on some of the same examples (fold [1, 5])" in said
-    assert "--allow-leakage" in said
+    message = capsys.readouterr().err
+    assert "folded was trained on some of the same examples (fold [1, 5])" in message
+    assert "--allow-leakage" in message
     assert not (tmp_path / "runs").exists()
     assert ensembles(["weights", at[1], str(folded), *out, "--allow-leakage"]) == 0
     run = json.loads((made(capsys) / "run.json").read_text())
@@ -164,8 +164,8 @@ def test_a_stack_is_not_fitted_a_second_time_to_the_same_examples(at, tmp_path, 
     assert ensembles(["weights", *at[:2], *out]) == 0
     fitted = str(made(capsys))
     assert ensembles(["stack", fitted, at[2], *out]) == 2
-    said = capsys.readouterr().err
-    assert "weights-squares-1 was trained on 3 of the 3 examples of the validation split" in said
+    message = capsys.readouterr().err
+    assert "weights-squares-1 was trained on 3 of the 3 examples of the validation split" in message
 
 
 def test_the_same_command_gives_the_same_model_and_uses_what_is_kept(
@@ -177,8 +177,8 @@ def test_the_same_command_gives_the_same_model_and_uses_what_is_kept(
     first = zoo.load(made(capsys)).get_weights()
     assert ensembles(words) == 0
     second = zoo.load(made(capsys)).get_weights()
-    for one, other in zip(first, second, strict=True):
-        np.testing.assert_array_equal(one, other)
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_a_soup_of_one_member_twice_is_that_member(at, tmp_path, capsys):
@@ -186,8 +186,8 @@ def test_a_soup_of_one_member_twice_is_that_member(at, tmp_path, capsys):
     assert ensembles(["soup", at[0], at[0], "--recipe", "uniform", *out]) == 0
     folder = made(capsys)
     plain = zoo.load(at[0])
-    for one, other in zip(plain.get_weights(), zoo.load(folder).get_weights(), strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-7)
+    for a, b in zip(plain.get_weights(), zoo.load(folder).get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-7)
     assert saving.record(folder / "model.keras")["model"] == "unet"
     assert ensembles(["soup", *at, *out]) == 0
 
@@ -196,7 +196,7 @@ def test_calibrating_changes_no_decision(at, tmp_path, capsys, workshop):
     assert ensembles(["calibrate", at[0], "--out", str(tmp_path / "runs")]) == 0
     folder = made(capsys)
     x, _ = images()
-    plain, scaled = (zoo.load(one).predict(x, verbose=0) for one in (at[0], folder))
+    plain, scaled = (zoo.load(path).predict(x, verbose=0) for path in (at[0], folder))
     temperature = json.loads((folder / "run.json").read_text())["found"]["temperature"]
     np.testing.assert_allclose(plain / temperature, scaled, rtol=1e-4, atol=1e-5)
 
@@ -221,12 +221,12 @@ def test_fuse_sends_others_away(tmp_path, capsys):
 
 
 def refused(word, task, why, tmp_path, capsys):
-    """Check that a command refuses a model of a task by its record, before it opens the model."""
+    """Check that a command refuses a model by its recorded task, before loading it."""
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     saving.save(model, tmp_path / "m.keras", {"task": task})
     assert ensembles([word, str(tmp_path / "m.keras"), "--out", str(tmp_path / "runs")]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("ensembles: m") and why in said
+    message = capsys.readouterr().err
+    assert message.startswith("ensembles: m") and why in message
     assert not (tmp_path / "runs").exists()
 
 
@@ -244,8 +244,8 @@ def test_folds_hand_the_members_their_own_settings(monkeypatch, tmp_path):
         raise ValueError("enough")
 
     monkeypatch.setattr(trainings, "train", train)
-    own = ["--member-epochs", "7", "--member-batch-size", "3", "--member-learning-rate", "0.02"]
-    words = ["folds", "--model", "unet", "--epochs", "5", "--out", str(tmp_path), *own]
+    options = ["--member-epochs", "7", "--member-batch-size", "3", "--member-learning-rate", "0.02"]
+    words = ["folds", "--model", "unet", "--epochs", "5", "--out", str(tmp_path), *options]
     assert ensembles([*words, "--set", "width=0.5"]) == 2
     line = " ".join(trained[0])
     assert line.endswith(" --epochs 7 --batch-size 3 --learning-rate 0.02 --set width=0.5")
@@ -259,7 +259,7 @@ def test_the_cache_is_shown_and_cleared(at, capsys):
     assert ensembles(["cache", "--clear"]) == 0
     capsys.readouterr()
     assert ensembles(["cache"]) == 0
-    assert capsys.readouterr().out.startswith("0 outputs, 0.0 MiB, in ")
+    assert capsys.readouterr().out.startswith("0 arrays of predictions, 0.0 MiB, in ")
 
 
 def test_a_meta_learner_of_ones_own_comes_from_a_file(at, tmp_path, capsys):
@@ -279,8 +279,8 @@ def test_folds_are_trained_once_and_stacked_on_what_each_says_of_its_own(
 ):
     monkeypatch.setenv("ZOO_CACHE", str(workshop / "cache"))
     monkeypatch.chdir(ROOT)
-    own = "--member-epochs 1 --member-batch-size 4 --member-learning-rate 0.01"
-    small = f"--epochs 1 --batch-size 4 --learning-rate 0.01 {own} {SMALL}".split()
+    options = "--member-epochs 1 --member-batch-size 4 --member-learning-rate 0.01"
+    small = f"--epochs 1 --batch-size 4 --learning-rate 0.01 {options} {SMALL}".split()
     words = ["folds", "--model", "unet", "--loss", "dice", "--loss", "bce", "--folds", "2"]
     words += ["--data", str(workshop / "squares"), "--out", str(tmp_path / "runs")]
     assert ensembles([*words, *small]) == 0
@@ -290,7 +290,7 @@ def test_folds_are_trained_once_and_stacked_on_what_each_says_of_its_own(
     assert len(run["members"]) == 4
     members = sorted((tmp_path / "runs").glob("unet-*"))
     assert len(members) == 4
-    cuts = [json.loads((one / "run.json").read_text())["settings"] for one in members]
+    cuts = [json.loads((path / "run.json").read_text())["settings"] for path in members]
     assert sorted((cut["task_options"]["loss"], *cut["validate"]) for cut in cuts) == [
         ("bce", 1, 2), ("bce", 2, 2), ("dice", 1, 2), ("dice", 2, 2),
     ]  # fmt: skip
@@ -299,8 +299,8 @@ def test_folds_are_trained_once_and_stacked_on_what_each_says_of_its_own(
     (members[0] / "run.json").write_text(json.dumps({**torn, "status": "running"}))
     assert ensembles([*words, *small]) == 0
     assert len(list((tmp_path / "runs").glob("unet-*"))) == 4
-    for one, other in zip(first, zoo.load(made(capsys)).get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
+    for a, b in zip(first, zoo.load(made(capsys)).get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_a_student_learns_from_an_ensemble(at, workshop, monkeypatch, tmp_path, capsys):

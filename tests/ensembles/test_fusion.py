@@ -1,4 +1,4 @@
-"""python -m ensembles fuse: the boxes of detectors of any size and form, fused and scored."""
+"""python -m ensembles fuse: fusion and scoring of detectors with different inputs and grids."""
 
 import json
 import pathlib
@@ -37,7 +37,7 @@ def folder(path, count=24):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """Train two detectors of other sizes and forms a little; return the data and their files."""
+    """Train two detectors with different sizes and grids; return the data and the files."""
     home = tmp_path_factory.mktemp("fusion")
     data, files = folder(home / "things"), []
     for name, size, options in [
@@ -83,7 +83,7 @@ def test_two_of_other_forms_and_sizes_are_fused_and_reported(trained, tmp_path, 
     assert saving.load(place / "model.keras").output_shape == (None, 2, 100, 6)
     rows = {row["name"]: row["scores"]["map50"] for row in record["rows"]}
     assert [*rows] == ["yolov3_tiny", "yolo", "wbf"]
-    assert rows["yolov3_tiny"] > 0.2 and rows["yolo"] > 0.02, "they have learnt something"
+    assert rows["yolov3_tiny"] > 0.2 and rows["yolo"] > 0.02, "training had an effect"
     assert rows["wbf"] > min(rows["yolov3_tiny"], rows["yolo"])
     assert (
         record["status"] == "finished" and record["scores"]["test"] == record["rows"][-1]["scores"]
@@ -141,15 +141,15 @@ def test_weights_are_fitted_to_validation(trained, tmp_path, capsys):
     words = ["--data", str(data), "--out", str(tmp_path), "--fit"]
     assert fuse(*files, *words) == 0
     record, _ = result(capsys.readouterr().out)
-    found = record["found"]
-    assert record["fitted"] == "validation" and 0 < found["iou"] < 1
-    assert len(found["weights"]) == 2 and min(found["weights"]) > 0
+    settings = record["found"]
+    assert record["fitted"] == "validation" and 0 < settings["iou"] < 1
+    assert len(settings["weights"]) == 2 and min(settings["weights"]) > 0
     rows = {row["name"]: row["scores"]["map"] for row in record["rows"]}
     assert rows["wbf"] > rows["yolo"]
 
 
 def test_weights_favour_the_detector_that_is_right(monkeypatch):
-    """One finds each box, the other finds it a fifth of its side away, and both are as sure."""
+    """One detector is exact, the other is off by a fifth of a side; their scores are equal."""
     rng, size, count = np.random.default_rng(0), 64, 12
     corners = rng.uniform(0.1, 0.5, (count, 2))
     true = np.concatenate([corners, corners + 0.4], axis=1)
@@ -157,11 +157,13 @@ def test_weights_favour_the_detector_that_is_right(monkeypatch):
     rest = np.stack([np.zeros(count), area, np.zeros(count)], axis=1)
     y = np.concatenate([size * true, rest], axis=1)[:, None].astype(np.float32)
 
-    def seen(away):
+    def detections(away):
         rows = [[*(box + 0.4 * away), 0.8, 0] for box in true]
         return [np.array([row], np.float32) for row in rows], y, 1.0
 
-    monkeypatch.setattr(fusion, "detected", lambda member, split, batch_size: seen(member.away))
+    monkeypatch.setattr(
+        fusion, "detected", lambda member, split, batch_size: detections(member.away)
+    )
     info = {"classes": ["ball"], "grid": {"size": [size, size]}}
     pair = [types.SimpleNamespace(record={"info": info}, away=away) for away in (0.0, 0.2)]
     data = [types.SimpleNamespace(splits={"validation": None})] * 2
@@ -180,9 +182,9 @@ def test_a_detector_fused_with_itself_is_no_better_and_no_worse(trained, tmp_pat
         words = words[:-3]
     assert fuse(file, file, "--data", str(data), "--out", str(tmp_path), *words) == 0
     record, _ = result(capsys.readouterr().out)
-    one, other, both = (row["scores"]["map50"] for row in record["rows"])
-    assert one == other and [row["name"] for row in record["rows"]][1] == "yolov3_tiny (2)"
-    assert both == pytest.approx(one, abs=0.02 if method == "soft_nms" else 1e-6)
+    first, second, both = (row["scores"]["map50"] for row in record["rows"])
+    assert first == second and [row["name"] for row in record["rows"]][1] == "yolov3_tiny (2)"
+    assert both == pytest.approx(first, abs=0.02 if method == "soft_nms" else 1e-6)
 
 
 def test_what_cannot_be_fused_is_said(trained, tmp_path, capsys):
@@ -195,12 +197,12 @@ def test_what_cannot_be_fused_is_said(trained, tmp_path, capsys):
     record["info"]["classes"] = [*reversed(CLASSES)]
     saving.save(model, tmp_path / "turned.keras", record)
     out = ["--data", str(data), "--out", str(tmp_path / "runs")]
-    for words, said in [
+    for words, message in [
         ([files[0], str(tmp_path / "unet.keras")], "unet: its task is image_segmentation"),
         ([files[0], str(tmp_path / "turned.keras")], "their classes are ball, disc, rod, slab and"),
         ([*files, "--weights", "1"], "1 weights for 2 members"),
         ([str(tmp_path / "turned.keras")], "turned knows the classes slab"),
     ]:
         assert fuse(*words, *out) == 2
-        assert said in capsys.readouterr().err
+        assert message in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()

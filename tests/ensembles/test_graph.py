@@ -1,4 +1,4 @@
-"""Endings: what a model returns is read from its graph, and turned into logits or refused."""
+"""Output activations are read from the graph, and converted to logits or refused."""
 
 import types
 
@@ -16,14 +16,14 @@ X = np.random.default_rng(0).normal(size=(5, 4, 4, 1)).astype(np.float32)
 
 
 def net(ending, units=3, flat=True):
-    """Build a network of images (4, 4, 1) whose last convolution has an activation."""
+    """Build a model of images (4, 4, 1) whose last convolution has an activation."""
     entry = keras.Input((4, 4, 1))
     y = layers.Conv2D(units, 3, padding="same", activation=ending, name="last")(entry)
     return keras.Model(entry, layers.GlobalAveragePooling2D()(y) if flat else y)
 
 
 def behind(*steps, ending="softmax", units=3):
-    """Return a model of maps with layers or operations behind its last convolution."""
+    """Return a model of maps with layers or operations after its last convolution."""
     model = net(ending, units, flat=False)
     y = model.output
     for step in steps:
@@ -41,9 +41,9 @@ def nested(ending="softmax", units=3):
 
 
 def average(*endings, units=3):
-    """Return the Average of networks."""
+    """Return the average of models."""
     entry = keras.Input((4, 4, 1))
-    return keras.Model(entry, layers.Average()([net(one, units)(entry) for one in endings]))
+    return keras.Model(entry, layers.Average()([net(ending, units)(entry) for ending in endings]))
 
 
 PROBABILITIES = {
@@ -79,7 +79,7 @@ ONE = {  # of one class
 
 
 def logits(model):
-    """Return what the model of logits predicts, and what the model itself does."""
+    """Return the logits of the converted model, and the outputs of the model itself."""
     wanted = ops.convert_to_numpy(model(X))
     return ops.convert_to_numpy(graph.in_logits(model, "m.keras")(X)), wanted
 
@@ -88,17 +88,17 @@ def logits(model):
 def test_probabilities_are_found_behind_what_keeps_them(name):
     model = PROBABILITIES[name]()
     assert graph.kind_of(model, "m.keras") == "softmax"
-    found, wanted = logits(model)
+    result, wanted = logits(model)
     np.testing.assert_allclose(wanted.sum(axis=-1), 1, atol=1e-5)
-    np.testing.assert_allclose(ops.softmax(found), wanted, atol=1e-5)
+    np.testing.assert_allclose(ops.softmax(result), wanted, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ONE)
 def test_one_sigmoid_is_found_behind_what_keeps_it(name):
     model = ONE[name]()
     assert graph.kind_of(model, "m.keras") == "sigmoid"
-    found, wanted = logits(model)
-    np.testing.assert_allclose(ops.sigmoid(found), wanted, atol=1e-5)
+    result, wanted = logits(model)
+    np.testing.assert_allclose(ops.sigmoid(result), wanted, atol=1e-5)
 
 
 LINEAR = {
@@ -121,7 +121,7 @@ def test_logits_are_left_as_they_are(name):
 
 
 def merged(layer):
-    """Return a network's softmax brought together with itself by a layer."""
+    """Return a model whose softmax is combined with itself by a layer."""
     model = net("softmax")
     return keras.Model(model.input, layer([model.output, model.output]))
 
@@ -160,9 +160,9 @@ def test_a_gate_of_logits_is_no_ending():
 
 
 def test_several_sigmoids_are_normalized():
-    found, wanted = logits(behind(layers.GlobalAveragePooling2D(), ending="sigmoid"))
+    result, wanted = logits(behind(layers.GlobalAveragePooling2D(), ending="sigmoid"))
     wanted = wanted / wanted.sum(axis=-1, keepdims=True)
-    np.testing.assert_allclose(ops.softmax(found), wanted, atol=1e-5)
+    np.testing.assert_allclose(ops.softmax(result), wanted, atol=1e-5)
 
 
 def member(name, ending, units):
@@ -181,14 +181,14 @@ def test_several_sigmoids_go_with_no_other_ending(ending, units):
 
 
 def test_an_average_of_probabilities_averages_like_its_members(tmp_path):
-    """The mean of two models, saved as one, beside the two changes no probability."""
+    """The saved mean of two models, combined with both, has the same probabilities."""
     entry, parts = keras.Input((4, 4, 1)), [net("softmax"), net("softmax")]
     mean = keras.Model(entry, layers.Average()([part(entry) for part in parts]))
     for name, model in {"a": parts[0], "b": parts[1], "mean": mean}.items():
         model.save(tmp_path / f"{name}.keras")
     paths = [tmp_path / f"{name}.keras" for name in ("a", "b", "mean")]
-    found = ensembles.average(paths)(X)
-    np.testing.assert_allclose(ops.softmax(found), mean(X), atol=1e-5)
+    result = ensembles.average(paths)(X)
+    np.testing.assert_allclose(ops.softmax(result), mean(X), atol=1e-5)
 
 
 def test_members_that_return_no_numbers_are_named(tmp_path):
@@ -199,7 +199,7 @@ def test_members_that_return_no_numbers_are_named(tmp_path):
     keras.Model(entry, y).save(tmp_path / "of_log.keras")  # NaN for what is below 0
     model.get_layer("last").bias.assign([np.nan, 0, 0])
     model.save(tmp_path / "bad.keras")
-    with pytest.raises(ValueError, match=r"bad\.keras: its weights last/bias hold NaN"):
+    with pytest.raises(ValueError, match=r"bad\.keras: its weights last/bias contain NaN"):
         opening.open([tmp_path / "good.keras", tmp_path / "bad.keras"])
     info = {"classes": ["a", "b", "c"]}
     paths = [tmp_path / "good.keras", tmp_path / "of_log.keras"]
@@ -224,8 +224,8 @@ def test_forecasts_keep_the_activation_at_their_end(tmp_path):
     info = {"classes": [], "columns": ["a"], "targets": 1, "mean": [0.0], "deviation": [1.0]}
     saving.save(model, tmp_path / "f.keras", record("forecasting", info=info))
     opened = opening.open([tmp_path / "f.keras"])
-    found = opened[0].load(checks.check(opened))
-    np.testing.assert_allclose(found(X[:, 0]), model(X[:, 0]))
+    loaded = opened[0].load(checks.check(opened))
+    np.testing.assert_allclose(loaded(X[:, 0]), model(X[:, 0]))
 
 
 def test_a_model_whose_output_is_a_list_of_one_is_resized_and_made_of_one_logit():
@@ -234,5 +234,5 @@ def test_a_model_whose_output_is_a_list_of_one_is_resized_and_made_of_one_logit(
     model = keras.Model(plain.inputs, plain.outputs)
     task = types.SimpleNamespace(values=False)
     common = types.SimpleNamespace(input_shape=(8, 8, 1), units=1, task=task)
-    found = opening.fitted(model, common, member("old", "linear", 2))
-    assert found(np.zeros((2, 8, 8, 1))).shape == (2, 8, 8, 1)
+    adapted = opening.adapted(model, common, member("old", "linear", 2))
+    assert adapted(np.zeros((2, 8, 8, 1))).shape == (2, 8, 8, 1)

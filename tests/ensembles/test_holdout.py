@@ -1,4 +1,4 @@
-"""What picks a meta-learner's epoch is a fair sample: of every class, and of no image in part."""
+"""The held-out part for a meta-learner is stratified and does not divide images."""
 
 import types
 
@@ -33,13 +33,13 @@ def test_rows_in_the_order_of_their_classes():
 
 def test_a_class_of_one_example_is_fitted_to():
     y = np.array([0] * 10 + [1] + [2] * 2)
-    fit, held = holdout.drawn(y)
+    fit, held = holdout.random_split(y)
     assert {*y[fit]} == {0, 1, 2} and {*y[held]} == {0, 2}
 
 
 @pytest.mark.parametrize("y", [[0, 1], [0, 0], [0, 1, 2, 3], [1] * 7])
 def test_few_examples_and_constant_labels(y):
-    fit, held = holdout.drawn(np.array(y))
+    fit, held = holdout.random_split(np.array(y))
     assert len(fit) and len(held) == max(1, round(0.15 * len(y)))
     assert {*fit, *held} == {*range(len(y))}
 
@@ -56,7 +56,7 @@ def test_pieces_of_one_image_stay_together(maps):
     fit, held = holdout.split(cache.Examples(y, y, groups), y, Common)
     assert not {*groups[fit]} & {*groups[held]}
     assert len({*groups[held]}) == (3 if maps else 4)
-    alone = holdout.drawn(y, np.zeros(120))
+    alone = holdout.random_split(y, np.zeros(120))
     assert len(alone[0]) and len(alone[1])
 
 
@@ -79,7 +79,7 @@ def test_few_windows_leave_something_to_fit(count):
 
 
 def test_one_window_of_each_series():
-    fit, held = holdout.in_time(np.arange(6) * 100, 24)
+    fit, held = holdout.split_by_time(np.arange(6) * 100, 24)
     assert len(held) == 1 and len(fit) == 5
 
 
@@ -90,7 +90,7 @@ def test_prepared_examples_know_what_they_are_pieces_of():
 
     files = groups((0, 0, 0), (0, 0, 1), (1, 1, 0), (2, 2, 0))
     assert files.tolist() == [0, 0, 1, 2]
-    images = groups((0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 2, 0))  # two files alone are parted
+    images = groups((0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 2, 0))  # two files are divided
     assert images.tolist() == [0, 0, 1, 2]
     blocks = groups((0, 0, 0), (0, 0, 4), (0, 0, 4))
     assert blocks.tolist() == [0, 1, 1]

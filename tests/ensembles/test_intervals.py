@@ -1,4 +1,4 @@
-"""Bootstrap intervals: made of the task's own scores, and as wide as chance makes them."""
+"""Bootstrap intervals match the tasks' scores and have the expected width."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from zoo import tasks
 
 
 def labelled(count, classes, rng, right=0.8):
-    """Return labels (n,) and logits (n, K) of which a share is right."""
+    """Return labels (n,) and logits (n, K), of which a share is correct."""
     y = rng.integers(classes, size=count)
     guess = np.where(rng.random(count) < right, y, rng.integers(classes, size=count))
     return y, np.eye(classes)[guess] * 5.0
@@ -42,9 +42,9 @@ def test_a_draw_of_every_example_once_is_the_score_of_the_task(name, units):
     once = np.ones((1, len(y)), np.float32)
     first, scores = intervals.first_score(task), task.results.evaluate(y, logits, info)[0]
     assert intervals.resampled(statistics, first, once)[0] == pytest.approx(scores[first], rel=1e-6)
-    for other in intervals.SCORES.keys() & scores.keys() - {first}:
-        value = intervals.resampled(statistics, other, once)[0]
-        assert value == pytest.approx(scores[other], rel=1e-6), other
+    for name in intervals.SCORES.keys() & scores.keys() - {first}:
+        value = intervals.resampled(statistics, name, once)[0]
+        assert value == pytest.approx(scores[name], rel=1e-6), name
 
 
 def test_an_interval_is_as_wide_as_a_binomial_share_varies():
@@ -65,7 +65,7 @@ def test_the_gain_is_paired_with_the_best_member():
     rng = np.random.default_rng(2)
     y, good = labelled(300, 3, rng, right=0.8)
     better = good.copy()
-    better[:30] = np.eye(3)[y[:30]]  # right where it is anything; all else is the same
+    better[:30] = np.eye(3)[y[:30]]  # always correct here; the rest is the same
     rows = [
         {"name": name, "kind": kind, "scores": {"accuracy": float((z.argmax(-1) == y).mean())}}
         for name, kind, z in (("a", "member", good), ("stack", "ensemble", better))
@@ -79,7 +79,7 @@ def test_the_gain_is_paired_with_the_best_member():
 
 
 def test_errors_of_windows_are_drawn_in_blocks():
-    errors = np.repeat(np.arange(10.0), 50)  # neighbours are alike
+    errors = np.repeat(np.arange(10.0), 50)  # neighbours are equal
     apart = intervals.resampled(errors, "mse", intervals.draws(500))
     blocks = intervals.resampled(errors, "mse", intervals.draws(500, block=50))
     assert np.std(blocks) > 4 * np.std(apart)

@@ -1,4 +1,4 @@
-"""Leakage: examples are known one by one, and by every route from one model to the next."""
+"""Leakage: examples are tracked individually, along every route from one model to the next."""
 
 import types
 
@@ -15,12 +15,12 @@ PLAIN = {"fold": None, "validate": None, "skip_bad": False}
 
 
 def rows(*numbers):
-    """Return whole examples (m, 2), by numbers that stand for their hashes."""
+    """Return undivided examples (m, 2); the numbers stand for their hashes."""
     return np.array([[number, 0] for number in numbers], np.uint64).reshape(-1, 2)
 
 
 def pieces(number, way, *blocks):
-    """Return pieces of one example that is cut in a way, a number."""
+    """Return pieces of one example; the number `way` stands for how it is cut."""
     return np.array([[number, way << 32 | block] for block in blocks], np.uint64)
 
 
@@ -28,7 +28,7 @@ NOW = {"train": rows(*range(60)), "validation": rows(*range(60, 80)), "test": ro
 
 
 def record(train, validation=(), test=(), data="a" * 16, **fields):
-    """Return the record of a training on examples."""
+    """Return the record of a training run on examples."""
     splits = {"train": train, "validation": validation, "test": test}
     splits = {name: part if len(part) else provenance.NONE for name, part in splits.items()}
     return {
@@ -40,20 +40,20 @@ def record(train, validation=(), test=(), data="a" * 16, **fields):
 
 
 def clean():
-    """Return the record of a training on the same splits."""
+    """Return the record of a training run on the same splits."""
     return record(*NOW.values())
 
 
 def begun_with(other):
-    """Return the record of a training on the same splits that others' weights went into."""
-    made = clean()
-    provenance.inherit(made, "other", other)
-    return made
+    """Return the record of a training run on the same splits, initialized from another model."""
+    child = clean()
+    provenance.inherit(child, "other", other)
+    return child
 
 
 def combined(*records, fitted=provenance.NONE):
     """Return the record of an ensemble."""
-    named = [(f"member {i}", one) for i, one in enumerate(records)]
+    named = [(f"member {i}", member) for i, member in enumerate(records)]
     fields = provenance.merged(fitted, named, NOW, {"fingerprint": "a" * 16}, PLAIN)
     return {"data": {"fingerprint": "a" * 16}, "settings": dict(PLAIN), **fields}
 
@@ -97,9 +97,9 @@ ROUTES = {
 
 
 def outcome(member, now=NOW):
-    """Return what is done about a member: the first that applies."""
-    one = types.SimpleNamespace(name="it", record=member)
-    refusals, warnings = members_provenance.leakage([one], {"fingerprint": "a" * 16}, PLAIN, now)
+    """Return the first outcome that applies to a member."""
+    named = types.SimpleNamespace(name="it", record=member)
+    refusals, warnings = members_provenance.leakage([named], {"fingerprint": "a" * 16}, PLAIN, now)
     if refusals:
         return REFUSED
     if any("test split" in text for text in warnings):
@@ -128,7 +128,9 @@ def test_pieces_of_one_example_are_compared_by_how_they_are_cut():
 
 def test_a_few_copies_within_the_data_are_warned_of_and_foreign_ones_refused():
     now = {**NOW, "validation": rows(0, *range(60, 80))}  # 1 of 21 is in the training, too
-    assert outcome(record(*now.values()), now) == UNKNOWN  # a warning that does not name the test
+    assert (
+        outcome(record(*now.values()), now) == UNKNOWN
+    )  # a warning that is not about the test split
     assert outcome(record(rows(*range(60), 61)), now) == REFUSED
     now["validation"] = rows(0, 1, *range(60, 80))
     assert outcome(record(*now.values()), now) == REFUSED
@@ -136,19 +138,19 @@ def test_a_few_copies_within_the_data_are_warned_of_and_foreign_ones_refused():
 
 def test_what_a_start_or_a_teacher_knows_is_told_and_noted():
     made = clean()
-    (told,) = provenance.inherit(made, "other", SAW_TEST)
-    assert told.startswith("other was trained on 19 of the 19 examples of the test split")
-    assert made["notes"] == [told]
-    (told,) = provenance.inherit(made, "weights", {})
-    assert "Nobody can tell" in told and made["unknown"] == ["weights"]
+    (note,) = provenance.inherit(made, "other", SAW_TEST)
+    assert note.startswith("other was trained on 19 of the 19 examples of the test split")
+    assert made["notes"] == [note]
+    (note,) = provenance.inherit(made, "weights", {})
+    assert "Nobody can tell" in note and made["unknown"] == ["weights"]
     provenance.inherit(made, "more", {})
     assert made["unknown"] == ["weights", "more"]
 
 
 def test_records_are_small_and_come_back():
-    kept = provenance.encode({"train": np.concatenate([rows(5, 2**63), pieces(3, 7, 1)])})
-    assert len(kept["train"]) <= 2 * 11 + 2
-    back = provenance.decode({"examples": kept})
+    encoded = provenance.encode({"train": np.concatenate([rows(5, 2**63), pieces(3, 7, 1)])})
+    assert len(encoded["train"]) <= 2 * 11 + 2
+    back = provenance.decode({"examples": encoded})
     assert back.tolist() == [[5, 0], [2**63, 0], [3, 7 << 32 | 1]]
     assert provenance.decode({}) is None and provenance.decode({"examples": 3}) is None
 
@@ -203,19 +205,19 @@ def test_duplicates_across_splits_are_told_with_numbers_and_names():
     assert prepared(clean)["duplicates"] == []
     copied = {"train": vectors(0, 30), "validation": vectors(30, 36), "test": {}}
     copied["test"] = {f"copy of {name}": value for name, value in vectors(10, 30).items()}
-    (told,) = prepared(copied)["duplicates"]
-    assert told.startswith("Duplicates: 20 of 20 examples of the test split are also in the")
-    assert "10.png = copy of 10.png" in told and "..." in told
+    (warning,) = prepared(copied)["duplicates"]
+    assert warning.startswith("Duplicates: 20 of 20 examples of the test split are also in the")
+    assert "10.png = copy of 10.png" in warning and "..." in warning
     twice = {**vectors(0, 30), "again.png": [3, 3.5]}
-    (told,) = prepared({"train": twice, "test": vectors(50, 60)}, validate=(1, 31))["duplicates"]
-    assert "3.png = again.png" in told
+    (warning,) = prepared({"train": twice, "test": vectors(50, 60)}, validate=(1, 31))["duplicates"]
+    assert "3.png = again.png" in warning
 
 
 def test_examples_are_the_same_by_another_name_and_in_another_order():
     first = prepared({"train": vectors(0, 30), "test": vectors(50, 60)})["examples"]
     again = {f"new {name}": value for name, value in reversed(vectors(0, 30).items())}
     again = prepared({"train": again, "test": vectors(50, 60)})["examples"]
-    everything = [np.concatenate([each["train"], each["validation"]]) for each in (first, again)]
+    everything = [np.concatenate([part["train"], part["validation"]]) for part in (first, again)]
     assert set(everything[0][:, 0].tolist()) == set(everything[1][:, 0].tolist())
     assert first["test"].tolist() == again["test"].tolist()
 

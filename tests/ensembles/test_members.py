@@ -1,4 +1,4 @@
-"""Members: what is opened, what is refused, and what they become inside an ensemble."""
+"""Members: which models are opened or refused, and how they are combined in an ensemble."""
 
 import pathlib
 import subprocess
@@ -34,13 +34,13 @@ def two(tmp_path):
 
 def test_the_same_file_twice_and_a_third_are_joined_under_names_of_their_own(two):
     opened = opening.open([two[0], two[0], two[1]])
-    assert [one.name for one in opened] == ["seed_0", "seed_0 (2)", "seed_1"]
-    assert [one.layer for one in opened] == ["member_1", "member_2", "member_3"]
+    assert [member.name for member in opened] == ["seed_0", "seed_0 (2)", "seed_1"]
+    assert [member.layer for member in opened] == ["member_1", "member_2", "member_3"]
     model = ensembles.average([two[0], two[0], two[1]])
     assert not model.trainable_weights
     x, _ = images()
-    one, other = (saving.load(path).predict(x, verbose=0) for path in two)
-    mean = (2 / (1 + np.exp(-one)) + 1 / (1 + np.exp(-other))) / 3
+    first, second = (saving.load(path).predict(x, verbose=0) for path in two)
+    mean = (2 / (1 + np.exp(-first)) + 1 / (1 + np.exp(-second))) / 3
     np.testing.assert_allclose(1 / (1 + np.exp(-model.predict(x, verbose=0))), mean, atol=1e-6)
 
 
@@ -78,12 +78,12 @@ def test_sigmoid_and_softmax_are_told_by_the_layer_and_taken_off(tmp_path, units
     opened = opening.open([path])
     assert opened[0].ending == ("sigmoid" if units == 1 else "softmax")
     x, _ = images()
-    wanted = model.predict(x, verbose=0)
-    found = opened[0].load(checks.check(opened)).predict(x, verbose=0)
-    chances = keras.ops.sigmoid(found) if units == 1 else keras.ops.softmax(found)
-    np.testing.assert_allclose(keras.ops.convert_to_numpy(chances), wanted, atol=1e-6)
+    expected = model.predict(x, verbose=0)
+    logits = opened[0].load(checks.check(opened)).predict(x, verbose=0)
+    probabilities = keras.ops.sigmoid(logits) if units == 1 else keras.ops.softmax(logits)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(probabilities), expected, atol=1e-6)
     if ending != "layer":
-        np.testing.assert_allclose(found, plain.predict(x, verbose=0), atol=1e-6)
+        np.testing.assert_allclose(logits, plain.predict(x, verbose=0), atol=1e-6)
 
 
 def test_a_saturated_sigmoid_keeps_its_logits(tmp_path):
@@ -92,8 +92,8 @@ def test_a_saturated_sigmoid_keeps_its_logits(tmp_path):
     model.get_layer("logits").set_weights([kernel * 0, bias + 40])  # the probability is 1
     model.save(tmp_path / "sure.keras")
     opened = opening.open([tmp_path / "sure.keras"])
-    found = opened[0].load(checks.check(opened)).predict(images()[0], verbose=0)
-    np.testing.assert_allclose(found, 40.0)
+    logits = opened[0].load(checks.check(opened)).predict(images()[0], verbose=0)
+    np.testing.assert_allclose(logits, 40.0)
 
 
 def test_members_of_other_sizes_get_a_resize_in_front_and_behind(tmp_path):
@@ -103,11 +103,11 @@ def test_members_of_other_sizes_get_a_resize_in_front_and_behind(tmp_path):
     common = checks.check(opened)
     assert common.input_shape == (32, 32, 1)
     x, _ = images()
-    found = opened[1].load(common).predict(x, verbose=0)
+    logits = opened[1].load(common).predict(x, verbose=0)
     small = keras.ops.image.resize(x, (16, 16))
     small = saving.load(paths[1]).predict(keras.ops.convert_to_numpy(small), verbose=0)
     wanted = keras.ops.convert_to_numpy(keras.ops.image.resize(small, (32, 32)))
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    np.testing.assert_allclose(logits, wanted, atol=1e-5)
     assert ensembles.average(paths).predict(x, verbose=0).shape == (6, 32, 32, 1)
 
 
@@ -119,8 +119,8 @@ def test_one_logit_and_two_go_together(tmp_path):
     assert common.units == 1
     x, _ = images()
     pair = saving.load(two).predict(x, verbose=0)
-    found = opened[1].load(common).predict(x, verbose=0)
-    np.testing.assert_allclose(found[..., 0], pair[..., 1] - pair[..., 0], atol=1e-6)
+    logits = opened[1].load(common).predict(x, verbose=0)
+    np.testing.assert_allclose(logits[..., 0], pair[..., 1] - pair[..., 0], atol=1e-6)
 
 
 CLASH = {
@@ -146,9 +146,9 @@ def test_records_that_differ_are_refused_naming_both(two, tmp_path, what):
 @pytest.mark.parametrize(
     "other, what",
     [
-        (lambda: mapper(channels=3), "they take channels, 1 and 3"),
-        (lambda: mapper(units=3), "they tell classes apart, 1 and 3"),
-        (lambda: classifier(), "they take channels, 1 and 3"),
+        (lambda: mapper(channels=3), "their numbers of input channels are 1 and 3"),
+        (lambda: mapper(units=3), "their numbers of classes are 1 and 3"),
+        (lambda: classifier(), "their numbers of input channels are 1 and 3"),
         (lambda: keras.Sequential([keras.Input((8, 3)), keras.layers.Dense(1)]), "of shape"),
     ],
 )
@@ -196,11 +196,11 @@ def test_a_member_that_was_changed_inside_the_file_is_noticed(two, tmp_path):
 
 
 def test_the_digest_knows_weights_and_no_dropout_state():
-    model, twin = mapper(seed=3), mapper(seed=3)
-    twin.get_layer("dropout").seed_generator.state.assign([7, 7])
-    assert ensemble.digest(model) == ensemble.digest(twin)
-    twin.weights[0].assign_add(1e-6 * np.ones(twin.weights[0].shape))
-    assert ensemble.digest(model) != ensemble.digest(twin)
+    model, copy = mapper(seed=3), mapper(seed=3)
+    copy.get_layer("dropout").seed_generator.state.assign([7, 7])
+    assert ensemble.digest(model) == ensemble.digest(copy)
+    copy.weights[0].assign_add(1e-6 * np.ones(copy.weights[0].shape))
+    assert ensemble.digest(model) != ensemble.digest(copy)
 
 
 def test_separate_inputs_are_a_list(two):
@@ -214,17 +214,17 @@ def test_separate_inputs_are_a_list(two):
 def test_votes_are_counted_and_ties_go_to_the_likelier():
     logits = [np.array([[2.0, 0.0]]), np.array([[0.0, 0.5]]), np.array([[0.0, 0.5]])]
     head = combine.mixture([(2,)] * 3, of="votes")
-    found = combine.apply(head, logits)
-    assert found.argmax() == 1
-    np.testing.assert_allclose(np.exp(found).sum(), 1.0, atol=1e-6)
-    np.testing.assert_allclose(np.exp(found[0, 1]), 2 / 3, atol=2e-3)
+    combined = combine.apply(head, logits)
+    assert combined.argmax() == 1
+    np.testing.assert_allclose(np.exp(combined).sum(), 1.0, atol=1e-6)
+    np.testing.assert_allclose(np.exp(combined[0, 1]), 2 / 3, atol=2e-3)
     tie = combine.apply(combine.mixture([(2,)] * 2, of="votes"), logits[:2])
     assert tie.argmax() == 0
 
 
 @pytest.mark.parametrize("weights", [[1.0], [1.0, -1.0], [0.0, 0.0]])
 def test_impossible_weights_are_refused(two, weights):
-    with pytest.raises(ValueError, match="one a member"):
+    with pytest.raises(ValueError, match="one per member"):
         ensembles.average(two, weights)
 
 
@@ -232,8 +232,8 @@ def test_outputs_are_computed_once_and_kept(two, tmp_path, monkeypatch):
     opened, (x, y) = opening.open(two), images()
     common, data = checks.check(opened), cache.Examples(x, y)
     first = cache.outputs(opened, common, data, folder=tmp_path, key="toy", batch_size=4)
-    for path, kept in zip(two, first, strict=True):
-        np.testing.assert_allclose(kept, saving.load(path).predict(x, verbose=0), atol=1e-6)
+    for path, logits in zip(two, first, strict=True):
+        np.testing.assert_allclose(logits, saving.load(path).predict(x, verbose=0), atol=1e-6)
     monkeypatch.setattr(opening.Member, "load", lambda *_: pytest.fail("computed again"))
     cache.outputs(opened, common, data, folder=tmp_path, key="toy")
     with pytest.raises(pytest.fail.Exception):
@@ -257,8 +257,8 @@ def test_an_interrupted_prediction_leaves_nothing_that_would_be_taken_for_whole(
 
     with pytest.raises(KeyboardInterrupt):
         cache.outputs(opened, common, Breaks(x, y), folder=tmp_path, key="toy", batch_size=4)
-    found = cache.outputs(opened, common, cache.Examples(x, y), folder=tmp_path, key="toy")
-    np.testing.assert_allclose(found[0], saving.load(two[0]).predict(x, verbose=0), atol=1e-6)
+    logits = cache.outputs(opened, common, cache.Examples(x, y), folder=tmp_path, key="toy")
+    np.testing.assert_allclose(logits[0], saving.load(two[0]).predict(x, verbose=0), atol=1e-6)
 
 
 PEAK = """
@@ -267,7 +267,7 @@ import keras, numpy as np
 from ensembles.members import cache, checks, opening
 
 paths = sys.argv[2:]
-opened = opening.open(paths[:1] * 2)  # what importing and tracing cost is not counted
+opened = opening.open(paths[:1] * 2)  # memory for imports and tracing is not counted
 common, x = checks.check(opened), np.zeros((8, 16, 16, 1), np.float32)
 data = cache.Examples(x, x[..., 0])
 cache.outputs(opened, common, data, folder=sys.argv[1], key="warm")
@@ -288,9 +288,9 @@ def test_memory_does_not_grow_with_the_number_of_members(tmp_path):
         model = keras.Model(entry, keras.layers.Conv2D(1, 1)(x))
         paths.append(saved(tmp_path, model, f"large_{seed}"))
     words = [sys.executable, "-c", PEAK, str(tmp_path), *map(str, paths)]
-    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout.split()[-1]) / 1024 < 3 * 19  # MiB; all of them would be 190
+    process = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
+    assert process.returncode == 0, process.stderr
+    assert int(process.stdout.split()[-1]) / 1024 < 3 * 19  # MiB; all of them would be 190
 
 
 def test_chained_examples_are_one_after_the_other():

@@ -1,4 +1,4 @@
-"""The report of an ensemble: what it says, how it is read, and that it stands alone."""
+"""The report of an ensemble: its content, accessibility and self-contained page."""
 
 import base64
 import csv
@@ -28,7 +28,7 @@ def row(name, kind, dice, nll=0.1, **more):
 
 @pytest.fixture
 def rows():
-    """Four rows, of which the third has the best dice, and the second the best likelihood."""
+    """Return four rows; the third has the best Dice score, and the second the best log-loss."""
     return [
         row("unet_dsb2018", "member", 0.894211, 0.0712, weight=0.6),
         row("unet_dsb2018_bce", "member", 0.887134, 0.0555, weight=0.4),
@@ -38,7 +38,7 @@ def rows():
 
 
 class Page(html.parser.HTMLParser):
-    """A page taken apart.
+    """A parsed page.
 
     Attributes:
         tags: list of (tag, dictionary of attributes).
@@ -73,35 +73,37 @@ class Page(html.parser.HTMLParser):
 
     def all(self, tag):
         """Return the attributes of every such tag."""
-        return [attributes for found, attributes in self.tags if found == tag]
+        return [attributes for name, attributes in self.tags if name == tag]
 
 
 def written(folder, rows, title="stack: dsb2018", **more):
-    """Write a report, and return its page taken apart."""
+    """Write a report, and return its parsed page."""
     report.write(folder, title, rows, **more)
     page = Page((folder / "report.html").read_text(encoding="utf-8"))
-    assert not page.stack and not [*folder.rglob(".*")], "nothing is left open, or half written"
+    assert not page.stack and not [*folder.rglob(".*")], (
+        "all tags are closed, and no temporary file is left"
+    )
     return page
 
 
 def figure():
     """Return a figure of a line."""
-    drawn = Figure(figsize=(3, 2))
-    drawn.add_subplot().plot([0, 1])
-    return drawn
+    line = Figure(figsize=(3, 2))
+    line.add_subplot().plot([0, 1])
+    return line
 
 
 def test_spreadsheet_holds_every_number_in_full(tmp_path, rows):
     rows[0]["name"] = 'a, "b"\nc'
     written(tmp_path, rows)
     with open(tmp_path / "report.csv", newline="", encoding="utf-8") as file:
-        found = [*csv.DictReader(file)]
-    assert [one["name"] for one in found] == [one["name"] for one in rows]
-    for one, told in zip(rows, found, strict=True):
-        assert told["kind"] == one["kind"]
-        for key, value in {**one["scores"], **one}.items():
+        lines = [*csv.DictReader(file)]
+    assert [line["name"] for line in lines] == [row["name"] for row in rows]
+    for row, line in zip(rows, lines, strict=True):
+        assert line["kind"] == row["kind"]
+        for key, value in {**row["scores"], **row}.items():
             if key not in ("name", "kind", "scores"):
-                assert told[key] == "" if value is None else float(told[key]) == value
+                assert line[key] == "" if value is None else float(line[key]) == value
 
 
 def test_table_is_aligned_and_marks_the_best(rows):
@@ -118,18 +120,18 @@ def test_table_is_aligned_and_marks_the_best(rows):
         "weight": ["0.600", "0.400", "–", "–"],
     }.items():
         end = heads.index(title) + len(title)
-        for one, text in zip(rows, texts, strict=True):
-            line = next(line for line in lines if line.startswith(f"  {one['name']} "))
+        for row, text in zip(rows, texts, strict=True):
+            line = next(line for line in lines if line.startswith(f"  {row['name']} "))
             assert line[:end].endswith(text.rstrip("*"))
             assert line[end : end + 1].strip() == text[len(text.rstrip("*")) :]
 
 
 def test_table_of_many_scores_goes_on_below(rows):
-    for one in rows:
-        one["scores"] |= {f"score_{i}": 0.5 for i in range(12)}
+    for line in rows:
+        line["scores"] |= {f"score_{i}": 0.5 for i in range(12)}
     blocks = report.table(rows).split("\n\n")
     assert len(blocks) == 3 and all(len(line) <= 100 for line in "\n".join(blocks).split("\n"))
-    assert all(one["name"] in block for one in rows for block in blocks[:2])
+    assert all(line["name"] in block for line in rows for block in blocks[:2])
     long = "n" * 300
     assert long in report.table([row(long, "member", 0.5)])
 
@@ -140,7 +142,7 @@ def test_report_txt_holds_the_table_and_the_facts(tmp_path, rows):
     text = (tmp_path / "report.txt").read_text(encoding="utf-8")
     assert text.startswith("stack: dsb2018\n") and report.table(rows) in text
     for line in ("data     dsb2018 (d2bdcfb7)", "members  a, sha256 01", "b, sha256 23"):
-        assert any(found.strip() == line for found in text.split("\n"))
+        assert line in [part.strip() for part in text.split("\n")]
 
 
 def test_page_shows_the_numbers_and_marks_the_best(tmp_path, rows):
@@ -162,11 +164,11 @@ def test_page_shows_the_numbers_and_marks_the_best(tmp_path, rows):
     assert marked == [[], ["0.0555"], ["0.9013", "0.8013"], ["12.25"]]
     places = [float(re.search(r"[\d.]+(?=%)", i["style"])[0]) for i in page.all("i")]
     assert places == pytest.approx([50.0, 0.0, 100.0, 63.6], abs=0.5)
-    assert [i["class"] for i in page.all("i")] == [one["kind"] for one in rows]
+    assert [i["class"] for i in page.all("i")] == [row["kind"] for row in rows]
 
 
 def test_what_reads_alike_is_marked_alike(rows):
-    rows[0]["scores"]["dice"] = 0.901282  # 0.9013, as the third row's
+    rows[0]["scores"]["dice"] = 0.901282  # displayed as 0.9013, like the third row
     rows[1]["nll"], rows[2]["nll"] = float("nan"), float("-inf")
     dice, _, _, nll, *_ = report.columns(rows)
     assert dice["best"] == {0, 2}
@@ -190,8 +192,8 @@ def test_summary_says_who_is_best(rows):
 def test_page_escapes_every_text(tmp_path, rows):
     rows[0]["name"] = NASTY
     rows[2] = {**rows[2], "scores": {"dice": 0.91, "mean_iou": 0.8}}
-    for one in rows:
-        one["scores"]['<i>&"'] = 0.5
+    for line in rows:
+        line["scores"]['<i>&"'] = 0.5
     facts = {NASTY: NASTY, f"warning {NASTY}": NASTY}
     page = written(tmp_path, rows, NASTY, facts=facts, figures={"<b>{x}": figure()})
     assert not page.all("script") and not page.all("b") and len(page.all("i")) == len(rows)
@@ -267,26 +269,28 @@ def test_scores_figure_is_sorted_with_members_grey(rows):
 def test_agreement_figure_numbers_every_pair_once_each_way():
     matrix = np.array([[1, 0.91, np.nan], [0.91, 1, 0.97], [np.nan, 0.97, 1]])
     axes = report.agreement_figure(["a", "b", "c"], matrix).axes[0]
-    found = {text.get_position(): text.get_text() for text in axes.texts}
-    assert found == {(1, 0): "0.910", (0, 1): "0.910", (2, 1): "0.970", (1, 2): "0.970"}
+    numbers = {text.get_position(): text.get_text() for text in axes.texts}
+    assert numbers == {(1, 0): "0.910", (0, 1): "0.910", (2, 1): "0.970", (1, 2): "0.970"}
     assert matrix[0, 0] == 1, "the caller's numbers stay"
     assert not report.agreement_figure(["a"], [[1.0]]).axes[0].texts
 
 
 @pytest.mark.parametrize("kind", report.COLOURS)
 def test_one_row_is_enough(tmp_path, kind):
-    one = row("unet", kind, 0.9, None, ece=None, parameters=None, milliseconds=None)
-    page = written(tmp_path, [one], agreement=np.ones((1, 1)))
+    single = row("unet", kind, 0.9, None, ece=None, parameters=None, milliseconds=None)
+    page = written(tmp_path, [single], agreement=np.ones((1, 1)))
     assert page.rows[-1] == [("unet", False), ("0.9000", False), ("0.8000", False)]
     assert len(page.all("img")) == 1 and not page.all("mark") and not page.all("i")
-    assert "*" not in report.table([one]) and "Provenance" not in page.texts["main"]
+    assert "*" not in report.table([single]) and "Provenance" not in page.texts["main"]
 
 
 def test_thirty_members_and_numbers_that_are_missing(tmp_path):
     rows = [row(f"runs/{'long-' * 20}{i}", "member", 0.8 + i / 300) for i in range(30)]
     rows.append(row("average", "ensemble", float("nan")))
     page = written(tmp_path, rows, agreement=np.ones((30, 30)))
-    assert [line[0][0] for line in page.rows if len(line) > 1][1:] == [one["name"] for one in rows]
+    assert [line[0][0] for line in page.rows if len(line) > 1][1:] == [
+        line["name"] for line in rows
+    ]
     assert page.rows[-1][1] == ("nan", False) and len(page.all("i")) == 30
 
 
@@ -336,7 +340,9 @@ def test_a_gain_within_chance_is_no_headline(rows):
     assert report.summary(rows).startswith("Highest dice: weights, 0.9013, which is 0.0071 above")
     rows[2]["gain"] = {"over": "unet_dsb2018", "value": 0.0071, "interval": [-0.002, 0.016]}
     text = report.summary(rows)
-    assert text.startswith("No row is better than the best member, unet_dsb2018 (0.8942)")
+    assert text.startswith(
+        "No row is significantly better than the best member, unet_dsb2018 (0.8942)"
+    )
     assert "+0.0071" in text and "from -0.0020 to +0.0160" in text
     rows[2]["gain"]["interval"] = [0.001, 0.016]
     assert report.summary(rows).startswith("Highest dice: weights")
@@ -357,8 +363,8 @@ def test_intervals_stand_beside_the_first_score_in_table_page_and_spreadsheet(tm
 def test_the_fastest_is_marked_only_beyond_the_noise_of_the_measurement(rows):
     rows[0]["milliseconds_range"], rows[1]["milliseconds_range"] = [40.0, 43.0], [41.0, 44.0]
     rows[3]["milliseconds_range"] = [12.0, 13.0]
-    times = next(one for one in report.columns(rows) if one["key"] == "milliseconds")
+    times = next(column for column in report.columns(rows) if column["key"] == "milliseconds")
     assert times["best"] == {3}
     rows[3]["milliseconds_range"] = [12.0, 41.0]
-    times = next(one for one in report.columns(rows) if one["key"] == "milliseconds")
+    times = next(column for column in report.columns(rows) if column["key"] == "milliseconds")
     assert times["best"] == set()

@@ -1,4 +1,4 @@
-"""Selection is Caruana's, searched weights are the most likely ones, and independence helps."""
+"""Ensemble selection matches Caruana et al., and fitted weights maximise the likelihood."""
 
 import math
 
@@ -10,15 +10,15 @@ from ensembles.evaluation import probabilities
 
 
 def members(seed, count=5, shape=(60,), units=3):
-    """Return logits of members of different skill, and labels, a tenth of them void."""
+    """Return logits of members of different accuracy, and labels, a tenth of them void."""
     rng = np.random.default_rng(seed)
     classes = max(units, 2)
     y = rng.integers(0, classes, shape)
     skill = rng.uniform(0, 2, count)
     logits = [s * np.eye(classes)[y] + rng.normal(size=(*shape, classes)) for s in skill]
     if units == 1:
-        logits = [one[..., 1:] - one[..., :1] for one in logits]
-    logits = [one.astype(np.float32) for one in logits]
+        logits = [z[..., 1:] - z[..., :1] for z in logits]
+    logits = [z.astype(np.float32) for z in logits]
     if seed % 2:
         logits[-1] = logits[0]  # a tie in every round
     y[rng.random(shape) < 0.1] = -1
@@ -34,14 +34,14 @@ def likelihood(y, p):
 
 
 def logits_of(truth):
-    """Return the single logits that give these probabilities to class 1."""
+    """Return the single logits whose probabilities of class 1 are given."""
     truth = np.asarray(truth, np.float64)
     return np.log(truth / (1 - truth))[:, None]
 
 
 def caruana(outputs, y, rounds, score):
-    """Choose by the paper, in the plainest way: each candidate's mean is taken anew."""
-    p = [probabilities.of_logits(one).astype(np.float64) for one in outputs]
+    """Select as in the paper, with a new mean for each candidate."""
+    p = [probabilities.of_logits(logits).astype(np.float64) for logits in outputs]
     bag, trajectory = [], []
     for size in range(1, rounds + 1):
         scores = {}
@@ -79,7 +79,7 @@ def test_two_members_that_err_apart_are_chosen_half_and_half():
     assert [step["added"] for step in history[:2]] == [0, 1]
     assert history[0]["score"] == pytest.approx(math.log(0.36) / 2, abs=1e-6)
     assert history[1]["score"] == pytest.approx(math.log(0.65), abs=1e-6)
-    assert len(history) == 6  # the rest is kept as history and counts for nothing
+    assert len(history) == 6  # later rounds are in the history only
 
 
 def test_of_equals_a_member_that_is_chosen_goes_first():
@@ -112,26 +112,26 @@ def test_void_labels_count_nowhere():
 def test_blocks_and_files_change_nothing(tmp_path, monkeypatch):
     outputs, y = members(4, shape=(9, 6, 5), units=1)
     mapped = []
-    for i, one in enumerate(outputs):
-        np.save(tmp_path / f"{i}.npy", one)
+    for i, logits in enumerate(outputs):
+        np.save(tmp_path / f"{i}.npy", logits)
         mapped.append(np.load(tmp_path / f"{i}.npy", mmap_mode="r"))
-    whole = selection.select(outputs, y), selection.search(outputs, y)
-    monkeypatch.setattr(probabilities, "BLOCK", 64)  # two of nine examples at a time
+    expected = selection.select(outputs, y), selection.search(outputs, y)
+    monkeypatch.setattr(probabilities, "BLOCK", 64)  # two of nine examples per block
     weights, history = selection.select(mapped, y)
-    np.testing.assert_array_equal(weights, whole[0][0])
-    assert history == whole[0][1]
-    np.testing.assert_allclose(selection.search(mapped, y), whole[1], atol=1e-5)
+    np.testing.assert_array_equal(weights, expected[0][0])
+    assert history == expected[0][1]
+    np.testing.assert_allclose(selection.search(mapped, y), expected[1], atol=1e-5)
 
 
 def gain(truth, weights):
-    """Return the slope of the mean log-likelihood along each weight, (M,)."""
+    """Return the gradient of the mean log-likelihood in the weights, (M,)."""
     return np.mean(truth / (weights @ truth), axis=1)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_searched_weights_are_the_best_of_a_fine_grid(seed):
     outputs, y = members(2 * seed, count=3, shape=(400,))
-    truth = selection.truths(outputs, y).astype(np.float64)
+    truth = selection.true_class_probabilities(outputs, y).astype(np.float64)
     weights = selection.search(outputs, y)
     steps = 200
     grid = [(i, j, steps - i - j) for i in range(steps + 1) for j in range(steps + 1 - i)]
@@ -144,16 +144,16 @@ def test_searched_weights_are_the_best_of_a_fine_grid(seed):
 @pytest.mark.parametrize("alike", [0.0, 0.95, 1.0], ids=["apart", "much alike", "equal"])
 @pytest.mark.parametrize("count", [1, 2, 6, 15])
 def test_searched_weights_meet_the_conditions_of_the_optimum(count, alike):
-    # Karush, Kuhn & Tucker: the slope is 1 for members that are used, and at most 1 for others;
-    # by as much as the steepest is above 1 could the log-likelihood be higher at most.
+    # Karush-Kuhn-Tucker conditions: the gradient is 1 for members with a weight above 0, and at
+    # most 1 for others; its excess over 1 bounds the gap to the maximum.
     outputs, y = members(count, count=count, shape=(500,))
     mean = np.mean(outputs, axis=0)
-    outputs = [alike * mean + (1 - alike) * one for one in outputs]
+    outputs = [alike * mean + (1 - alike) * logits for logits in outputs]
     weights = selection.search(outputs, y)
-    slope = gain(selection.truths(outputs, y).astype(np.float64), weights)
+    gradient = gain(selection.true_class_probabilities(outputs, y).astype(np.float64), weights)
     assert weights.min() >= 0 and weights.sum() == pytest.approx(1)
-    assert slope.max() < 1 + 1e-5
-    np.testing.assert_allclose(slope[weights > 1e-3], 1, atol=1e-3)
+    assert gradient.max() < 1 + 1e-5
+    np.testing.assert_allclose(gradient[weights > 1e-3], 1, atol=1e-3)
 
 
 def test_a_member_that_knows_nothing_gets_no_weight():
@@ -168,7 +168,7 @@ def test_a_member_that_knows_nothing_gets_no_weight():
 def test_a_metric_that_is_climbed_is_no_worse_than_where_it_begins(seed):
     outputs, y = members(2 * seed, count=4, shape=(80,))
     weights = selection.search(outputs, y, metric=accuracy)
-    p = np.stack([probabilities.of_logits(one) for one in outputs]).astype(np.float64)
+    p = np.stack([probabilities.of_logits(logits) for logits in outputs]).astype(np.float64)
     equal, likely = np.full(4, 0.25), selection.search(outputs, y)
     score, *begun = [
         accuracy(y, np.tensordot(w, p, 1).astype(np.float32)) for w in (weights, equal, likely)
@@ -179,24 +179,24 @@ def test_a_metric_that_is_climbed_is_no_worse_than_where_it_begins(seed):
 
 
 def test_a_climb_leaves_where_it_begins():
-    """Only the second member alone is right everywhere; log-loss and equal weights trust both."""
+    """Only the second member is always correct; log-loss and equal weights use both members."""
     outputs = [logits_of([0.999, 0.999, 0.02]), logits_of([0.6, 0.6, 0.6])]
     y = np.ones(3, int)
-    assert accuracy(y, np.mean([probabilities.of_logits(one) for one in outputs], axis=0)) < 1
+    assert accuracy(y, np.mean([probabilities.of_logits(z) for z in outputs], axis=0)) < 1
     weights = selection.search(outputs, y, metric=accuracy)
-    assert accuracy(y, np.tensordot(weights, [probabilities.of_logits(o) for o in outputs], 1)) == 1
+    assert accuracy(y, np.tensordot(weights, [probabilities.of_logits(z) for z in outputs], 1)) == 1
 
 
 def test_a_climb_begins_at_equal_weights_and_at_the_most_likely_ones():
     outputs, y = members(0, count=3)
-    p = np.stack([probabilities.of_logits(one) for one in outputs])
+    p = np.stack([probabilities.of_logits(logits) for logits in outputs])
     likely = selection.search(outputs, y)
     assert np.abs(likely - 1 / 3).max() > 0.1
     for best in (np.full(3, 1 / 3), likely):
-        there = np.tensordot(best, p, 1)  # a metric that knows this point and no other
+        optimum = np.tensordot(best, p, 1)  # the metric is 1 at this point and 0 elsewhere
 
-        def metric(y, found, there=there):
-            return float(np.allclose(found, there, atol=1e-6))
+        def metric(y, mean, optimum=optimum):
+            return float(np.allclose(mean, optimum, atol=1e-6))
 
         np.testing.assert_allclose(selection.search(outputs, y, metric=metric), best)
 
@@ -213,14 +213,14 @@ def test_errors_say_what_is_wrong():
 @pytest.mark.parametrize("count", [3, 5])
 @pytest.mark.parametrize("of", ["probabilities", "votes"])
 def test_members_that_err_apart_are_right_as_often_as_the_binomial_says(count, of):
-    # Equally sure members: their mean goes with the majority, as their vote does.
+    # Members of equal confidence: their mean agrees with the majority vote.
     rng, right, n = np.random.default_rng(count), 0.7, 20_000
     y = rng.integers(0, 2, n)
     sign = np.where(rng.random((count, n)) < right, 1, -1) * (2 * y - 1)
-    outputs = [(0.8 * one[:, None]).astype(np.float32) for one in sign]
+    outputs = [(0.8 * signs[:, None]).astype(np.float32) for signs in sign]
     logits = combine.apply(combine.mixture([(1,)] * count, of=of), outputs, batch_size=4096)
-    found = np.mean((logits[:, 0] > 0) == y)
+    accuracy = np.mean((logits[:, 0] > 0) == y)
     majority = range(count // 2 + 1, count + 1)
     wanted = sum(math.comb(count, k) * right**k * (1 - right) ** (count - k) for k in majority)
-    assert abs(found - wanted) < 3 * math.sqrt(wanted * (1 - wanted) / n)
+    assert abs(accuracy - wanted) < 3 * math.sqrt(wanted * (1 - wanted) / n)
     assert wanted > right + 0.05

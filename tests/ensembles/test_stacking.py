@@ -1,4 +1,4 @@
-"""Stacking: what is trained on kept outputs is what training the whole graph would give."""
+"""Stacking on cached predictions gives the same result as training the complete model."""
 
 import keras
 import numpy as np
@@ -15,18 +15,18 @@ from zoo.weights import saving
 
 @pytest.fixture(scope="module")
 def paths(tmp_path_factory):
-    """Return three members that find bright squares with errors of their own."""
-    folder, made = tmp_path_factory.mktemp("members"), []
+    """Return three members that segment bright squares with different errors."""
+    folder, files = tmp_path_factory.mktemp("members"), []
     for seed in range(3):
         model = mapper(seed=seed)
         saving.save(model, folder / f"seed_{seed}.keras", record())
-        made.append(folder / f"seed_{seed}.keras")
-    return made
+        files.append(folder / f"seed_{seed}.keras")
+    return files
 
 
 @pytest.fixture(scope="module")
 def gathered(paths):
-    """Return members, what they share, examples and outputs; tests change none of them."""
+    """Return members, what they share, examples and outputs; tests must not modify them."""
     opened, (x, y) = opening.open(paths), images(12)
     common, data = checks.check(opened), cache.Examples(x, y)
     return opened, common, data, cache.outputs(opened, common, data)
@@ -34,7 +34,7 @@ def gathered(paths):
 
 @pytest.fixture
 def eagerly():
-    """Run functions of TensorFlow eagerly: of a few steps, tracing costs most."""
+    """Run TensorFlow functions eagerly: for few steps, tracing would dominate the time."""
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)
@@ -43,7 +43,7 @@ def eagerly():
 def fit(model, take, count, common):
     keras.utils.set_random_seed(1)
     settings = dict(epochs=2, batch_size=4, learning_rate=0.01, seed=1, verbose=0)
-    parts = holdout.drawn(np.zeros(count))
+    parts = holdout.random_split(np.zeros(count))
     return stacking.fit(model, take, parts, common, **settings)[0]
 
 
@@ -53,46 +53,46 @@ def fit(model, take, count, common):
 def test_training_on_kept_outputs_equals_training_the_whole_graph(
     gathered, meta, passthrough, request
 ):
-    """So it does as a graph of TensorFlow, of which the first is; members stay as they are."""
+    """The first case is run as a TensorFlow graph; members do not change."""
     if (meta, passthrough) != ("linear", False):
         request.getfixturevalue("eagerly")
     opened, common, data, outputs = gathered
-    shapes = combine.free([one.shape[1:] for one in outputs])
+    shapes = combine.any_size([logits.shape[1:] for logits in outputs])
     quick = stacking.meta_learner(meta, shapes, common, passthrough)
     naive = stacking.meta_learner(meta, shapes, common, passthrough)
     naive.set_weights(quick.get_weights())
-    start = quick.get_weights()
-    take = combine.taker(outputs, data.y, data if passthrough else None)
-    one = fit(quick, take, 12, common)
-    whole = combine.join(opened, common, naive)
-    other = fit(whole, data.take, 12, common)
-    whole.verify()
-    assert len(whole.trainable_weights) == len(naive.trainable_weights)
-    for key in one:
-        np.testing.assert_allclose(one[key], other[key], rtol=2e-3, atol=1e-5, err_msg=key)
+    initial = quick.get_weights()
+    take = combine.batch_function(outputs, data.y, data if passthrough else None)
+    quick_history = fit(quick, take, 12, common)
+    model = combine.build_model(opened, common, naive)
+    naive_history = fit(model, data.take, 12, common)
+    model.verify()
+    assert len(model.trainable_weights) == len(naive.trainable_weights)
+    for key, values in quick_history.items():
+        np.testing.assert_allclose(values, naive_history[key], rtol=2e-3, atol=1e-5, err_msg=key)
     moved = False
-    for a, b, before in zip(quick.get_weights(), naive.get_weights(), start, strict=True):
+    for a, b, before in zip(quick.get_weights(), naive.get_weights(), initial, strict=True):
         np.testing.assert_allclose(a, b, rtol=5e-3, atol=2e-4)
         moved |= not np.allclose(a, before, atol=1e-3)
     assert moved
-    joined = combine.join(opened, common, quick)
+    combined = combine.build_model(opened, common, quick)
     np.testing.assert_allclose(
-        joined.predict(data.x, verbose=0), combine.apply(quick, outputs, data), atol=1e-5
+        combined.predict(data.x, verbose=0), combine.apply(quick, outputs, data), atol=1e-5
     )
 
 
 def test_linear_starts_as_the_exact_mean_of_logits(gathered):
     _, common, data, outputs = gathered
-    shapes = combine.free([one.shape[1:] for one in outputs])
+    shapes = combine.any_size([logits.shape[1:] for logits in outputs])
     for passthrough in (False, True):
         head = stacking.meta_learner("linear", shapes, common, passthrough)
-        found = combine.apply(head, outputs, data)
-        np.testing.assert_allclose(found, np.mean(outputs, axis=0), atol=1e-6)
+        logits = combine.apply(head, outputs, data)
+        np.testing.assert_allclose(logits, np.mean(outputs, axis=0), atol=1e-6)
 
 
 def test_dense_starts_as_the_exact_mean_of_probabilities(gathered):
     _, common, data, outputs = gathered
-    shapes = combine.free([one.shape[1:] for one in outputs])
+    shapes = combine.any_size([logits.shape[1:] for logits in outputs])
     head = stacking.meta_learner("dense", shapes, common)
     mean = combine.apply(combine.mixture(shapes), outputs)
     np.testing.assert_allclose(combine.apply(head, outputs), mean, atol=1e-5)
@@ -100,37 +100,37 @@ def test_dense_starts_as_the_exact_mean_of_probabilities(gathered):
 
 def test_conv_is_the_meta_learner_of_the_course(gathered):
     _, common, _, outputs = gathered
-    head = stacking.meta_learner("conv", combine.free([o.shape[1:] for o in outputs]), common)
+    head = stacking.meta_learner("conv", combine.any_size([z.shape[1:] for z in outputs]), common)
     kernels = [weight.shape for weight in head.trainable_weights if len(weight.shape) == 4]
     assert kernels == [(3, 3, 3, 16), (1, 1, 16, 1)]
     assert head.count_params() == 3 * 9 * 16 + 4 * 16 + 17
 
 
 def test_stacking_learns_which_member_is_right(tmp_path):
-    """Of a member that knows, and two that say the opposite of anything, the first is believed."""
+    """One member is right and two predict the opposite; the first gets the weight."""
     x, y = images(16)
-    for name, sign in {"knows": 8.0, "lies": -3.0, "lies_too": -3.0}.items():
+    for name, sign in {"right": 8.0, "wrong": -3.0, "wrong_too": -3.0}.items():
         entry = keras.Input((None, None, 1))
         logits = keras.layers.Conv2D(1, 1, name="logits")(entry)
         model = keras.Model(entry, logits)
         model.set_weights([np.full((1, 1, 1, 1), sign), np.array([-sign * 0.55])])
         saving.save(model, tmp_path / f"{name}.keras", record())
-    paths = [tmp_path / f"{name}.keras" for name in ("knows", "lies", "lies_too")]
+    paths = [tmp_path / f"{name}.keras" for name in ("right", "wrong", "wrong_too")]
 
-    def right(model):
+    def accuracy(model):
         return np.mean((model.predict(x, verbose=0)[..., 0] > 0) == y)
 
     settings = dict(epochs=12, batch_size=4, learning_rate=0.3, verbose=0)
     stacked = ensembles.stack(paths, x, y, "linear", **settings)
-    assert right(stacked) > 0.97
-    assert right(ensembles.vote(paths)) < 0.1
+    assert accuracy(stacked) > 0.97
+    assert accuracy(ensembles.vote(paths)) < 0.1
 
 
 def test_independent_errors_gain_what_theory_says():
-    """Members x = ±1 + noise: the mean is right Φ(M / √Σσ²) of the time, the best weights Φ(√Σσ⁻²).
+    """Members x = ±1 + noise: accuracy Φ(M / √Σσ²) of the mean, Φ(√Σσ⁻²) of the best weights.
 
-    The best weights are those of inverse variances, which logistic regression, the linear
-    meta-learner's cross-entropy, arrives at.
+    The best weights are the inverse variances, to which the linear meta-learner, a logistic
+    regression, converges.
     """
     from scipy.stats import norm
 
@@ -141,34 +141,36 @@ def test_independent_errors_gain_what_theory_says():
     def draw(count):
         y = rng.integers(2, size=count)
         x = 2.0 * y - 1 + sigma[:, None] * rng.normal(size=(3, count))
-        return [np.stack([0 * one, one], axis=-1).astype(np.float32) for one in x], y
+        return [np.stack([0 * z, z], axis=-1).astype(np.float32) for z in x], y
 
     (outputs, y), (unseen, truth) = draw(20_000), draw(100_000)
     head = stacking.meta_learner("linear", [(2,)] * 3, common)
     settings = dict(epochs=4, batch_size=200, learning_rate=0.03, verbose=0)
-    stacking.fit(head, combine.taker(outputs, y), holdout.drawn(y), common, **settings)
+    stacking.fit(
+        head, combine.batch_function(outputs, y), holdout.random_split(y), common, **settings
+    )
 
-    def right(head):
+    def accuracy(head):
         return np.mean(combine.apply(head, unseen, batch_size=10_000).argmax(axis=-1) == truth)
 
     mean = combine.mixture([(2,)] * 3, of="logits")
-    np.testing.assert_allclose(right(mean), norm.cdf(3 / np.sqrt(np.sum(sigma**2))), atol=0.005)
-    np.testing.assert_allclose(right(head), norm.cdf(np.sqrt(np.sum(sigma**-2.0))), atol=0.005)
+    np.testing.assert_allclose(accuracy(mean), norm.cdf(3 / np.sqrt(np.sum(sigma**2))), atol=0.005)
+    np.testing.assert_allclose(accuracy(head), norm.cdf(np.sqrt(np.sum(sigma**-2.0))), atol=0.005)
 
 
 def test_a_builder_of_ones_own_and_a_wrong_one(paths):
     x, y = images(12)
 
-    def own(logits, passed, units, kernel_size):
+    def custom(logits, passed, units, kernel_size):
         return keras.layers.Maximum()(logits)
 
     def wrong(logits, passed, units, kernel_size):
         return keras.layers.Concatenate()(logits)
 
-    found = ensembles.stack(paths, x, y, own, epochs=1, verbose=0).predict(x, verbose=0)
-    each = [saving.load(path).predict(x, verbose=0) for path in paths]
-    np.testing.assert_allclose(found, np.max(each, axis=0), atol=1e-5)
-    with pytest.raises(ValueError, match="returns 3 logits, and 1 are needed"):
+    stacked = ensembles.stack(paths, x, y, custom, epochs=1, verbose=0).predict(x, verbose=0)
+    outputs = [saving.load(path).predict(x, verbose=0) for path in paths]
+    np.testing.assert_allclose(stacked, np.max(outputs, axis=0), atol=1e-5)
+    with pytest.raises(ValueError, match="returns 3 logits, but 1 are needed"):
         ensembles.stack(paths, x, y, wrong, epochs=1)
     with pytest.raises(ValueError, match="unknown meta-learner 'dens': there are"):
         ensembles.stack(paths, x, y, "dens")
@@ -200,8 +202,8 @@ def test_half_precision_of_kept_outputs_changes_little(gathered, tmp_path):
     opened, common, data, outputs = gathered
     half = cache.outputs(opened, common, data, folder=tmp_path, key="toy", dtype="float16")
     assert half[0].dtype == np.float16
-    for one, other in zip(outputs, half, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+    for full, halved in zip(outputs, half, strict=True):
+        np.testing.assert_allclose(full, halved, rtol=1e-3, atol=1e-4)
     assert combine.apply(combine.mixture([(None, None, 1)] * 3), half).dtype == np.float32
 
 
@@ -217,26 +219,26 @@ def test_stacked_forecasts_follow_a_level_and_never_take_less_than_nothing(build
     head.fit([good, bad], truth, epochs=20, verbose=0)
     shares = np.asarray(keras.ops.softmax(head.get_layer("weights").get_weights()[0]))
     assert shares.shape == (3, 2) and (shares[:, 0] > 0.9).all()
-    found = np.asarray(head([good, bad]))
-    assert ((found - truth) ** 2).mean() < 1.1
-    np.testing.assert_allclose(head([good + 5, bad + 5]), found + 5, rtol=1e-5, atol=1e-5)
+    forecast = np.asarray(head([good, bad]))
+    assert ((truth - forecast) ** 2).mean() < 1.1
+    np.testing.assert_allclose(head([good + 5, bad + 5]), forecast + 5, rtol=1e-5, atol=1e-5)
 
 
 def digits(count, seed):
-    """Return logits (count, 10) of three members, and labels in their order.
+    """Return logits (count, 10) of three members, and sorted labels.
 
-    Each member is sure, and mistakes each class for another in a share of its examples.
+    Each member is confident, and confuses each class with another in a share of its examples.
     """
     rng = np.random.default_rng(seed)
     y, outputs = np.sort(np.arange(count) % 10), []
     for i, share in enumerate((0.15, 0.3, 0.4)):
         seen = np.where(rng.random(count) < share, (y + 1 + i) % 10, y)
         outputs.append(6 * np.eye(10)[seen] + rng.normal(0, 1, (count, 10)))
-    return [one.astype(np.float32) for one in outputs], y
+    return [logits.astype(np.float32) for logits in outputs], y
 
 
 def test_rows_in_the_order_of_their_classes_spoil_no_class():
-    """The last 15 % of rows are of the last two classes: with them class 9 was right 15 % times."""
+    """The last 15 % of rows are of two classes; holding them out gave class 9 a recall of 15 %."""
     task = tasks.get("image_classification")
     names = [str(k) for k in range(10)]
     common = checks.Common(task, dict(task.options), {"classes": names}, (8, 8, 1), 10)
@@ -244,21 +246,21 @@ def test_rows_in_the_order_of_their_classes_spoil_no_class():
     head = stacking.meta_learner("linear", [(10,)] * 3, common)
     parts = holdout.split(cache.Examples(y, y), y, common)
     settings = dict(epochs=8, batch_size=8, learning_rate=0.03, verbose=0, least=0)
-    stacking.fit(head, combine.taker(outputs, y), parts, common, **settings)
+    stacking.fit(head, combine.batch_function(outputs, y), parts, common, **settings)
     right = combine.apply(head, unseen, batch_size=500).argmax(axis=-1) == truth
-    assert right.mean() > max(np.mean(one.argmax(axis=-1) == truth) for one in unseen) + 0.05
+    assert right.mean() > max(np.mean(logits.argmax(axis=-1) == truth) for logits in unseen) + 0.05
     assert min(right[truth == k].mean() for k in range(10)) > 0.6
 
 
 @pytest.mark.usefixtures("eagerly")
 def test_a_start_that_is_best_is_kept():
-    """Labels that nothing tells make any epoch worse than the mean."""
+    """With unpredictable labels any epoch is worse than the mean."""
     rng = np.random.default_rng(0)
     outputs, y = [np.zeros((40, 3), np.float32)] * 2, rng.integers(3, size=40)
     task = tasks.get("image_classification")
     common = checks.Common(task, dict(task.options), {"classes": [*"abc"]}, (8, 8, 1), 3)
-    take, parts = combine.taker(outputs, y), (np.arange(20), np.arange(20, 40))
-    y[:20], y[20:] = 0, 1  # what is held out says the opposite
+    take, parts = combine.batch_function(outputs, y), (np.arange(20), np.arange(20, 40))
+    y[:20], y[20:] = 0, 1  # the held-out labels are the opposite
     for least, wanted in ((0, 0), (1, 1)):
         head = stacking.meta_learner("linear", [(3,)] * 2, common)
         before = head.get_weights()

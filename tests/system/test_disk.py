@@ -164,14 +164,14 @@ def test_damaged_or_removed_outputs_are_computed_again(tmp_path, capsys, monkeyp
         cache.predicted(member, None, data, path, "float32", 4, lambda model: lambda x: x)
 
     def outputs():
-        return np.array(cache.kept(path, predict)).tolist()
+        return np.array(cache.cached(path, predict)).tolist()
 
     whole = outputs()
     assert outputs() == whole and len(calls) == 1
     size = path.stat().st_size
     for damage in (lambda: path.write_bytes(bytes(size)), lambda: os.truncate(path, size - 4)):
         damage()
-        assert outputs() == whole and "is damaged" in capsys.readouterr().err
+        assert outputs() == whole and "is corrupt" in capsys.readouterr().err
     path.unlink()
     assert outputs() == whole and len(calls) == 4
     assert sorted(item.name for item in path.parent.iterdir()) == ["a.json", "a.npy"]
@@ -219,7 +219,7 @@ def test_trainings_start_the_zoos_own_program(tmp_path, monkeypatch):
     monkeypatch.setattr(trainings.subprocess, "run", run)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "train.py").write_text("raise SystemExit('the wrong one')")
-    with pytest.raises(ValueError, match="it failed"):
+    with pytest.raises(ValueError, match="training failed"):
         trainings.train(["--model", "net"], tmp_path)
     program = pathlib.Path(started[0][1])
     assert program.is_absolute() and program.parent == pathlib.Path(disk.__file__).parents[2]

@@ -213,7 +213,7 @@ def test_a_damaged_run_does_not_stop_the_search_for_others(tmp_path, capsys):
     run = {"status": "finished", "settings": {"command": "train"}}
     (tmp_path / "good" / "run.json").write_text(json.dumps(run))
     assert trainings.latest("train", tmp_path, None) == tmp_path / "good"
-    assert capsys.readouterr().err.count("passed over: ") == 4
+    assert capsys.readouterr().err.count("skipped: ") == 4
 
 
 def test_a_damaged_card_stops_no_command_but_the_one_that_asks_for_it(

@@ -1,4 +1,4 @@
-"""What a command works on: members, data, and the members' predictions."""
+"""An ensemble: its members, the data, and the members' predictions."""
 
 import copy
 import json
@@ -16,15 +16,15 @@ from zoo.nn import losses
 from zoo.system import disk
 
 
-class Assembly:
-    """Members, their data, and the members' outputs, which are computed when they are asked for.
+class Ensemble:
+    """Members, the data they are combined on, and their outputs, which are computed on first use.
 
     Attributes:
         members: list of `ensembles.members.opening.Member`.
-        common: what they share, with the classes and constants of the data if no member has any.
+        common: what the members share, with the data's classes and constants if no member has any.
         data: splits, options, info and about, as `datasets.prepared.prepare` returns them.
         cut: how the data are split: fold, validate, skip_bad.
-        warnings: sentences that belong in the report.
+        warnings: sentences for the report.
     """
 
     def __init__(self, members, common, data, cut, *, folder, batch_size, dtype, tta=False):
@@ -33,35 +33,36 @@ class Assembly:
         self.folder, self.batch_size, self.dtype, self.tta = folder, batch_size, dtype, tta
         self.refusals, self.warnings = provenance.leakage(members, data.about, cut, data.examples)
         self.warnings += filter(None, (disk.unfinished(member.path) for member in members))
-        self._kept, self._statistics = {}, {}
+        self._outputs, self._statistics = {}, {}
 
     def permit(self, fitted, allowed):
-        """Refuse what would leak, or note that it was allowed.
+        """Raise an error if data would leak, or add a warning if leakage is allowed.
 
         Args:
             fitted: whether something will be fitted to the validation split.
-            allowed: whether the person insists.
+            allowed: whether the user allows leakage.
 
         Raises:
-            ValueError: if members know the examples, with what to do instead.
+            ValueError: if members were trained on the examples; the message gives alternatives.
         """
         if not self.refusals:
             return
         if fitted and not allowed:
             raise ValueError(
-                f"{'; '.join(self.refusals)}. What is fitted to these examples would look better "
-                "than it is. Combine members that have the same splits, train them by "
-                "python -m ensembles folds, take average or vote, or insist: --allow-leakage"
+                f"{'; '.join(self.refusals)}. Scores of an ensemble that is fitted to these "
+                "examples would be too optimistic. Combine members that have the same splits, "
+                "train them by python -m ensembles folds, use average or vote, or pass "
+                "--allow-leakage"
             )
         self.warnings += [f"leakage: {text}" for text in self.refusals]
 
     def outputs(self, split):
         """Return each member's logits (n, ..., K) for a split, a list; see `checks.verify`."""
-        if split not in self._kept:
-            read = {key: self.data.options.get(key) for key in self.common.task.data.prepared}
-            facts = [self.data.about["fingerprint"], split, self.cut, read, self.data.info]
+        if split not in self._outputs:
+            options = {key: self.data.options.get(key) for key in self.common.task.data.prepared}
+            facts = [self.data.about["fingerprint"], split, self.cut, options, self.data.info]
             key = f"{json.dumps(facts, sort_keys=True)} {tasks.fingerprint()}" + " tta" * self.tta
-            self._kept[split] = cache.outputs(
+            self._outputs[split] = cache.outputs(
                 self.members,
                 self.common,
                 self.data.splits[split],
@@ -71,21 +72,21 @@ class Assembly:
                 batch_size=self.batch_size,
                 wrap=self.views if self.tta else None,
             )
-            checks.verify(self.members, self._kept[split], self.common)
-        return self._kept[split]
+            checks.verify(self.members, self._outputs[split], self.common)
+        return self._outputs[split]
 
     def views(self, model):
-        """Return a model that predicts the mean over flips and rotations."""
+        """Return a model that averages its predictions over flips and rotations."""
         return predictors.with_views(model, self.common.task, self.common.options)
 
     def labels(self, split):
-        """Return the labels of a split that there are logits for, (n, ...) integers, -1 is void."""
+        """Return the labels of a split, cropped to the logits, (n, ...) integers, -1 is void."""
         y, logits = cache.labels(self.data.splits[split]), self.outputs(split)[0]
         return np.asarray(losses.middle(y, logits)) if y.ndim == 3 and logits.ndim == 4 else y
 
     @property
     def shapes(self):
-        """Shapes of the members' logits, without the batch's axis, sizes of maps left open."""
+        """Shapes of the members' logits, without the batch axis; the sizes of maps are None."""
         if self.common.task.values:
             return [self.members[0].output_shape] * len(self.members)
         count = len(self.members[0].output_shape) - 1
@@ -97,14 +98,14 @@ class Assembly:
 
     def predict(self, model, split):
         """Return the logits of a model in memory for a split."""
-        found, examples = [], self.data.splits[split]
+        logits, examples = [], self.data.splits[split]
         for start in range(0, len(examples), self.batch_size):
             x, _ = examples.take(slice(start, start + self.batch_size))
-            found.append(predictors.predict(model, x, self.batch_size))
-        return np.concatenate(found)
+            logits.append(predictors.predict(model, x, self.batch_size))
+        return np.concatenate(logits)
 
     def row(self, name, kind, logits, split="test", **facts):
-        """Score logits: return a row of the report, and the calibration, if any."""
+        """Score logits; return a row of the report, and the calibration or None."""
         y = self.labels(split)
         scores, _ = self.common.task.results.evaluate(y, logits, self.common.info)
         first = intervals.first_score(self.common.task)
@@ -112,16 +113,18 @@ class Assembly:
         self._statistics[kind, name] = statistics
         plain = {key: value for key, value in scores.items() if isinstance(value, float)}
         plain = {first: plain.pop(first), **plain}
-        numbers, found = {"nll": None, "ece": None}, None
+        numbers, calibration = {"nll": None, "ece": None}, None
         if not self.common.task.values:
             p = probabilities.of_logits(logits)
-            found = probabilities.calibration(p, y)
-            numbers = {"nll": probabilities.negative_log_likelihood(p, y), "ece": found["error"]}
+            calibration = probabilities.calibration(p, y)
+            nll = probabilities.negative_log_likelihood(p, y)
+            numbers = {"nll": nll, "ece": calibration["error"]}
         row = {"name": name, "kind": kind, "scores": plain, **numbers}
-        return {"parameters": None, "milliseconds": None, "weight": None, **row, **facts}, found
+        row = {"parameters": None, "milliseconds": None, "weight": None, **row, **facts}
+        return row, calibration
 
     def member_rows(self, weights=None):
-        """Return the report's rows of the members, on the test split."""
+        """Return the report's rows of the members, scored on the test split."""
         weights = [None] * len(self.members) if weights is None else [float(w) for w in weights]
         rows = []
         for i, (member, logits) in enumerate(zip(self.members, self.outputs("test"), strict=True)):
@@ -137,15 +140,15 @@ class Assembly:
     def without_views(self):
         """Return the members' rows without test-time augmentation."""
         plain = copy.copy(self)
-        plain.tta, plain._kept = False, {}
+        plain.tta, plain._outputs = False, {}
         return plain.member_rows()
 
     def add_intervals(self, rows):
-        """Add bootstrap intervals to rows that `row` made of the test split."""
+        """Add bootstrap intervals to rows that `row` computed on the test split."""
         options, task = self.common.options, self.common.task
         test = self.data.splits["test"]
-        block = options["window"] + options["horizon"] if task.data.series else 1  # these overlap
-        groups = None if task.data.series else test.groups  # tiles of one image are drawn together
+        block = options["window"] + options["horizon"] if task.data.series else 1  # windows overlap
+        groups = None if task.data.series else test.groups  # tiles of one image stay together
         statistics = [self._statistics.get((row["kind"], row["name"])) for row in rows]
         weights = intervals.draws(len(test), groups, block)
         name = intervals.first_score(task)
@@ -157,10 +160,10 @@ class Assembly:
         intervals.add(rows, statistics, name, weights, lower_is_better, score)
 
     def timed(self, model, repeats=5):
-        """Measure the time that a model takes for an example.
+        """Measure a model's inference time per example.
 
         Returns:
-            {"milliseconds": the median of some steps, "milliseconds_range": [least, most]}.
+            {"milliseconds": the median over steps, "milliseconds_range": [minimum, maximum]}.
         """
         x, _ = self.data.splits["test"].take(slice(0, self.batch_size))
         x = predictors.for_each_input(model, x)
@@ -171,5 +174,8 @@ class Assembly:
             model.predict_on_batch(x)
             times.append(time.perf_counter() - began)
         count = min(self.batch_size, len(self.data.splits["test"]))
-        each = [1000 * float(value) / count for value in (min(times), max(times))]
-        return {"milliseconds": 1000 * float(np.median(times)) / count, "milliseconds_range": each}
+        bounds = [1000 * float(value) / count for value in (min(times), max(times))]
+        return {
+            "milliseconds": 1000 * float(np.median(times)) / count,
+            "milliseconds_range": bounds,
+        }
