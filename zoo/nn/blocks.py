@@ -51,6 +51,37 @@ def leaky_conv(x, channels, size, name, *, strides=1, batch_norm=True):
     return layers.LeakyReLU(0.1, name=name)(x)
 
 
+def conv_norm(x, channels, size, name, *, strides=1, groups=1, activation="relu", epsilon=EPSILON):
+    """Apply a convolution without bias, batch normalisation and an activation.
+
+    All sides are padded by ⌊size / 2⌋, where Keras' "same" with strides leaves out two sides of an
+    even input; so sizes and places are those of PyTorch's programs.
+
+    Args:
+        x: maps (B, H, W, C).
+        channels: of the output.
+        size: of the kernel, odd.
+        name: of the layers.
+        strides: of the convolution.
+        groups: of channels that are convolved apart; 0 for each channel by itself (depthwise).
+        activation: a name that Keras knows, or None.
+        epsilon: added to the variance.
+    """
+    if strides > 1 and size > 1:
+        x = layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
+    padding = "valid" if strides > 1 else "same"
+    shared = dict(strides=strides, padding=padding, use_bias=False, name=f"{name}_conv")
+    if groups:
+        conv = layers.Conv2D(
+            channels, size, groups=groups, kernel_initializer="he_normal", **shared
+        )
+    else:
+        conv = layers.DepthwiseConv2D(size, depthwise_initializer="he_normal", **shared)
+    x = conv(x)
+    x = layers.BatchNormalization(momentum=MOMENTUM, epsilon=epsilon, name=f"{name}_norm")(x)
+    return layers.Activation(activation, name=name)(x) if activation else x
+
+
 def series(input_shape, masked=False, patch=1):
     """Return the input for series, its preprocessed tensor, and the mask.
 

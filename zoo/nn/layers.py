@@ -368,3 +368,37 @@ class Grid(keras.layers.Layer):
         """Return the arguments."""
         options = {"anchors": self.anchors, "strides": self.strides, "form": self.form}
         return {**super().get_config(), **options}
+
+
+@register
+class LocalResponseNormalization(keras.layers.Layer):
+    """Divides a value by its neighbours in the same place of other maps.
+
+    Krizhevsky et al. 2012, Sec. 3.3: b_i = a_i / (k + α Σ_j a_j²)^β, the sum over n maps around i.
+
+    Args:
+        size: n.
+        k: the constant.
+        alpha: α.
+        beta: β.
+    """
+
+    def __init__(self, size=5, k=2.0, alpha=1e-4, beta=0.75, **options):
+        super().__init__(**options)
+        self.size, self.k, self.alpha, self.beta = size, k, alpha, beta
+
+    def call(self, x):
+        """Return maps (B, H, W, C) normalized."""
+        rest, channels = self.size // 2, x.shape[-1]
+        squares = ops.pad(ops.square(x), [[0, 0], [0, 0], [0, 0], [rest, rest]])
+        total = sum(squares[..., i : i + channels] for i in range(self.size))
+        return x / ops.power(self.k + self.alpha * total, self.beta)
+
+    def compute_output_shape(self, input_shape):
+        """Return the shape of the input."""
+        return input_shape
+
+    def get_config(self):
+        """Return the arguments."""
+        own = {name: getattr(self, name) for name in ("size", "k", "alpha", "beta")}
+        return {**super().get_config(), **own}

@@ -1,0 +1,131 @@
+"""GoogLeNet: each Inception module looks at several scales at once, behind cheap 1x1 convolutions.
+
+Szegedy et al., CVPR 2015, https://arxiv.org/abs/1409.4842. Table 1, Fig. 2 (b) and Fig. 3; batch
+normalisation as in Ioffe & Szegedy 2015, https://arxiv.org/abs/1502.03167.
+Departures: batch normalisation, which the paper did not have, in place of biases and of local
+response normalisation (`batch_norm=False` is the paper's); with it the largest kernel of a module
+is 3x3, as in the widely used program whose weights are published (`kernel=5` is the paper's).
+"""
+
+import keras
+from keras import layers
+
+from zoo.nn.blocks import conv_norm
+from zoo.nn.layers import LocalResponseNormalization
+from zoo.registry import register
+
+MODULES = {  # Table 1: 1x1, 3x3 reduced, 3x3, 5x5 reduced, 5x5, projection of the pooling
+    "3a": (64, 96, 128, 16, 32, 32),
+    "3b": (128, 128, 192, 32, 96, 64),
+    "4a": (192, 96, 208, 16, 48, 64),
+    "4b": (160, 112, 224, 24, 64, 64),
+    "4c": (128, 128, 256, 24, 64, 64),
+    "4d": (112, 144, 288, 32, 64, 64),
+    "4e": (256, 160, 320, 32, 128, 128),
+    "5a": (256, 160, 320, 32, 128, 128),
+    "5b": (384, 192, 384, 48, 128, 128),
+}
+
+
+@register(
+    "image_classification",
+    paper=dict(input_shape=(224, 224, 3), num_classes=1000),
+    parameters=6_624_904,
+    test=dict(depth=10, width=0.125, dropout=0.0),
+)
+def GoogLeNet(
+    input_shape,
+    num_classes,
+    *,
+    depth=22,
+    width=1.0,
+    dropout=0.4,
+    batch_norm=True,
+    kernel=3,
+    epsilon=1e-3,
+    name="googlenet",
+):
+    """Build the classifier of Table 1, without its auxiliary heads.
+
+    Args:
+        input_shape: (H, W, C); H and W may be None.
+        num_classes: K, the number of classes.
+        depth: layers with weights on a path, 4 and two per Inception module; 22 has all nine, and
+            less leaves the last ones out.
+        width: factor on every channel count.
+        dropout: rate in front of the head.
+        batch_norm: normalise behind every convolution; without, they have a bias, and local
+            response normalisation follows the first two stages.
+        kernel: the largest of a module, 3 or 5.
+        epsilon: of batch normalisation, added to the variance.
+        name: name of the model.
+
+    Returns:
+        A `keras.Model` from images (B, H, W, C) in [0, 1] to float32 logits (B, K).
+
+    Raises:
+        ValueError: if there is no such depth.
+    """
+    image = keras.Input(input_shape, name="image")
+    style = dict(depth=depth, width=width, batch_norm=batch_norm, kernel=kernel, epsilon=epsilon)
+    maps = features(image, **style)
+    x = layers.GlobalAveragePooling2D(name="pool")(maps[max(maps)])
+    x = layers.Dropout(dropout, name="dropout")(x)
+    logits = layers.Dense(num_classes, dtype="float32", name="logits")(x)
+    return keras.Model(image, logits, name=name)
+
+
+def features(x, *, depth=22, width=1.0, batch_norm=True, kernel=3, epsilon=1e-3):
+    """Apply all modules to images (B, H, W, C), with the options of `GoogLeNet`.
+
+    Returns:
+        The last map before each halving, and the last of all, in a dictionary by its stride 2, 4,
+        8, 16, 32: a tensor (B, ⌈H / stride⌉, ⌈W / stride⌉, channels).
+
+    Raises:
+        ValueError: as `GoogLeNet`.
+    """
+    if depth not in range(6, 23, 2):
+        raise ValueError(f"depth is 4 and 2 for each of 1 to 9 modules, not {depth!r}")
+
+    def conv(x, channels, size, name, strides=1):
+        channels = int(channels * width)
+        if batch_norm:
+            return conv_norm(x, channels, size, name, strides=strides, epsilon=epsilon)
+        if strides > 1:
+            x = layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
+        return layers.Conv2D(
+            channels,
+            size,
+            strides=strides,
+            padding="valid" if strides > 1 else "same",
+            activation="relu",
+            kernel_initializer="he_normal",
+            name=name,
+        )(x)
+
+    def halved(x, name, size=3):
+        return layers.MaxPooling2D(size, 2, padding="same", name=name)(x)
+
+    def normalized(x, name):
+        return x if batch_norm else LocalResponseNormalization(name=name)(x)
+
+    maps = {2: conv(x, 64, 7, "conv1", strides=2)}
+    x = normalized(halved(maps[2], "pool1"), "norm1")
+    x = conv(x, 64, 1, "conv2_reduce")
+    maps[4] = normalized(conv(x, 192, 3, "conv2"), "norm2")
+    x, stride = halved(maps[4], "pool2"), 8
+    for name, (one, reduce3, three, reduce5, five, pooled) in list(MODULES.items())[
+        : (depth - 4) // 2
+    ]:
+        if name in ("4a", "5a"):  # the second of these pools 2 x 2 in the widely used program
+            size = 2 if batch_norm and name == "5a" else 3
+            x, stride = halved(x, f"pool{int(name[0]) - 1}", size), stride * 2
+        a = conv(x, one, 1, f"{name}_1x1")
+        b = conv(conv(x, reduce3, 1, f"{name}_3x3_reduce"), three, 3, f"{name}_3x3")
+        c = conv(conv(x, reduce5, 1, f"{name}_5x5_reduce"), five, kernel, f"{name}_5x5")
+        d = layers.MaxPooling2D(3, 1, padding="same", name=f"{name}_pool")(x)
+        d = conv(d, pooled, 1, f"{name}_pool_project")
+        x = layers.Concatenate(name=name)([a, b, c, d])
+        maps[stride] = x
+    return maps

@@ -1,0 +1,166 @@
+"""ResNet: blocks add what they compute to what they are given, so that a hundred layers train.
+
+He, Zhang, Ren & Sun, CVPR 2016, https://arxiv.org/abs/1512.03385. Table 1 (depths 18 to 152) and
+Sec. 4.2 (the form for CIFAR-10, depths 20 to 110); `version=2` is He et al., ECCV 2016,
+https://arxiv.org/abs/1603.05027, Fig. 4 (e): normalisation and ReLU before each convolution.
+Departures: bottlenecks halve the size in their 3x3 convolution, as the widely used programs do,
+where the paper does in the first 1x1; the stride of a stage is in its first block.
+"""
+
+import keras
+from keras import layers, ops
+
+from zoo.nn.blocks import MOMENTUM, conv_norm
+from zoo.registry import register
+
+BLOCKS = {  # of each stage, by depth
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+    **{depth: ((depth - 2) // 6,) * 3 for depth in (20, 32, 44, 56, 110)},
+}
+
+
+@register(
+    "image_classification",
+    paper=dict(input_shape=(224, 224, 3), num_classes=1000),
+    parameters=25_557_032,
+    test=dict(depth=20, width=0.5),
+)
+def ResNet(
+    input_shape,
+    num_classes,
+    *,
+    depth=50,
+    width=1.0,
+    version=1,
+    shortcut="paper",
+    epsilon=1e-5,
+    name="resnet",
+):
+    """Build the classifier of Table 1, or of Sec. 4.2.
+
+    Args:
+        input_shape: (H, W, C); H and W may be None.
+        num_classes: K, the number of classes.
+        depth: layers with weights: 18, 20, 32, 34, 44, 50, 56, 101, 110 or 152; of these 20, 32,
+            44, 56 and 110 are for small images.
+        width: factor on every channel count.
+        version: 1, or 2 for normalisation and ReLU before each convolution.
+        shortcut: where the size changes: "projection" is a convolution, "zeros" takes every second
+            pixel and zeros for new channels; "paper" is zeros for small images, else projection.
+        epsilon: of batch normalisation, added to the variance.
+        name: name of the model.
+
+    Returns:
+        A `keras.Model` from images (B, H, W, C) in [0, 1] to float32 logits (B, K).
+
+    Raises:
+        ValueError: if there is no such depth, version or shortcut.
+    """
+    image = keras.Input(input_shape, name="image")
+    options = dict(depth=depth, width=width, version=version, shortcut=shortcut, epsilon=epsilon)
+    maps = features(image, **options)
+    x = layers.GlobalAveragePooling2D(name="pool")(maps[max(maps)])
+    logits = layers.Dense(num_classes, dtype="float32", name="logits")(x)
+    return keras.Model(image, logits, name=name)
+
+
+def features(x, *, depth=50, width=1.0, version=1, shortcut="paper", epsilon=1e-5):
+    """Apply all convolutions to images (B, H, W, C), with the options of `ResNet`.
+
+    Returns:
+        The output of each stage in a dictionary by its stride: 4, 8, 16, 32, or 1, 2, 4 for small
+        images; a tensor (B, ⌈H / stride⌉, ⌈W / stride⌉, channels).
+
+    Raises:
+        ValueError: as `ResNet`.
+    """
+    if depth not in BLOCKS:
+        raise ValueError(f"ResNet has depth {', '.join(map(str, sorted(BLOCKS)))}, not {depth!r}")
+    if version not in (1, 2):
+        raise ValueError(f"version is 1 or 2, not {version!r}")
+    if shortcut not in ("paper", "projection", "zeros"):
+        raise ValueError(f'shortcut is "paper", "projection" or "zeros", not {shortcut!r}')
+    small, bottleneck = len(BLOCKS[depth]) == 3, depth in (50, 101, 152)
+    if shortcut == "paper":
+        shortcut = "zeros" if small else "projection"
+    style = dict(shortcut=shortcut, epsilon=epsilon)
+    channels, stride = int((16 if small else 64) * width), 1 if small else 4
+    if small:
+        x = conv_norm(x, channels, 3, "stem", epsilon=epsilon)
+    else:
+        x = conv_norm(x, channels, 7, "stem", strides=2, epsilon=epsilon)
+        x = layers.ZeroPadding2D(1, name="stem_pool_pad")(x)  # below zero is nothing after ReLU
+        x = layers.MaxPooling2D(3, 2, name="stem_pool")(x)
+    block, maps = residual if version == 1 else preactivated, {}
+    for stage, count in enumerate(BLOCKS[depth], 1):
+        for i in range(1, count + 1):
+            halve = 2 if i == 1 and stage > 1 else 1
+            name = f"stage{stage}_block{i}"
+            x = block(x, channels, name, strides=halve, bottleneck=bottleneck, **style)
+        maps[stride] = x
+        channels, stride = channels * 2, stride * 2
+    if version == 2:
+        last = max(maps)
+        maps[last] = norm_relu(maps[last], "last", epsilon)
+    return maps
+
+
+def residual(x, channels, name, *, strides, bottleneck, shortcut, epsilon):
+    """Apply a block of version 1: the sum is in front of the last ReLU."""
+    style = dict(epsilon=epsilon)
+    if bottleneck:
+        y = conv_norm(x, channels, 1, f"{name}_1", **style)
+        y = conv_norm(y, channels, 3, f"{name}_2", strides=strides, **style)
+        y = conv_norm(y, 4 * channels, 1, f"{name}_3", activation=None, **style)
+    else:
+        y = conv_norm(x, channels, 3, f"{name}_1", strides=strides, **style)
+        y = conv_norm(y, channels, 3, f"{name}_2", activation=None, **style)
+    if shortcut == "projection" and (strides > 1 or x.shape[-1] != y.shape[-1]):
+        out = y.shape[-1]
+        x = conv_norm(x, out, 1, f"{name}_skip", strides=strides, activation=None, **style)
+    x = layers.Add(name=f"{name}_add")([reduced(x, y, strides, name), y])
+    return layers.ReLU(name=name)(x)
+
+
+def preactivated(x, channels, name, *, strides, bottleneck, shortcut, epsilon):
+    """Apply a block of version 2: nothing but the sum is between blocks."""
+    shared = dict(use_bias=False, kernel_initializer="he_normal")
+    y = first = norm_relu(x, f"{name}_1", epsilon)
+    if bottleneck:
+        plan = ((channels, 1, 1), (channels, 3, strides), (4 * channels, 1, 1))
+    else:
+        plan = ((channels, 3, strides), (channels, 3, 1))
+    for i, (filters, size, step) in enumerate(plan, 1):
+        if i > 1:
+            y = norm_relu(y, f"{name}_{i}", epsilon)
+        if step > 1:
+            y = layers.ZeroPadding2D(size // 2, name=f"{name}_{i}_pad")(y)
+        padding = "valid" if step > 1 else "same"
+        conv = layers.Conv2D(
+            filters, size, strides=step, padding=padding, name=f"{name}_{i}_conv", **shared
+        )
+        y = conv(y)
+    if shortcut == "projection" and (strides > 1 or x.shape[-1] != y.shape[-1]):
+        conv = layers.Conv2D(y.shape[-1], 1, strides=strides, name=f"{name}_skip_conv", **shared)
+        x = conv(first)
+    return layers.Add(name=name)([reduced(x, y, strides, name), y])
+
+
+def norm_relu(x, name, epsilon):
+    """Apply batch normalisation and ReLU."""
+    norm = layers.BatchNormalization(momentum=MOMENTUM, epsilon=epsilon, name=f"{name}_norm")
+    return layers.ReLU(name=f"{name}_relu")(norm(x))
+
+
+def reduced(x, y, strides, name):
+    """Return x in the shape of y: every second pixel, and zeros for channels that x lacks."""
+    rest = y.shape[-1] - x.shape[-1]
+    if rest == 0:
+        return x
+    if strides > 1:
+        x = layers.MaxPooling2D(1, strides, name=f"{name}_subsample")(x)
+    return ops.pad(x, [[0, 0], [0, 0], [0, 0], [rest // 2, rest - rest // 2]])
