@@ -21,6 +21,13 @@ from zoo.system import allocator
 
 allocator.keep_freed_memory()
 
+# For processes on JAX. They build many small programs once: compiling takes most of the time, and
+# a quarter of it without optimization.
+JAX = {
+    "KERAS_BACKEND": "jax",
+    "JAX_PLATFORMS": "cpu",
+    "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+}
 CLASSES = ["ball", "disc", "rod", "slab"]
 STRETCH = np.array([[1, 1, 1], [2, 2, 0.1], [0.1, 0.1, 3], [2, 0.5, 0.5]])
 

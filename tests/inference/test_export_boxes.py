@@ -12,6 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 import tensorflow as tf
+from conftest import JAX
 from PIL import Image
 
 import zoo
@@ -250,7 +251,7 @@ np.testing.assert_allclose(ending.predict_on_batch(x), np.asarray(rows), atol=1e
 def test_other_backends(backend):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
-    environment = {**os.environ, "KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu"}
+    environment = {**os.environ, **JAX, "KERAS_BACKEND": backend}
     subprocess.run([sys.executable, "-c", OTHER], check=True, env=environment, cwd=ROOT)
 
 

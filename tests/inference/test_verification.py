@@ -10,6 +10,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from conftest import JAX
 
 import zoo
 from datasets import recorded
@@ -67,7 +68,7 @@ def test_a_preset_is_what_its_card_says(name):
 
 def test_all_presets_on_jax():
     pytest.importorskip("jax")
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    environment = {**os.environ, **JAX}
     words = [sys.executable, "-m", "zoo", "verify"]
     done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr

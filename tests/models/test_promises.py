@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import toy, trainable, without_weights
+from conftest import JAX, toy, trainable, without_weights
 
 import zoo
 from zoo import index, registry
@@ -161,7 +161,7 @@ def test_onnx_gives_equal_outputs(name, tmp_path):
     assert export.export(model, tmp_path / "model.onnx", "onnx") <= 1e-4
 
 
-JAX = """
+PREDICT = """
 import json, sys, numpy as np
 from zoo.weights import saving
 for name, folder in json.loads(sys.argv[1]).items():
@@ -187,8 +187,8 @@ def on_jax(request, tmp_path_factory):
         expected[name] = predicted(name)
         np.savez(folder / "x.npz", **(batch.x if isinstance(batch.x, dict) else {"only": batch.x}))
         folders[name] = str(folder)
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-c", JAX, json.dumps(folders)]
+    environment = {**os.environ, **JAX}
+    command = [sys.executable, "-c", PREDICT, json.dumps(folders)]
     subprocess.run(command, check=True, env=environment, cwd=ROOT)
     on_jax_outputs = {name: dict(np.load(f"{folder}/y.npz")) for name, folder in folders.items()}
     return {name: (expected[name], on_jax_outputs[name]) for name in folders}

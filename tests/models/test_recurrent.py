@@ -8,6 +8,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from conftest import JAX
 
 import zoo
 from zoo.inference import export
@@ -216,7 +217,7 @@ def test_padding_changes_nothing_behind_two_layers():
 def test_padding_changes_nothing_behind_two_layers_on_jax():
     here = pathlib.Path(__file__).parent
     places = os.pathsep.join([str(here), str(here.parent)])
-    settings = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": places}
+    settings = {**JAX, "PYTHONPATH": places}
     script = "import test_recurrent; test_recurrent.check_stacks_on_padded_series()"
     subprocess.run([sys.executable, "-c", script], check=True, env={**os.environ, **settings})
 

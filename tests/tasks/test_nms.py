@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import JAX
 
 from zoo.inference import export
 from zoo.tasks.boxes.nms import found, suppress
@@ -220,7 +221,7 @@ def test_other_backends(backend, tmp_path):
         pytest.skip(f"{backend} is not installed")
     boxes, scores = drawn(10)
     np.savez(tmp_path / "x.npz", boxes=boxes, scores=scores)
-    environment = {**os.environ, "KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu"}
+    environment = {**os.environ, **JAX, "KERAS_BACKEND": backend}
     command = [sys.executable, "-c", OTHER, tmp_path / "x.npz", tmp_path / "y.npz"]
     subprocess.run(command, check=True, env=environment, cwd=ROOT)
     rows = np.load(tmp_path / "y.npz")

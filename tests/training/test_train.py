@@ -15,7 +15,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import CLASSES, quickest, shape
+from conftest import CLASSES, JAX, quickest, shape
 
 import train
 from zoo.__main__ import main as zoo_command
@@ -368,7 +368,7 @@ def test_data_of_another_task_is_refused(data, tmp_path):
 def test_without_tensorflow_it_trains_on_jax(data, tmp_path):
     script = "import sys; sys.modules['tensorflow'] = None; import train; sys.exit(train.main())"
     words = ["--model", "pointnet", "--data", data, "--epochs", 1, *SMALL, "--out", tmp_path]
-    settings = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    settings = {**os.environ, **JAX}
     done = subprocess.run(
         [sys.executable, "-c", script, *map(str, words)],
         cwd=ROOT, env=settings, capture_output=True, text=True,
