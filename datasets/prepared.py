@@ -83,13 +83,19 @@ def prepare(
     options = {**task.options, **suggested, **(options or {})}
     info = {"classes": [legible(name) for name in source.classes]}
     read = {name: options[name] for name in task.data.prepared}
+
+    def complete(constants):
+        """Return the options, sizes of 0 replaced by those that were measured."""
+        sizes = (name for name in task.data.sizes if not options[name] and name in constants)
+        return {**options, **{name: constants[name] for name in sizes}}
+
     try:
         splits, facts = pipeline.prepare(
             source,
             measure=lambda examples: task.data.measure(examples, options),
             cut=lambda example: task.data.cut(example, options),
             prepare=lambda piece, constants: task.data.prepare(
-                piece, {**info, **constants}, options
+                piece, {**info, **constants}, complete(constants)
             ),
             fields=task.data.fields,
             measured=None if task.data.measures_all else pipeline.MEASURED,
@@ -113,7 +119,13 @@ def prepare(
         **source.info,
         "notes": [*source.info.get("notes", ()), *facts.get("notes", ())],
     }
-    return Prepared(splits, options, {**info, **facts["constants"]}, about, facts["examples"])
+    return Prepared(
+        splits,
+        complete(facts["constants"]),
+        {**info, **facts["constants"]},
+        about,
+        facts["examples"],
+    )
 
 
 def expand(text):

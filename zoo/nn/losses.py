@@ -170,3 +170,18 @@ def and_one(values):
     batch, h, w, count = ops.shape(values)
     rows = ops.reshape(values, (batch, h * w, count))
     return ops.concatenate([rows, ops.ones_like(rows[:, :1])], axis=1)
+
+
+@register
+class OneVersusAll(keras.losses.Loss):
+    """Binary cross-entropy of each class against all others, summed over classes.
+
+    For labels (B,) and logits (B, K), each of which is of a sigmoid of its own; Bishop 2006, Sec.
+    4.1.2, where such classifiers are called one-versus-the-rest.
+    """
+
+    def call(self, labels, logits):
+        """Return the loss of each example, (B,) float32."""
+        logits = ops.cast(logits, "float32")
+        truth = ops.one_hot(ops.cast(labels, "int32"), logits.shape[-1])
+        return ops.sum(ops.binary_crossentropy(truth, logits, from_logits=True), axis=-1)

@@ -61,7 +61,8 @@ class Data:
             if these are others.
         prepared: the names of those options that `measure`, `cut` and `prepare` read.
         sizes: the names of those of them that do no more than set the size of x, in which the
-            members of an ensemble may differ.
+            members of an ensemble may differ. One that is 0 becomes what `measure` returns under
+            its name.
         series: (info, options) to the arguments of `datasets.windows.split`, where a piece is a
             series and the examples are windows of it; or None.
         objects: y of a split to how many things in it are learnt or scored, where that may be none,

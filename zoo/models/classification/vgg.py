@@ -1,6 +1,6 @@
 """VGG: nothing but 3x3 convolutions, two to four between poolings, up to 19 layers deep.
 
-Simonyan & Zisserman, ICLR 2015, https://arxiv.org/abs/1409.1556. Table 1, columns A, B, D and E;
+Simonyan & Zisserman, ICLR 2015, https://arxiv.org/abs/1409.1556. Table 1, all six columns;
 layer names and order follow `keras.applications`, whose weights load by layer order.
 Departures: pooling rounds odd sizes up, as the authors' framework does; weights are initialized as
 in He et al. 2015, where the paper initializes deep networks from a trained shallow one; with batch
@@ -11,6 +11,7 @@ import keras
 from keras import layers, ops
 
 from zoo.nn.blocks import MOMENTUM
+from zoo.nn.layers import LocalResponseNormalization
 from zoo.registry import register
 
 CONVOLUTIONS = {  # per block, by the number of layers with weights
@@ -30,7 +31,18 @@ MEAN = (103.939, 116.779, 123.68)  # ImageNet's blue, green and red, from 0 to 2
     test=dict(depth=11, width=0.0625, dropout=0.0),
 )
 def VGG(
-    input_shape, num_classes, *, depth=16, width=1.0, dropout=0.5, batch_norm=False, name="vgg"
+    input_shape,
+    num_classes,
+    *,
+    depth=16,
+    width=1.0,
+    dropout=0.5,
+    batch_norm=False,
+    epsilon=1e-5,
+    lrn=False,
+    pointwise=False,
+    pool=0,
+    name="vgg",
 ):
     """Build the classifier of Table 1.
 
@@ -41,6 +53,11 @@ def VGG(
         width: factor on every channel count.
         dropout: dropout rate after both hidden dense layers.
         batch_norm: apply batch normalisation after every convolution.
+        epsilon: of batch normalisation, added to the variance.
+        lrn: local response normalisation after the first convolution, as in column A-LRN.
+        pointwise: the last convolution of blocks of three is 1x1, as in column C.
+        pool: pixels a side to which maps are averaged in front of the dense layers, so that images
+            of any size suit published weights (7); 0 leaves maps as they are.
         name: name of the model.
 
     Returns:
@@ -50,8 +67,11 @@ def VGG(
         ValueError: if the depth is not supported.
     """
     image = keras.Input(input_shape, name="image")
-    x = features(image, depth=depth, width=width, batch_norm=batch_norm)[16]
+    style = dict(batch_norm=batch_norm, epsilon=epsilon, lrn=lrn, pointwise=pointwise)
+    x = features(image, depth=depth, width=width, **style)[16]
     x = layers.MaxPooling2D(2, padding="same", name="block5_pool")(x)
+    if pool:
+        x = layers.AdaptiveAveragePooling2D(pool, name="pool")(x)
     x = layers.Flatten(name="flatten")(x)
     for hidden in ("fc1", "fc2"):
         units, initializer = int(4096 * width), "he_normal"
@@ -61,7 +81,7 @@ def VGG(
     return keras.Model(image, logits, name=name)
 
 
-def features(x, *, depth=16, width=1.0, batch_norm=False):
+def features(x, *, depth=16, width=1.0, batch_norm=False, epsilon=1e-5, lrn=False, pointwise=False):
     """Apply all convolutions to images (B, H, W, C), with the options of `VGG`.
 
     Returns:
@@ -79,16 +99,19 @@ def features(x, *, depth=16, width=1.0, batch_norm=False):
             x = layers.MaxPooling2D(2, padding="same", name=f"block{block - 1}_pool")(x)
         for i in range(1, count + 1):
             channels = int(CHANNELS[block - 1] * width)
-            x = conv(x, channels, f"block{block}_conv{i}", batch_norm)
+            size = 1 if pointwise and i == count == 3 else 3
+            x = conv(x, channels, size, f"block{block}_conv{i}", batch_norm, epsilon)
+            if lrn and block == 1:
+                x = LocalResponseNormalization(name="block1_lrn")(x)
         maps[2 ** (block - 1)] = x
     return maps
 
 
-def conv(x, channels, name, batch_norm):
-    """Apply a 3x3 convolution, optional batch normalisation, and ReLU."""
+def conv(x, channels, size, name, batch_norm, epsilon):
+    """Apply a convolution, optional batch normalisation, and ReLU."""
     x = layers.Conv2D(
         channels,
-        3,
+        size,
         padding="same",
         use_bias=not batch_norm,
         activation=None if batch_norm else "relu",
@@ -96,7 +119,8 @@ def conv(x, channels, name, batch_norm):
         name=name,
     )(x)
     if batch_norm:
-        x = layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_norm")(x)
+        norm = dict(momentum=MOMENTUM, epsilon=epsilon, name=f"{name}_norm")
+        x = layers.BatchNormalization(**norm)(x)
         x = layers.ReLU(name=f"{name}_relu")(x)
     return x
 

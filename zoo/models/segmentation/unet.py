@@ -31,6 +31,7 @@ def UNet(
     width=1.0,
     padding="same",
     batch_norm=False,
+    epsilon=1e-5,  # as in the widely used programs; Keras' is 1e-3
     dropout=0.5,
     up="transpose",
     encoder=None,
@@ -49,6 +50,7 @@ def UNet(
             output is smaller by 6·2^depth - 4 pixels on each side.
         batch_norm: apply batch normalisation after every 3x3 convolution, except in an encoder
             with ImageNet weights.
+        epsilon: of batch normalisation, added to the variance.
         dropout: dropout rate after the last two levels of the contracting path.
         up: "transpose", or "bilinear" up-sampling before a 2x2 convolution.
         encoder: name of a classifier whose features replace the contracting path.
@@ -73,7 +75,7 @@ def UNet(
     if padding == "valid":
         check_sizes(input_shape[:2], depth)
     image = keras.Input(input_shape, name="image")
-    style = dict(padding=padding, batch_norm=batch_norm)
+    style = dict(padding=padding, batch_norm=batch_norm, epsilon=epsilon)
     if encoder:
         maps = encode(image, encoder, encoder_depth, encoder_weights, width, batch_norm, dropout)
     else:
@@ -119,7 +121,7 @@ def encode(image, encoder, depth, weights, width, batch_norm, dropout):
     return maps
 
 
-def convs(x, channels, name, *, padding, batch_norm):
+def convs(x, channels, name, *, padding, batch_norm, epsilon):
     """Apply a 3x3 convolution, optional batch normalisation, and ReLU, twice."""
     for i in (1, 2):
         x = layers.Conv2D(
@@ -132,7 +134,8 @@ def convs(x, channels, name, *, padding, batch_norm):
             name=f"{name}_conv{i}",
         )(x)
         if batch_norm:
-            x = layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_norm{i}")(x)
+            norm = dict(momentum=MOMENTUM, epsilon=epsilon, name=f"{name}_norm{i}")
+            x = layers.BatchNormalization(**norm)(x)
             x = layers.ReLU(name=f"{name}_relu{i}")(x)
     return x
 

@@ -3,8 +3,24 @@
 import numpy as np
 
 from zoo import plots
+from zoo.nn.losses import OneVersusAll
 from zoo.tasks import images, report
-from zoo.tasks.task import Data, Results, Task, Training, Usage
+from zoo.tasks.task import Data, Results, Task, Training, Usage, cross_entropy
+
+LARGEST = 224  # pixels a side, unless `image_size` asks for more
+
+
+def measure(examples, options):
+    """Return the channels, the range of values and the size of the data set's images."""
+    sides = [min(example["image"].shape[:2]) for example in examples]
+    return {**images.measure(examples, options), "image_size": min(int(np.median(sides)), LARGEST)}
+
+
+def loss(info, options):
+    """Return cross-entropy of a softmax, or of a sigmoid for each class against all others."""
+    if options["loss"] == "one_vs_all":
+        return OneVersusAll()
+    return cross_entropy(info, options)
 
 
 def arguments(info, options):
@@ -55,9 +71,9 @@ def present(example, pieces, outputs, info):
 
 TASK = Task(
     name="image_classification",
-    dataset="cifar10",
+    dataset="clothing",
     options=dict(
-        image_size=224,  # pixels a side of the square that images are brought to
+        image_size=0,  # pixels a side of the square that images are brought to; 0 as the data
         channels=0,  # 1 gray, 3 colour, or the number of bands; 0 as the data
         loss="cross_entropy",
         flip="horizontal",  # "none", "horizontal", "vertical" or "horizontal_and_vertical"
@@ -79,11 +95,13 @@ TASK = Task(
         prepared=("image_size", "channels"),
         sizes=("image_size",),
         fields=("image", "label"),
-        measure=images.measure,
+        measure=measure,
         prepare=prepare,
     ),
     training=Training(
         arguments=arguments,
+        losses=("cross_entropy", "one_vs_all"),
+        loss=loss,
         augment=images.augment,
         preview=preview,
     ),

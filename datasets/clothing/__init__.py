@@ -1,0 +1,1 @@
+"""Photographs of clothes in ten classes: a tensorflow-datasets builder."""
