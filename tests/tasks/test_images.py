@@ -265,11 +265,11 @@ def test_any_number_of_bands_is_prepared_augmented_and_drawn(name, count):
 def test_bands_are_never_left_out_nor_made_up():
     deep = {"image": np.zeros((4, 4, 5), np.uint8)}
     for channels in (1, 3, 7):
-        with pytest.raises(ValueError, match=f"5 channels and {channels} are wanted"):
+        with pytest.raises(ValueError, match=f"5 channels, and {channels} are expected"):
             images.measure([deep], {"channels": channels})
-    with pytest.raises(ValueError, match="3 channels and 5 are wanted"):
+    with pytest.raises(ValueError, match="3 channels, and 5 are expected"):
         images.measure([deep, {"image": np.zeros((4, 4, 3), np.uint8)}], {"channels": 0})
-    with pytest.raises(ValueError, match="5 channels and 3 are wanted"):
+    with pytest.raises(ValueError, match="5 channels, and 3 are expected"):
         images.scale(deep["image"], (0, 255), 3)
     with pytest.raises(ValueError, match="color_jitter is set, and the images have 5 bands"):
         images.channels({"channels": 5}, {"color_jitter": 0.1})
