@@ -341,7 +341,9 @@ def test_a_recursion_goes_on_from_what_it_said():
     assert predictors.Recursive(model, 1).predict_on_batch(x).shape == (1, 1, 1)
     wide = keras.Input((4, 2))
     two = keras.Model(wide, keras.layers.Lambda(lambda x: x[:, -2:, :1])(wide))
-    with pytest.raises(ValueError, match="3 steps are more than the horizon of 2, .* forecasts 1 of the 2 values"):
+    with pytest.raises(
+        ValueError, match="3 steps are .* horizon of 2, .* forecasts 1 of the 2 values"
+    ):
         predictors.Recursive(two, 3)
 
 
