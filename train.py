@@ -4,7 +4,7 @@
     python train.py --model pointnet --data my_scans --epochs 50   # on your own files
     python train.py --resume runs/pointnet-my_scans-1              # after a crash
 
-Nothing heavy is imported before the command line has been understood.
+Nothing heavy is imported before the command line has been parsed.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from zoo import describe, index
 from zoo.registry import unknown
 from zoo.system import disk, terminal
 
-print = terminal.say  # names of files and classes command no terminal
+print = terminal.say  # escapes control characters in names of files and classes
 TEMPERATURE = 3.0  # of the 2.5 to 4 that Hinton et al. 2015, Sec. 3, found best for small students
 
 
@@ -43,26 +43,26 @@ def main(arguments=None):
             print(f"train.py: {disk.sentence(error)}", file=sys.stderr)
             saved(error)
             return 2
-        except KeyboardInterrupt:  # before or after the epochs, which take care of themselves
+        except KeyboardInterrupt:  # before or after the epochs, which handle it themselves
             print("\ntrain.py: interrupted", file=sys.stderr)
             return terminal.INTERRUPTED
 
 
 def saved(error):
-    """Print what is left of a run in whose folder something could not be written."""
+    """Print how to use and resume a run whose folder could not be written to."""
     folder = pathlib.Path(os.fsdecode(error.filename or "")).parent
     if (folder / "run.json").exists() and (folder / "model.keras").exists():
         print(f"Best model so far: {folder / 'model.keras'}")
-        print(f"Resume once that is fixed: python train.py --resume {folder}")
+        print(f"Resume after fixing that: python train.py --resume {folder}")
 
 
 def parse(arguments):
-    """Turn the command line into a dictionary of settings, or leave with a message."""
+    """Turn the command line into a dictionary of settings, or exit with a message."""
     parser = terminal.Parser("train.py", description=__doc__.split("\n")[0], allow_abbrev=False)
     add = parser.add_argument
     add("--model", metavar="NAME", help="what to train; --list shows the names")
     add("--data", metavar="SOURCE", help="name of a data set, or path of your own files")
-    add("--task", metavar="NAME", help="where a model has several and the data do not tell")
+    add("--task", metavar="NAME", help="of a model with several, if the data do not decide it")
     text = "passes over the training data; by default more for a small data set"
     add("--epochs", type=positive(int), metavar="N", help=text)
     text = "batch size; by default smaller for a small data set"
@@ -76,8 +76,8 @@ def parse(arguments):
     add("--loss", metavar="NAME", help="one of the task's; --list shows them")
     add("--seed", type=int, default=0, metavar="S", help="of weights, order and augmentation")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="an option; see --list")
-    add("--init", metavar="PRESET_OR_FILE", help="start from a trained model's weights")
-    add("--teacher", metavar="PRESET_OR_FILE", help="learn from a trained model's outputs, too")
+    add("--init", metavar="PRESET_OR_FILE", help="transfer the weights of a trained model")
+    add("--teacher", metavar="PRESET_OR_FILE", help="distil a trained model: fit its outputs, too")
     add("--temperature", type=positive(float), metavar="T", help="of the teacher's outputs (3.0)")
     policies = ("float32", "mixed_bfloat16", "mixed_float16")
     add("--precision", choices=policies, default="float32")
@@ -87,7 +87,7 @@ def parse(arguments):
         add(flag(hint), metavar=metavar, help=text)
     add("--name", metavar="NAME", help="of the run folder (MODEL-DATA-1, -2, ...)")
     add("--skip-bad", action="store_true", help="train without the files that cannot be read")
-    add("--resume", metavar="DIR", help="go on with the run in this folder; takes no other option")
+    add("--resume", metavar="DIR", help="resume the run in this folder; takes no other option")
     add("--list", action="store_true", help="show models, their options, and data sets")
     args = vars(parser.parse_args(arguments))
     if args.pop("list"):
@@ -111,7 +111,7 @@ def parse(arguments):
     task = index.tasks()[args["task"]]
     args["data"] = args["data"] or task["dataset"]
     if not args["data"]:
-        parser.error(f"argument --data: {args['task']} has no data set of its own: give a path")
+        parser.error(f"argument --data: {args['task']} has no default data set: give a path")
     if not expand(args["data"]).exists() and not builders.known(args["data"]):
         near = unknown("data set", args["data"], [*builders.names()])
         parser.error(f"argument --data: no file or folder of that name, and {near}")
@@ -127,8 +127,8 @@ def parse(arguments):
     if (loss := chosen.get("loss", task["losses"][0])) not in task["losses"]:
         kind = f"loss of {args['task']}"
         parser.error(f"argument --loss: {unknown(kind, loss, task['losses'])}")
-    own = row.options.keys() - task["options"].keys()
-    args["options"] = {key: value for key, value in chosen.items() if key in own}
+    builder_options = row.options.keys() - task["options"].keys()
+    args["options"] = {key: value for key, value in chosen.items() if key in builder_options}
     args["task_options"] = {key: value for key, value in chosen.items() if key in task["options"]}
     for key in ("learning_rate", "jit"):  # batch size and epochs depend on the data, too
         args[key] = task["defaults"][key] if args[key] is None else args[key]
@@ -137,7 +137,7 @@ def parse(arguments):
 
 
 def task_of(parser, row, name, data, hints):
-    """Return the task that is asked for, or the first of the model's that the data suit."""
+    """Return the given task, or the first of the model's tasks that the data suit."""
     if name is not None:
         if name not in row.tasks:
             parser.error(f"argument --task: {unknown(f'task of {row.name}', name, row.tasks)}")
@@ -147,7 +147,7 @@ def task_of(parser, row, name, data, hints):
             from datasets import readers
 
             task = readers.suited(expand(data), row.tasks, hints)
-            others = " or ".join(other for other in row.tasks if other != task)
+            others = " or ".join(known for known in row.tasks if known != task)
             print(
                 f"{data}: the task is {task}, judging by the files; otherwise give --task {others}"
             )
@@ -159,11 +159,11 @@ def task_of(parser, row, name, data, hints):
 
 
 def check_name(parser, out, name):
-    """Leave with a message if a run folder cannot be called so."""
+    """Exit with a message if a run folder cannot have this name."""
     if name != pathlib.PurePath(name).name or name.startswith("."):
-        parser.error(f"argument --name: {name!r} is no name of a folder; --out says where it is")
+        parser.error(f"argument --name: {name!r} is not a folder name; --out sets where it is")
     if (folder := pathlib.Path(out, name)).exists():
-        hint = f"choose another name, or go on with it: --resume {folder}"
+        hint = f"choose another name, or resume it: --resume {folder}"
         parser.error(f"argument --name: {folder} exists already: {hint}")
 
 
@@ -191,14 +191,14 @@ def assigned(text, default):
     except (ValueError, SyntaxError):
         value = {"true": True, "false": False, "none": None}.get(text.lower(), text)
     if isinstance(default, str) and not isinstance(value, str):
-        return text  # of words, none and 5 are words, too
+        return text  # where text is expected, none and 5 are text
     if isinstance(default, float) and type(value) is int:
         return float(value)
     return value
 
 
 def misfit(value, default, explanation):
-    """Return what a value of an option must be, if it is not; else ""."""
+    """Return what the value of an option must be, "" if it is valid."""
     if default is not None and type(value) is not type(default):
         return f"of type {type(default).__name__}, as {default}"
     if (listed := index.choices(default, explanation)) and value not in listed:
@@ -214,22 +214,22 @@ def misfit(value, default, explanation):
 
 
 def agree(parser, args):
-    """Leave with a message if options contradict each other; fill in what one asks of another."""
+    """Exit with a message if options contradict each other; set defaults that depend on others."""
     if args["fold"] and args["validate"]:
         parser.error("argument --validate: --fold divides the data otherwise, give one of them")
     epochs, count = args["epochs"], args["snapshots"] or 1
     if epochs and epochs % count:
         near = [n for n in (epochs // count * count, (epochs // count + 1) * count) if n]
         near = " or ".join(f"--epochs {n}" for n in near)
-        parser.error(f"argument --snapshots: {epochs} epochs make no {count} equal cycles: {near}")
+        parser.error(f"argument --snapshots: {epochs} epochs are not {count} equal cycles: {near}")
     if args["temperature"] and not args["teacher"]:
-        parser.error("argument --temperature: it is the teacher's, and there is no --teacher")
+        parser.error("argument --temperature: it is for a teacher, and there is no --teacher")
     if args["teacher"]:
         args["temperature"] = args["temperature"] or TEMPERATURE
 
 
 def positive(kind, above=0):
-    """Return a converter to a number above 0, or what else is said."""
+    """Return a converter to a number above a bound, 0 by default."""
 
     def convert(text):
         value = kind(text)
@@ -253,7 +253,7 @@ def resumed(parser, folder):
     """Return the settings of the run in a folder."""
     path = folder / "run.json"
     if not path.exists():
-        parser.error(f"argument --resume: {folder} is no run folder: it has no run.json")
+        parser.error(f"argument --resume: {folder} is not a run folder: it has no run.json")
     try:
         run = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -267,7 +267,7 @@ def resumed(parser, folder):
         hint = "it is damaged, or not written by train.py"
         parser.error(f"argument --resume: {path} holds no settings of a training: {hint}")
     if run.get("status") == "finished":
-        parser.error(f"argument --resume: {folder} is finished: its scores stand in run.json")
+        parser.error(f"argument --resume: {folder} is finished: its scores are in run.json")
     return {**settings, "resume": str(folder)}
 
 
@@ -289,7 +289,7 @@ def listing():
 
 
 def train(settings, interrupt):
-    """Train as the settings say, until Ctrl-C if that comes; return the exit status."""
+    """Train with the settings, until the end or Ctrl-C; return the exit status."""
     began = time.time()
     row = index.models()[settings["model"]]
     source = opened(settings, settings.get("task") or row.tasks[0])
@@ -338,7 +338,7 @@ def train(settings, interrupt):
     recorder = runs.Recorder(run.folder, record, task.training.best, seed, batches, cycle)
     done = recorder.restore(learner)
     if done:
-        print(f"Going on after epoch {done} of {epochs}")
+        print(f"Resuming after epoch {done} of {epochs}")
     if not getattr(learner, "one_shot", False):
         print("\n".join(schedule.described(len(batches), epochs, batches.size)))
     status = "finished"
@@ -357,8 +357,8 @@ def train(settings, interrupt):
         status = "interrupted"
     if status == "finished" and recorder.epochs < epochs:
         status = "diverged"
-    kept = {"snapshots": recorder.snapshots} if count else {}
-    run.note(epochs=recorder.epochs, best_epoch=recorder.best_epoch, **kept)
+    snapshots = {"snapshots": recorder.snapshots} if count else {}
+    run.note(epochs=recorder.epochs, best_epoch=recorder.best_epoch, **snapshots)
     if status != "finished":
         run.note(status=status)
         return unfinished(status, run.folder, recorder.epochs)
@@ -396,7 +396,7 @@ def rate(settings, steps):
 
 
 def opened(settings, task):
-    """Return the source of the user's own files, so that it is refused early; None of others."""
+    """Return the source of the user's own files, to reject bad ones early; None of others."""
     path = expand(settings["data"])
     if not path.exists():
         return None
@@ -408,9 +408,9 @@ def opened(settings, task):
 
 
 def prepare(settings, task, source=None):
-    """Prepare the data; return their splits, and the record of what the run is made of.
+    """Prepare the data; return their splits, and the record of the run.
 
-    The record's "settings" are the given ones with all that depends on the data.
+    The record's "settings" are the given ones and those that depend on the data.
     """
     from datasets import prepared, splits
     from zoo import tasks
@@ -472,10 +472,10 @@ def unscored(data, task):
             continue
         if split == "train":
             why = f"none of its {len(arrays):,} training images has an object to learn from"
-            hint = "Boxes that are marked as a crowd, or as difficult, are not learnt"
+            hint = "Boxes that are marked as a crowd, or as difficult, are not trained on"
             raise BadInput(data.about["name"], why, hint)
         effect = {
-            "validation": "the epoch of the lowest loss is taken for the best",
+            "validation": "the epoch of the lowest loss is taken as the best",
             "test": "there is nothing to score",
         }
         sentences.append(f"No image of the {split} split has an object: {effect[split]}")
@@ -483,66 +483,68 @@ def unscored(data, task):
 
 
 def previous_run(settings):
-    """Return what run.json says of the run that is resumed; {} for a new one."""
+    """Return the record of the run that is resumed; {} for a new one."""
     if not settings["resume"]:
         return {}
     return json.loads(pathlib.Path(settings["resume"], "run.json").read_text(encoding="utf-8"))
 
 
 def build(settings, task, record):
-    """Build the model, from another one's weights if so wished; complete the record."""
+    """Build the model, with weights transferred if set; complete the record."""
     from zoo import registry
     from zoo.training import transfer
     from zoo.weights import darknet_weights, presets, provenance, saving
 
-    init, other, trained = settings["init"], {}, None
+    init, source, trained = settings["init"], {}, None
     try:
         if init:
             path = presets.locate(located(init))
             if not darknet_weights.matches(path):
-                other, trained = saving.record(path), saving.load(path)
-        same = other.get("model") == settings["model"]
-        record["options"] = {**(other["options"] if same else {}), **settings["options"]}
+                source, trained = saving.record(path), saving.load(path)
+        same = source.get("model") == settings["model"]
+        record["options"] = {**(source["options"] if same else {}), **settings["options"]}
         arguments = task.training.arguments(record["info"], record["task_options"])
-        own = record["options"]  # what the data decide gives way to what was asked for
-        record["arguments"] = {name: arguments[name] for name in arguments if name not in own}
+        given = record["options"]  # the user's options override those of the data
+        record["arguments"] = {name: arguments[name] for name in arguments if name not in given}
         build = registry.get(settings["model"]).builder
-        earlier = other if same else previous_run(settings)
+        earlier = source if same else previous_run(settings)
         record["arguments"] |= suggested(build, task, record, earlier.get("arguments"))
         foreign = record["arguments"].keys() - inspect.signature(build).parameters.keys()
         if foreign:
-            raise ValueError(f"it takes no {', '.join(foreign)}: leave that option away")
+            raise ValueError(f"it takes no {', '.join(foreign)}: leave that option out")
         model = build(**record["arguments"], **record["options"])
         record["info"] = {**record["info"], **task.training.built(model, record["task_options"])}
         model = task.training.whole(model, record["info"], record["task_options"])
         if trained is not None:
-            kept, fresh = transfer.transfer(trained, model)
+            transferred, fresh = transfer.transfer(trained, model)
         elif init:
-            kept, fresh = darknet_weights.load(model, path, partial=True)
+            transferred, fresh = darknet_weights.load(model, path, partial=True)
     except ValueError as error:
         raise BadInput(settings["model"], str(error).rstrip(".")) from error
     if init:
-        if not kept:
+        if not transferred:
             raise BadInput(init, f"none of its weights fits {settings['model']}")
-        print(f"From {init}: {len(kept)} weights transferred, {len(fresh)} newly initialized")
+        count = len(transferred)
+        print(f"From {init}: {count} weights transferred, {len(fresh)} newly initialized")
         for place in fresh:
             print(f"  newly initialized: {place}")
-        grids = (of.get("info", {}).get("grid") for of in (other, record))
-        messages = [*transfer.notes(init, *grids, fresh), *provenance.inherit(record, init, other)]
+        grids = (of.get("info", {}).get("grid") for of in (source, record))
+        messages = transfer.notes(init, *grids, fresh)
+        messages = [*messages, *provenance.inherit(record, init, source)]
         for message in messages:
             print(message)
     return model
 
 
 def suggested(build, task, record, earlier):
-    """Return values of a builder's options that the task suggests and nobody set; print them.
+    """Return values of a builder's options that the task suggests and the user did not set.
 
     Args:
         build: the builder.
         task: the task record.
         record: of the run.
-        earlier: the arguments of the model that this one starts from, whose values are kept; or
-            None.
+        earlier: the arguments of the model whose weights are transferred, whose values are
+            used; or None.
     """
     values = task.training.suggestions(record["info"], record["task_options"])
     if earlier is not None:
@@ -551,12 +553,12 @@ def suggested(build, task, record, earlier):
     values = {name: value for name, value in values.items() if name in free}
     if values:
         words = " ".join(f"--set {name}={value}" for name, value in values.items())
-        print(f"For such data: {words}, unless set otherwise")
+        print(f"Defaults for these data: {words}, unless set otherwise")
     return values
 
 
 def student_of(model, settings, task, record):
-    """Return what is fitted: the model, or what teaches it by a teacher; complete the record."""
+    """Return the model to fit: the model, or its distillation by a teacher; complete the record."""
     source = settings.get("teacher")
     if not source:
         return model
@@ -570,10 +572,10 @@ def student_of(model, settings, task, record):
         raise BadInput(what, why.rstrip(".")) from error
     earlier = previous_run(settings).get("teacher", record["teacher"])
     if earlier["sha256"] != record["teacher"]["sha256"]:
-        raise BadInput(source, f"it changed since {settings['resume']} began", "Start a new run")
+        raise BadInput(source, f"it changed since {settings['resume']} started", "Start a new run")
     print(f"Teacher: {record['teacher']['name']}, {teacher.count_params():,} parameters")
-    theirs = saving.record(presets.locate(located(source)))
-    for message in provenance.inherit(record, record["teacher"]["name"], theirs):
+    inherited = saving.record(presets.locate(located(source)))
+    for message in provenance.inherit(record, record["teacher"]["name"], inherited):
         print(message)
     return distillation.distiller(teacher, model, settings["temperature"])
 
@@ -584,7 +586,7 @@ def located(source):
 
 
 def evaluate(run, recorder, splits, task, size):
-    """Score the best epoch's model on validation and test, draw, and complete the run."""
+    """Score the best epoch's model on validation and test, save figures, and complete the run."""
     from zoo import plots
     from zoo.inference import predictors
     from zoo.weights import saving
@@ -617,15 +619,15 @@ def draw(folder, figures):
 
 
 def unfinished(status, folder, epochs):
-    """Say how a training ended before its time, and return the exit status."""
+    """Print why a training ended early, and return the exit status."""
     if status == "diverged":
         print(
-            f"train.py: the loss is no longer a number in epoch {epochs + 1}: stopped. "
+            f"train.py: the loss is not finite in epoch {epochs + 1}: stopped. "
             "Try a smaller --learning-rate, or --precision float32",
             file=sys.stderr,
         )
     else:
-        print(f"\nInterrupted after {epochs} epochs. Go on: python train.py --resume {folder}")
+        print(f"\nInterrupted after {epochs} epochs. Resume: python train.py --resume {folder}")
     if epochs:
         print(f"Best model so far: {folder / 'model.keras'}")
     return terminal.INTERRUPTED if status == "interrupted" else 1

@@ -33,7 +33,7 @@ STRETCH = np.array([[1, 1, 1], [2, 2, 0.1], [0.1, 0.1, 3], [2, 0.5, 0.5]])
 
 
 def shape(label, count, rng):
-    """Return a cloud (count, 3) float32 whose extent tells its label."""
+    """Return a cloud (count, 3) float32 whose extent depends on its label."""
     return (rng.normal(size=(count, 3)) * STRETCH[label]).astype(np.float32)
 
 
@@ -51,7 +51,7 @@ def scan(rng):
 
 
 def picture(rng):
-    """Return an example of an image whose brightness and stripes tell its label."""
+    """Return an example of an image whose brightness and stripes depend on its label."""
     label = int(rng.integers(len(CLASSES)))
     return {"image": pattern(np.full((40, 36), label), rng), "label": label}
 
@@ -74,7 +74,7 @@ def things(rng):
 
 
 def pattern(mask, rng):
-    """Return an image (H, W, 3) uint8 whose colours tell the labels of a mask (H, W)."""
+    """Return an image (H, W, 3) uint8 whose colours depend on the labels of a mask (H, W)."""
     colours = np.array([[200, 40, 40], [40, 200, 40], [40, 40, 200], [180, 180, 180]])
     noise = rng.integers(-30, 30, (*mask.shape, 3))
     return (colours[mask] + noise).astype(np.uint8)
@@ -87,7 +87,7 @@ def wave(rng):
 
 
 def motion(rng):
-    """Return an example of a series whose frequency tells its label."""
+    """Return an example of a series whose frequency depends on its label."""
     label = int(rng.integers(len(CLASSES)))
     steps = np.arange(24)[:, None] * [1.0, 0.5] * (label + 0.5) / 2 + rng.uniform(0, 6, 2)
     return {"series": np.sin(steps).astype(np.float32), "label": label}
@@ -135,7 +135,7 @@ class Toy:
         return self.task.training.arguments(self.info, self.options)
 
     def truth(self, certainty=9.0):
-        """Return outputs that say the truth (void counts as class 0)."""
+        """Return outputs that predict the ground truth (void counts as class 0)."""
         if "grid" in self.info:
             return rows(self.y, self.info["grid"], certainty)
         if self.task.values:
@@ -145,14 +145,14 @@ class Toy:
 
 
 def rows(y, grid, certainty):
-    """Return raw outputs of a detector that say what boxes (B, M, 7) there are."""
+    """Return raw outputs of a detector that predict boxes (B, M, 7)."""
     from zoo.tasks.boxes import coding, losses
 
     cells, strides, anchors = coding.places(grid)
     out = np.full((len(y), len(cells), 5 + len(CLASSES)), -certainty, np.float32)
-    found = np.asarray(losses.loss(grid).assign(y[..., :4], None))
+    assigned = np.asarray(losses.loss(grid).assign(y[..., :4], None))
     for i, k in np.argwhere(y[..., 4] >= 0):
-        (x1, y1, x2, y2), label, row = y[i, k, :4], int(y[i, k, 4]), found[i, k]
+        (x1, y1, x2, y2), label, row = y[i, k, :4], int(y[i, k, 4]), assigned[i, k]
         share = (np.array([x1 + x2, y1 + y2]) / 2 / strides[row] - cells[row]).clip(1e-4, 1 - 1e-4)
         out[i, row, :2] = np.log(share / (1 - share))
         out[i, row, 2:4] = np.log(np.array([x2 - x1, y2 - y1]) / anchors[row])
@@ -205,7 +205,7 @@ def quickest(command, limit=0.5, **options):
 
 
 def without_weights(function):
-    """Return what a function returns that builds models whose weights get shapes and no values.
+    """Return the result of a function that builds models whose weights get shapes and no values.
 
     It is called in a thread of its own, where what Keras notes of such models ends with the thread.
     """
@@ -244,7 +244,7 @@ def cleared_session():
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
-    """Keep prepared data of tests out of the person's cache."""
+    """Keep prepared data of tests out of the user's cache."""
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
 
 
@@ -254,13 +254,13 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out the promises of models that were not asked for."""
+    """Deselect the promises of models that are not listed."""
     if not (rows := config.getoption("--rows")):
         return
-    kept, dropped = [], []
+    selected, dropped = [], []
     for item in items:
         name = item.callspec.params.get("name") if hasattr(item, "callspec") else None
         promise = item.path.name == "test_promises.py"
-        (dropped if promise and name not in rows.split(",") else kept).append(item)
-    items[:] = kept
+        (dropped if promise and name not in rows.split(",") else selected).append(item)
+    items[:] = selected
     config.hook.pytest_deselected(items=dropped)

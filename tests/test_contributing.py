@@ -33,7 +33,7 @@ LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "p
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
-    """Copy the repository and do what docs/extend/model.md and task.md say, no more."""
+    """Copy the repository and follow docs/extend/model.md and task.md exactly."""
     copy = tmp_path_factory.mktemp("contributing") / "repository"
     shutil.copytree(ROOT, copy, ignore=LEFT_OUT)
     (copy / FILE).write_text(example("model", FILE), "utf-8")
@@ -108,7 +108,7 @@ def test_example_task_trains_predicts_exports_and_averages(copy, tmp_path, brigh
     run(copy, "-m", "ruff", "check", TASK)
     run(copy, "-m", "ruff", "format", "--check", TASK)
     runs = tmp_path / "runs"
-    one, two = runs / "vgg-brightness-1", runs / "vgg-brightness-2"
+    first, second = runs / "vgg-brightness-1", runs / "vgg-brightness-2"
     training = f"--model vgg --task image_regression --data {brightness} --out {runs} --epochs 6"
     training += " --set image_size=32 --set width=0.0625 --set depth=11 --set dropout=0"
     run(
@@ -117,12 +117,12 @@ def test_example_task_trains_predicts_exports_and_averages(copy, tmp_path, brigh
         COMMANDS,
         f"{training} --seed 0",
         f"{training} --seed 1",
-        f"predict {one} {brightness} --out {tmp_path / 'predicted'}",
-        f"export {one} --format onnx --with-preprocessing --out {tmp_path / 'model.onnx'}",
-        f"average {one} {two} --out {runs}",
-        f"stack {one} {two} --meta dense --epochs 2 --out {runs}",
+        f"predict {first} {brightness} --out {tmp_path / 'predicted'}",
+        f"export {first} --format onnx --with-preprocessing --out {tmp_path / 'model.onnx'}",
+        f"average {first} {second} --out {runs}",
+        f"stack {first} {second} --meta dense --epochs 2 --out {runs}",
     )
-    scores = json.loads((one / "run.json").read_text())["scores"]["test"]
+    scores = json.loads((first / "run.json").read_text())["scores"]["test"]
     assert scores["r2"] > 0.5 and scores["mae"] < 150
     rows = json.loads((tmp_path / "predicted" / "predictions.json").read_text())
     values = [row["value"] for row in rows]

@@ -67,7 +67,7 @@ def room(module):
 
 
 def borrows_features(path, module):
-    """Tell whether a file imports `features`, and nothing else, of a classifier."""
+    """Return whether a file imports `features`, and nothing else, of a classifier."""
     tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
     nodes = [node for node in tree if isinstance(node, ast.ImportFrom) and node.module == module]
     names = {alias.name for node in nodes for alias in node.names}
@@ -75,7 +75,7 @@ def borrows_features(path, module):
 
 
 def is_model(module):
-    """Tell whether a module is the file of a model."""
+    """Return whether a module is the file of a model."""
     return module.startswith("zoo.models.") and module.count(".") == 3
 
 

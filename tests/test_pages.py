@@ -93,7 +93,7 @@ def commands(path):
     inline = [line for line in inline if not re.search(r"<|\.\.\.|K/", line)]
     lines = [*blocks(path).splitlines(), *inline]
     words = [shlex.split(line, comments=True) for line in lines]
-    return [each for each in words if each]
+    return [word for word in words if word]
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name)
@@ -123,7 +123,7 @@ def check_make(words):
 
 
 def stand_in(word):
-    """Make an empty file or folder where a command names a person's own."""
+    """Make an empty file or folder where a command names the user's own."""
     path = pathlib.Path(word)
     if path.is_absolute() or path.exists() or word.startswith("$"):
         return
@@ -132,7 +132,7 @@ def stand_in(word):
 
 
 def check_training(words):
-    """Parse a command line of train.py, with stand-ins for a person's own files."""
+    """Parse a command line of train.py, with stand-ins for the user's files."""
     if words == ["--list"]:
         return
     if words[0] == "--resume":
@@ -187,11 +187,11 @@ def check_member(source):
     if source in index.presets() or source.endswith((".keras", ".h5")):
         return
     folder, _, run = source.partition("/")
-    assert folder == "runs", f"{source} is no preset and no run folder"
+    assert folder == "runs", f"{source} is neither a preset nor a run folder"
     model = run.split("-")[0]
     assert re.fullmatch(r"[a-d]", run) or model in index.models() or model in WAYS, source
 
 
 def test_a_result_is_marked_as_long_as_older_code_measured_it():
-    found = records.gather(records.RESULTS)
-    assert ("\\*" in tables.results()) == any(not run["current"] for run in found["runs"])
+    gathered = records.gather(records.RESULTS)
+    assert ("\\*" in tables.results()) == any(not run["current"] for run in gathered["runs"])

@@ -1,4 +1,4 @@
-"""Detectors that end in boxes: any format finds what Keras finds, and a wrong file is not kept."""
+"""Detectors that end in boxes: files predict what Keras does, and wrong ones are removed."""
 
 import importlib.util
 import os
@@ -19,7 +19,7 @@ import zoo
 from zoo.__main__ import main
 from zoo.inference import detector, export
 from zoo.tasks.boxes import coding
-from zoo.tasks.boxes.nms import found, suppress
+from zoo.tasks.boxes.nms import detections, suppress
 from zoo.tasks.image_detection import task as image_detection
 from zoo.weights import saving
 
@@ -44,7 +44,7 @@ def stirred(name="yolov3_tiny", size=SIZE):
 
 
 def known(model, settings=SETTINGS[0]):
-    """Return what training would say of it."""
+    """Return the info of a trained one."""
     info = {"classes": CLASSES, "range": [0.0, 255.0], "channels": 3, "grid": coding.grid(model)}
     return {**info, "suppression": settings}
 
@@ -58,7 +58,7 @@ def picture(info):
 
 
 def run(path, x):
-    """Return the rows that an exported file finds in images, by programs that are not ours."""
+    """Return the rows that an exported file predicts, in the format's own runtime."""
     if path.suffix == ".onnx":
         [rows] = onnxruntime.InferenceSession(path).run(None, {"image": x})
     elif path.suffix == ".tflite":
@@ -70,9 +70,9 @@ def run(path, x):
 
 
 def equal(rows, expected):
-    """Tell that rows (B, 100, 6) are those of a list (m, 6), within what may differ."""
-    for one, other in zip(found(rows), expected, strict=True):
-        np.testing.assert_allclose(one, other, rtol=0, atol=1e-3)
+    """Assert that rows (B, 100, 6) are those of a list (m, 6), within tolerance."""
+    for actual, wanted in zip(detections(rows), expected, strict=True):
+        np.testing.assert_allclose(actual, wanted, rtol=0, atol=1e-3)
 
 
 @pytest.fixture
@@ -124,9 +124,9 @@ def test_files_hold_operations_of_their_formats_alone(here):
     graph = onnx.load(here / "m.onnx").graph
     assert {node.domain for node in graph.node} <= {"", "ai.onnx"}
     assert {"Loop", "TopK"} <= {node.op_type for node in graph.node}
-    [given], [said] = graph.input, graph.output
-    sides = [[d.dim_value for d in one.type.tensor_type.shape.dim] for one in (given, said)]
-    assert (given.name, *sides) == ("image", [0, 64, 64, 3], [0, 100, 6])
+    [image], [boxes] = graph.input, graph.output
+    sides = [[d.dim_value for d in tensor.type.tensor_type.shape.dim] for tensor in (image, boxes)]
+    assert (image.name, *sides) == ("image", [0, 64, 64, 3], [0, 100, 6])
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
@@ -139,12 +139,12 @@ def test_examples_show_boxes_of_which_some_go_and_none_is_uncertain(name, settin
     places = (scores > 0).any(axis=-1).sum(axis=1)
     assert 20 <= places.min() and places.max() <= detector.DRAWN
     rows = suppress(corners, scores, **detector.last(ending).settings)
-    labels = np.concatenate(found(rows))[:, 5]
+    labels = np.concatenate(detections(rows))[:, 5]
     assert set(labels) == {0, 1, 2}
     assert detector.steady(ending, raw, 1e-5, 1e-3).all()
     if not settings["sigma"]:
         above = (scores > image_detection.SHOWN).sum((1, 2))
-        assert (above > [len(one) for one in found(rows)]).all(), "some are suppressed"
+        assert (above > [len(image) for image in detections(rows)]).all(), "some are suppressed"
 
 
 def test_rows_that_rounding_may_change_are_known():
@@ -156,7 +156,7 @@ def test_rows_that_rounding_may_change_are_known():
     for image in raw:
         image[first, [4, 5]] = 3
         image[far, [4, 5]] = 1
-    raw[1, far, [4, 5]] = raw[1, first, [4, 5]]  # as good: they may change places
+    raw[1, far, [4, 5]] = raw[1, first, [4, 5]]  # equal scores: their order may change
     raw[2, far, [4, 5]] = np.log(np.sqrt(0.1) / (1 - np.sqrt(0.1)))  # in or out?
     plain, tied, least = detector.steady(ending, raw, 1e-5, 1e-4)
     assert plain.all()
@@ -187,7 +187,7 @@ def test_a_mistake_anywhere_is_found_and_no_file_is_left(place, change, here, mo
         seen.append(model.output_shape)
         path.write_text("a file")
         right = [export.flat(model.predict_on_batch(x)) for x in tries]
-        return [[change(one)] for [one] in right] if len(seen) == place + 1 else right
+        return [[change(outputs)] for [outputs] in right] if len(seen) == place + 1 else right
 
     monkeypatch.setattr(export, "converted", converted)
     model = stirred(size=64)
@@ -196,7 +196,7 @@ def test_a_mistake_anywhere_is_found_and_no_file_is_left(place, change, here, mo
         export.export(ending, here / "m.onnx", "onnx")
     assert seen == [model.output_shape, (None, 100, 6), (None, 100, 6)][: place + 1]
     assert not [*here.iterdir()]
-    place = 99  # now there is no mistake, and the file is kept
+    place = 99  # now there is no mistake, and the file stays
     assert export.export(ending, here / "m.onnx", "onnx") == 0
     assert [file.name for file in here.iterdir()] == ["m.onnx"]
 
@@ -228,8 +228,8 @@ def test_settings_are_those_of_the_training_or_else_of_the_task():
     options = image_detection.TASK.options
     usual = {"iou": options["nms_iou"], "sigma": options["soft_nms"], "score": 0.25}
     assert detector.last(detector.with_boxes(model, {})).settings == usual
-    own = detector.with_boxes(model, {"suppression": {"iou": 0.3}}, score=0)
-    assert detector.last(own).settings == {**usual, "iou": 0.3, "score": 0}
+    ending = detector.with_boxes(model, {"suppression": {"iou": 0.3}}, score=0)
+    assert detector.last(ending).settings == {**usual, "iou": 0.3, "score": 0}
     assert detector.last(model) is None and detector.halves(model) is None
 
 
@@ -257,7 +257,7 @@ def test_other_backends(backend):
 
 @pytest.fixture
 def trained(here):
-    """Return a run folder of a detector, and what is known of it."""
+    """Return a run folder of a detector, its info and raw outputs."""
     model, folder = stirred(), here / "run"
     folder.mkdir()
     info = known(model, {"iou": 0.2, "sigma": 0.0})
@@ -275,7 +275,7 @@ def test_the_command_exports_boxes(words, score, here, trained, capsys):
     expected = image_detection.detected(raw, info, score)
     usual = {**info, "suppression": SETTINGS[0]}
     counts = [[*map(len, image_detection.detected(raw, i, score))] for i in (info, usual)]
-    assert counts[0] != counts[1], "the suppression of the run is not that of the task"
+    assert counts[0] != counts[1], "the settings of the run are not those of the task"
     equal(run(here / "d.onnx", picture(info)), expected)
 
 
@@ -285,7 +285,7 @@ def test_the_command_refuses_what_finds_no_boxes(here, capsys):
     words = ["export", "m.keras", "--format", "onnx", "--out", "d.onnx", "--boxes"]
     assert main(words) == 2
     error = capsys.readouterr().err
-    assert "flat is no detector" in error and "leave them out" in error
+    assert "flat is not a detector" in error and "leave them out" in error
     assert error.count("\n") == 1 and not (here / "d.onnx").exists()
     for score in ("1.5", "nan", "-1", "some"):
         with pytest.raises(SystemExit):

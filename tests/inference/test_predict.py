@@ -27,18 +27,18 @@ BAND = {"found": {"level": 0.9, "lower": [[-1.0, -2.0]] * 4, "upper": [[1.0, 3.0
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """Return what saves an untrained model of a task: its path and its toy batch, once each."""
-    kept = {}
+    """Return a function from a task to the path of an untrained model and its toy batch, cached."""
+    cache = {}
 
     def make(task, **changes):
         key = (task, *changes.items())
-        if key not in kept:
+        if key not in cache:
             keras.utils.set_random_seed(0)
             batch = toy(task, **changes)
             name, options = NETWORKS[task]
             model = zoo.create(name, **batch.arguments, **options)
             for layer in model.layers:
-                if layer.name.endswith("raw"):  # so that some boxes are surer than others
+                if layer.name.endswith("raw"):  # so that some boxes have higher scores than others
                     layer.kernel.assign(3 * layer.kernel)
                     layer.bias.assign(0 * layer.bias)
             info = {**batch.info, **batch.task.training.built(model, batch.options)}
@@ -47,13 +47,13 @@ def saved(tmp_path_factory):
             record = {"model": name, "task": task, "task_options": options, "info": info}
             path = tmp_path_factory.mktemp(task) / "model.keras"
             saving.save(model, path, record)
-            kept[key] = path, batch
-        return kept[key]
+            cache[key] = path, batch
+        return cache[key]
 
     return make
 
 
-def own(task, batch):
+def in_units(task, batch):
     """Return an example of a toy batch as an array in its own units, of the model's size."""
     example = batch.examples[0]
     if task == "image_classification":
@@ -93,7 +93,7 @@ def test_preprocessing_inside_is_what_predict_does(task, changes, saved):
     path, batch = saved(task, **changes)
     record = saving.record(path)
     model = preprocessing.around(saving.load(path), path, record, **score(task))
-    x = own(task, batch)
+    x = in_units(task, batch)
     (result,) = zoo.predict(path, [x], **confidence(task))
     outputs = model.predict_on_batch(x[None].astype(model.inputs[0].dtype))
     if task == "image_detection":
@@ -119,7 +119,7 @@ def test_preprocessing_inside_is_what_predict_does(task, changes, saved):
 )
 def test_preparation_is_that_of_training(task, changes):
     batch = toy(task, **changes)
-    x = own(task, batch)
+    x = in_units(task, batch)
     field = next(name for name in ("image", "points", "series") if name in batch.examples[0])
     piece = {**batch.task.data.cut({field: x}, batch.options)[0]}
     expected = batch.task.data.prepare(piece, batch.info, batch.options)[0]
@@ -141,7 +141,7 @@ def confidence(task):
 
 def test_the_network_alone_answers_otherwise(saved):
     path, batch = saved("image_segmentation", normalize="image")
-    x = own("image_segmentation", batch)
+    x = in_units("image_segmentation", batch)
     alone = saving.load(path).predict_on_batch(x[None].astype("float32"))
     (result,) = zoo.predict(path, x)
     assert np.abs(report.softmax(alone[0]) - result["probabilities"]).max() > 0.1
@@ -226,7 +226,7 @@ def test_what_the_task_lacks_is_refused(task, settings, words):
 
 def test_confidence_and_iou_choose_boxes(saved, tmp_path, capsys):
     path, batch = saved("image_detection")
-    x = own("image_detection", batch)
+    x = in_units("image_detection", batch)
     Image.fromarray(x).save(tmp_path / "a.png")
     (usual,) = zoo.predict(path, x, **confidence("image_detection"))
     out, words = tmp_path / "out", ["--confidence", "0.3", "--iou", "0.1"]
@@ -250,11 +250,11 @@ def test_an_export_says_what_it_takes(format, saved, tmp_path):
         session = onnxruntime.InferenceSession(target)
         (given,) = session.get_inputs()
         assert (given.name, given.shape) == ("series", ["batch", 24, 2])
-        assert [one.name for one in session.get_outputs()] == ["forecast", "lower", "upper"]
+        assert [output.name for output in session.get_outputs()] == ["forecast", "lower", "upper"]
         assert session.get_outputs()[0].shape == ["batch", 4, 2]
         constants = json.loads(session.get_modelmeta().custom_metadata_map["constants"])
         assert constants["mean"] == record["info"]["mean"]
-        x = own("forecasting", batch)
+        x = in_units("forecasting", batch)
         (result,) = zoo.predict(path, x)
         outputs = session.run(None, {"series": x[None].astype("float32")})
         for array, name in zip(outputs, ("forecast", "lower", "upper"), strict=True):
@@ -270,7 +270,7 @@ def test_facts_are_plain_values(task):
         assert json.loads(json.dumps(facts)) == facts
         assert facts["classes"] == batch.info["classes"]
     assert preprocessing.facts({}) == {}
-    with pytest.raises(ValueError, match="does not say what its inputs were"):
+    with pytest.raises(ValueError, match="does not record what its inputs were"):
         preprocessing.around(None, "m.keras", {})
 
 

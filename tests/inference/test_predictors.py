@@ -1,4 +1,4 @@
-"""Predicting a split part by part, and the sample that pictures are drawn from."""
+"""Prediction of a split part by part, and the sample for figures."""
 
 import numpy as np
 
@@ -31,13 +31,13 @@ def test_a_sample_is_kept_while_all_are_predicted_once(monkeypatch):
 def test_of_many_large_examples_a_few_are_kept_in_their_order(monkeypatch):
     monkeypatch.setattr(predictors, "SAMPLE", 1)
     x = np.arange(90.0).reshape(30, 3)
-    arrays, kept = splits.Arrays(x, np.arange(30), np.arange(30)), []
+    arrays, samples = splits.Arrays(x, np.arange(30), np.arange(30)), []
     for _ in range(2):
         sample = predictors.Sample(len(arrays))
         for _ in predictors.parts(Doubling(), arrays, 7, sample):
             pass
-        kept.append(sample.arrays())
-    (few, y, outputs), (again, _, _) = kept
-    assert len(few) == predictors.LEAST and (np.diff(y) > 0).all()
-    np.testing.assert_array_equal(few, again)
+        samples.append(sample.arrays())
+    (first, y, outputs), (second, _, _) = samples
+    assert len(first) == predictors.LEAST and (np.diff(y) > 0).all()
+    np.testing.assert_array_equal(first, second)
     np.testing.assert_array_equal(outputs, 2 * x[y])

@@ -1,4 +1,4 @@
-"""Presets prove themselves: each is what its card says, and damage is named."""
+"""Presets are verified: each matches its card, and damage is reported."""
 
 import json
 import os
@@ -160,7 +160,7 @@ def test_what_is_no_preset_is_named(copy, capsys, tmp_path):
     assert main(["verify", "gru_gunpont"]) == 2
     assert "did you mean gru_gunpoint" in capsys.readouterr().err
     assert main(["verify", str(copy / "model.keras")]) == 2
-    assert "it is no preset and no run" in capsys.readouterr().err
+    assert "it is neither a preset nor a run" in capsys.readouterr().err
     assert main(["verify", str(tmp_path)]) == 2
     assert "no card.json and no run.json" in capsys.readouterr().err
 

@@ -68,8 +68,8 @@ def test_two_clips_of_one_name_and_an_image_beside_them(model, tmp_path, capsys)
     files = [str(tmp_path / name) for name in ("a/clip.mp4", "b/clip.mp4", "still.png")]
     out = tmp_path / "out"
     assert main(["predict", str(model["yolov3_tiny"]), *files, "--out", str(out)]) == 0
-    found = {path.name for path in out.iterdir()}
-    assert {"clip.mp4", "clip-2.mp4", "clip.json", "clip-2.json", "still_boxes.png"} <= found
+    names = {path.name for path in out.iterdir()}
+    assert {"clip.mp4", "clip-2.mp4", "clip.json", "clip-2.json", "still_boxes.png"} <= names
     assert "3 of 3 files predicted" in capsys.readouterr().out
 
 
@@ -77,7 +77,7 @@ def test_what_is_no_video_is_named(model, tmp_path, capsys):
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     words = ["predict", str(model["yolov3_tiny"]), str(tmp_path / "broken.mp4")]
     assert main([*words, "--out", str(tmp_path / "out")]) == 2
-    assert "broken.mp4: it is no video that OpenCV reads" in capsys.readouterr().err
+    assert "broken.mp4: it is not a video that OpenCV reads" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

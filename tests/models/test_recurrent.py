@@ -25,7 +25,7 @@ STEPS = ["last", "mean", "all"]
 FORMS = [(name, {}) for name in NAMES] + [(name, {"bidirectional": True}) for name in DIRECTED]
 IDS = [name + ("_both_ways" if options else "") for name, options in FORMS]
 
-each = pytest.mark.parametrize("name", NAMES)
+each_model = pytest.mark.parametrize("name", NAMES)
 form = pytest.mark.parametrize(("name", "options"), FORMS, ids=IDS)
 
 
@@ -120,20 +120,20 @@ def outputs(model, x, **options):
     return keras.ops.convert_to_numpy(model(x, **options))
 
 
-def close(found, expected, tolerance=1e-5):
-    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
+def close(actual, expected, tolerance=1e-5):
+    np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("steps", STEPS)
 @form
 def test_it_computes_the_published_equations(name, options, steps):
     model, x = build(name, layers=2, steps=steps, **options), draw(4, 7, 3)
-    found = outputs(model, x)
-    assert found.shape == ((4, 7, 2, 2) if steps == "all" else (4, 2, 2))
-    close(found, by_hand(model, RECURRENCES[name], x, steps).reshape(found.shape))
+    actual = outputs(model, x)
+    assert actual.shape == ((4, 7, 2, 2) if steps == "all" else (4, 2, 2))
+    close(actual, by_hand(model, RECURRENCES[name], x, steps).reshape(actual.shape))
 
 
-@each
+@each_model
 def test_one_layer_and_classes(name):
     model, x = build(name, (None, 3), (4,), layers=1), draw(4, 9, 3)
     expected = by_hand(model, RECURRENCES[name], x, "last")
@@ -143,9 +143,9 @@ def test_one_layer_and_classes(name):
 def test_jordans_answers_fade():
     model, x = build("jordan", decay=0.7, layers=2), draw(4, 7, 3)
     close(outputs(model, x), by_hand(model, jordan, x, "last", decay=0.7).reshape(4, 2, 2))
-    other = build("jordan", decay=0.0, layers=2)
-    other.set_weights(model.get_weights())
-    assert np.abs(outputs(other, x) - outputs(model, x)).max() > 1e-3
+    undecayed = build("jordan", decay=0.0, layers=2)
+    undecayed.set_weights(model.get_weights())
+    assert np.abs(outputs(undecayed, x) - outputs(model, x)).max() > 1e-3
 
 
 def test_elmans_units_can_be_logistic():
@@ -181,13 +181,13 @@ def test_padding_changes_nothing(name, options, steps):
     lengths = [5, 9, 1, 8]
     model = build(name, (None, 3), layers=2, steps=steps, masked=True, **options)
     series = [draw(n, 3, seed=n) for n in lengths]
-    alone = np.concatenate([outputs(model, one[None]) for one in series])
+    alone = np.concatenate([outputs(model, values[None]) for values in series])
     unmasked = build(name, (None, 3), layers=2, steps=steps, **options)
     close(alone[1], outputs(unmasked, series[1][None])[0])
     for longest in (9, 13):
         padded = np.full((4, longest, 3), PADDING, np.float32)
-        for row, one in zip(padded, series, strict=True):
-            row[: len(one)] = one
+        for row, values in zip(padded, series, strict=True):
+            row[: len(values)] = values
         close(outputs(model, padded), alone)
     assert np.abs(outputs(unmasked, padded) - alone).max() > 1e-2
 
@@ -253,8 +253,10 @@ def test_a_model_of_keras_before_3_16_passes_masks_on(tmp_path):
 
 
 def test_which_versions_of_keras_pass_masks_on():
-    kept = [recurrence.keeps_masks(version) for version in ("", "2.15.0", "3.15.1", "3.16.0.dev1")]
-    assert kept == [False, False, False, True]
+    supported = [
+        recurrence.keeps_masks(version) for version in ("", "2.15.0", "3.15.1", "3.16.0.dev1")
+    ]
+    assert supported == [False, False, False, True]
 
 
 def test_the_mean_over_padding_alone_is_zero():
@@ -263,11 +265,11 @@ def test_the_mean_over_padding_alone_is_zero():
     model = build("gru", (None, 3), layers=1, steps="mean", masked=True)
     assert np.isfinite(outputs(model, x)).all()
     mask = np.array([[True, True, False, False, False], [False] * 5])
-    found = np.asarray(layers.MeanOfSteps()(x, mask=mask))
-    close(found, [x[0, :2].mean(axis=0), np.zeros(3)])
+    actual = np.asarray(layers.MeanOfSteps()(x, mask=mask))
+    close(actual, [x[0, :2].mean(axis=0), np.zeros(3)])
 
 
-@each
+@each_model
 def test_padding_has_no_part_in_the_loss_of_every_step(name):
     model = build(name, (None, 3), layers=1, steps="all", masked=True)
     x, y = draw(2, 6, 3), draw(2, 6, 2, 2, seed=1)
@@ -278,7 +280,7 @@ def test_padding_has_no_part_in_the_loss_of_every_step(name):
     close(float(loss(y, model(x))), expected)
 
 
-@each
+@each_model
 def test_padding_is_exact_in_half_precision(name):
     assert all(np.array(PADDING, kind) == PADDING for kind in ("float16", "int16"))
     before = keras.config.dtype_policy()
@@ -289,11 +291,11 @@ def test_padding_is_exact_in_half_precision(name):
         keras.config.set_dtype_policy(before)
     x = draw(2, 8, 3)
     x[1, 5:] = PADDING
-    found = outputs(model, x)
-    assert found.dtype == np.float32
-    close(found[1], outputs(model, x[1:, :5])[0], 0.01)  # of bfloat16's 8 bits
+    actual = outputs(model, x)
+    assert actual.dtype == np.float32
+    close(actual[1], outputs(model, x[1:, :5])[0], 0.01)  # of bfloat16's 8 bits
     near = np.where(x == PADDING, np.float32(PADDING + 1), x)  # the same number in bfloat16
-    assert np.abs(outputs(model, near)[1] - found[1]).max() > 0.01
+    assert np.abs(outputs(model, near)[1] - actual[1]).max() > 0.01
 
 
 @form
@@ -311,12 +313,12 @@ def test_the_last_state_of_either_direction_has_seen_all(name, options):
 
 
 @pytest.mark.parametrize("option", ["dropout", "recurrent_dropout"])
-@each
+@each_model
 def test_dropout_is_for_training_alone(name, option):
     plain = build(name, layers=2, dropout=0.0)
     model = build(name, layers=2, **{"dropout": 0.0, option: 0.5})
-    for one, other in zip(model.trainable_weights, plain.trainable_weights, strict=True):
-        one.assign(other)
+    for weight, source in zip(model.trainable_weights, plain.trainable_weights, strict=True):
+        weight.assign(source)
     x = draw(4, 7, 3)
     close(outputs(model, x), outputs(plain, x), 1e-6)
     first, second = (outputs(model, x, training=True) for _ in range(2))
@@ -343,7 +345,7 @@ def test_cells_drop_the_same_values_at_all_steps(name, option):
     layer = keras.layers.RNN(cell, return_sequences=True)
     x = np.ones((64, 12, 3), "float32")
     layer.build(x.shape)
-    for weight in layer.trainable_weights:  # each step's output depends on its own mask alone
+    for weight in layer.trainable_weights:  # each step's output depends on its own mask only
         start = {"kernel": 0.3, "recurrent_kernel": 0.2, "output_kernel": 0.3}.get(weight.name, 0)
         weight.assign(np.full(weight.shape, start, np.float32))
     y = keras.ops.convert_to_numpy(layer(x, training=True))[:, :, 0]
@@ -381,7 +383,7 @@ def test_compiled_it_predicts_the_same(name, options):
     close(model.predict_on_batch(x), outputs(model, x))
 
 
-@each
+@each_model
 def test_what_it_refuses(name):
     with pytest.raises(ValueError, match="steps is last, mean or all, not 'first'"):
         zoo.create(name, (7, 3), (1, 1), steps="first")
@@ -393,19 +395,19 @@ def test_what_it_refuses(name):
 
 
 def gradients(layer, weights, x, states, jit):
-    """Return outputs, and what a weighted sum of them says of inputs, states and weights."""
+    """Return outputs, and the gradients of a weighted sum of them by inputs, states and weights."""
     import tensorflow as tf
 
     @tf.function(jit_compile=jit)
     def run(x, *states):
         with tf.GradientTape() as tape:
             tape.watch([x, *states])
-            found = layer(x, initial_state=list(states))
-            score = tf.reduce_sum(found * weights)
+            result = layer(x, initial_state=list(states))
+            score = tf.reduce_sum(result * weights)
         of = [x, *states, *(weight.value for weight in layer.trainable_weights)]
-        return [found, *tape.gradient(score, of)]
+        return [result, *tape.gradient(score, of)]
 
-    return [np.asarray(one) for one in run(*map(tf.constant, (x, *states)))]
+    return [np.asarray(array) for array in run(*map(tf.constant, (x, *states)))]
 
 
 @pytest.mark.parametrize("jit", [False, True])
@@ -413,17 +415,19 @@ def gradients(layer, weights, x, states, jit):
 def test_our_lstm_and_its_gradient_are_those_of_keras(backwards, jit):
     options = dict(return_sequences=True, go_backwards=backwards)
     ours = recurrence.LSTM(5, **options)
-    theirs = keras.layers.LSTM(5, use_cudnn=False, **options)
+    reference = keras.layers.LSTM(5, use_cudnn=False, **options)
     x, states, weights = draw(4, 7, 3), (draw(4, 5), draw(4, 5, seed=1)), draw(4, 7, 5)
-    for layer in (ours, theirs):
+    for layer in (ours, reference):
         layer.build(x.shape)
-    theirs.set_weights([draw(*weight.shape) for weight in theirs.weights])
-    ours.set_weights(theirs.get_weights())
-    found = gradients(ours, weights, x, states, jit)
-    assert len(found) == 7
-    for one, expected in zip(found, gradients(theirs, weights, x, states, False), strict=True):
+    reference.set_weights([draw(*weight.shape) for weight in reference.weights])
+    ours.set_weights(reference.get_weights())
+    actual = gradients(ours, weights, x, states, jit)
+    assert len(actual) == 7
+    for array, expected in zip(
+        actual, gradients(reference, weights, x, states, False), strict=True
+    ):
         assert np.ptp(expected) > 0.1
-        close(one, expected)
+        close(array, expected)
 
 
 @pytest.mark.parametrize(
@@ -439,13 +443,13 @@ def test_our_lstm_and_its_gradient_are_those_of_keras(backwards, jit):
 )
 def test_our_lstm_leaves_the_unusual_to_keras(options):
     x = draw(4, 7, 3)
-    found = []
+    results = []
     for layer in (recurrence.LSTM(5, **options), keras.layers.LSTM(5, **options)):
         layer.build(x.shape)
         layer.set_weights([draw(*weight.shape) for weight in layer.weights])
-        found.append([np.asarray(one) for one in keras.tree.flatten([layer(x), layer(x)])])
-    for ours, theirs in zip(*found, strict=True):
-        close(ours, theirs)
+        results.append([np.asarray(array) for array in keras.tree.flatten([layer(x), layer(x)])])
+    for ours, reference in zip(*results, strict=True):
+        close(ours, reference)
 
 
 def test_cudnn_is_left_out_where_there_is_no_gpu(monkeypatch):
@@ -461,20 +465,20 @@ def test_cudnn_is_left_out_where_there_is_no_gpu(monkeypatch):
 def test_its_exported_twin_is_of_keras_layers_without_cudnn(name, monkeypatch):
     monkeypatch.setattr(recurrence, "cudnn", lambda: "auto")
     model = build(name, layers=2)
-    twin = export.portable(model)
+    exported = export.portable(model)
 
     def kinds(model):
-        layers = [one for one in model._flatten_layers() if hasattr(one, "use_cudnn")]
-        return {(type(one).__module__.split(".")[0], one.use_cudnn) for one in layers}
+        layers = [layer for layer in model._flatten_layers() if hasattr(layer, "use_cudnn")]
+        return {(type(layer).__module__.split(".")[0], layer.use_cudnn) for layer in layers}
 
-    assert kinds(model) == {("zoo", "auto")} and kinds(twin) == {("keras", False)}
-    close(outputs(twin, draw(4, 7, 3)), outputs(model, draw(4, 7, 3)))
+    assert kinds(model) == {("zoo", "auto")} and kinds(exported) == {("keras", False)}
+    close(outputs(exported, draw(4, 7, 3)), outputs(model, draw(4, 7, 3)))
 
 
 def test_dropout_draws_the_same_with_and_without_xla():
     import tensorflow as tf
 
-    x, found = draw(64, 50, 8), []
+    x, results = draw(64, 50, 8), []
     for jit in (False, True):
         layer = Dropout(0.25, seed=3)
         layer.build(x.shape)
@@ -483,19 +487,19 @@ def test_dropout_draws_the_same_with_and_without_xla():
             jit_compile=jit,
             input_signature=[tf.TensorSpec((None, 50, 8))],
         )
-        found.append([run(x).numpy(), run(x).numpy()])
+        results.append([run(x).numpy(), run(x).numpy()])
         np.testing.assert_array_equal(layer(x), x)
-    np.testing.assert_array_equal(*found)
-    first, second = found[0]
-    kept = first != 0
-    np.testing.assert_allclose(first[kept], x[kept] / 0.75, rtol=1e-6)
-    assert (~kept).mean() == pytest.approx(0.25, abs=0.01)
+    np.testing.assert_array_equal(*results)
+    first, second = results[0]
+    nonzero = first != 0
+    np.testing.assert_allclose(first[nonzero], x[nonzero] / 0.75, rtol=1e-6)
+    assert (~nonzero).mean() == pytest.approx(0.25, abs=0.01)
     # Nothing in common with the next call, with a neighbour, or with the same place elsewhere
-    chance = pytest.approx(0.25**2 + 0.75**2, abs=0.01)
-    assert (kept == (second != 0)).mean() == chance
+    expected = pytest.approx(0.25**2 + 0.75**2, abs=0.01)
+    assert (nonzero == (second != 0)).mean() == expected
     for axis in range(3):
-        assert (kept == np.roll(kept, 1, axis)).mean() == chance
-    assert 0.1 < kept.mean(axis=0).min() < kept.mean(axis=0).max() < 1
+        assert (nonzero == np.roll(nonzero, 1, axis)).mean() == expected
+    assert 0.1 < nonzero.mean(axis=0).min() < nonzero.mean(axis=0).max() < 1
 
 
 def test_dropout_of_whole_rows_is_that_of_keras():
@@ -512,7 +516,7 @@ def test_hashes_are_those_of_murmur():
         return x ^ x >> 16
 
     numbers = np.array([0, 1, 2, 12_345, 2**31 - 1, 2**31, 2**32 - 1], np.uint32)
-    found = keras.ops.convert_to_numpy(
+    hashes = keras.ops.convert_to_numpy(
         layers.hashed(keras.ops.cast(numbers.view(np.int32), "int32"))
     )
-    assert found.view(np.uint32).tolist() == [fmix32(int(one)) for one in numbers]
+    assert hashes.view(np.uint32).tolist() == [fmix32(int(number)) for number in numbers]

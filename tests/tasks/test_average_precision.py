@@ -11,19 +11,19 @@ OVERLAPS = np.arange(50, 100, 5)  # per cent
 
 def image(*objects, **more):
     """Return the truth of an image from (box, label) or (box, label, ignored)."""
-    boxes = np.array([one[0] for one in objects], float).reshape(-1, 4)
+    boxes = np.array([row[0] for row in objects], float).reshape(-1, 4)
     return {
         "boxes": boxes,
-        "labels": np.array([one[1] for one in objects], int),
+        "labels": np.array([row[1] for row in objects], int),
         "area": (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]),
-        "ignore": np.array([one[2] if len(one) > 2 else False for one in objects], bool),
+        "ignore": np.array([row[2] if len(row) > 2 else False for row in objects], bool),
         **more,
     }
 
 
-def rows(*found):
+def rows(*detections):
     """Return rows from (box, score, class)."""
-    return np.array([[*box, score, label] for box, score, label in found]).reshape(-1, 6)
+    return np.array([[*box, score, label] for box, score, label in detections]).reshape(-1, 6)
 
 
 def square(place, side=10):
@@ -42,11 +42,11 @@ def test_a_ranked_table_by_hand(objects):
     # later rank, it is 1 up to the recall of the second object, 4/7 up to the fourth's, then 0.
     truth = [image(*((square(i), 0) for i in range(objects)))]
     places, right = iter(range(objects)), (1, 2, 6, 7)
-    found = [
+    detections = [
         (square(next(places) if rank in right else 10 + rank), 1 - rank / 10, 0)
         for rank in range(1, 8)
     ]
-    score = average_precision(truth, [rows(*found)], 1)
+    score = average_precision(truth, [rows(*detections)], 1)
     sure, half_sure = {5: (41, 40), 4: (51, 50)}[objects]  # points to recalls 0.4, 0.8; 0.5, 1
     wanted = (sure + half_sure * 4 / 7) / POINTS
     assert score["map50"] == score["map"] == score["map75"] == pytest.approx(wanted)
@@ -65,7 +65,7 @@ def test_all_found_and_none():
     assert score["map"] == score["map50"] == score["ar100"] == pytest.approx(1)
     score = average_precision(truth, [rows(), rows()], 2)
     assert score["map"] == score["map50"] == score["map75"] == score["ar100"] == 0
-    assert [one["ap"] for one in score["classes"].values()] == [0, 0]
+    assert [row["ap"] for row in score["classes"].values()] == [0, 0]
     wrong_class = [rows((square(0), 0.9, 1), (square(1), 0.2, 0)), rows((square(2), 0.4, 0))]
     assert average_precision(truth, wrong_class, 2)["map"] == 0
 
@@ -88,22 +88,22 @@ def test_an_overlap_at_the_threshold_is_enough(share, wanted):
 def test_found_twice_is_wrong_once():
     # Two objects: right, twice, right. Precision 1, 1/2, 2/3: 2/3 from recall 0.51.
     truth = [image((square(0), 0), (square(1), 0))]
-    found = rows((square(0), 0.9, 0), (square(0), 0.8, 0), (square(1), 0.7, 0))
-    score = average_precision(truth, [found], 1)
+    detections = rows((square(0), 0.9, 0), (square(0), 0.8, 0), (square(1), 0.7, 0))
+    score = average_precision(truth, [detections], 1)
     assert score["map50"] == pytest.approx((51 + 50 * 2 / 3) / POINTS)
 
 
 def test_ranks_go_through_all_images():
     # The better row is wrong, in an image without an object: precision 0, 1/2.
     truth = [image(), image((square(0), 0)), image()]
-    found = [rows((square(0), 0.9, 0)), rows((square(0), 0.8, 0)), rows()]
-    assert average_precision(truth, found, 1)["map"] == pytest.approx(0.5)
+    detections = [rows((square(0), 0.9, 0)), rows((square(0), 0.8, 0)), rows()]
+    assert average_precision(truth, detections, 1)["map"] == pytest.approx(0.5)
 
 
 def test_classes_that_do_not_occur_are_left_out_of_the_mean():
     truth = [image((square(0), 1), (square(1), 3, True))]
-    found = [rows((square(0), 0.9, 1), (square(0), 0.9, 0), (square(1), 0.9, 3))]
-    score = average_precision(truth, found, 4)
+    detections = [rows((square(0), 0.9, 1), (square(0), 0.9, 0), (square(1), 0.9, 3))]
+    score = average_precision(truth, detections, 4)
     assert score["map"] == pytest.approx(1)
     assert score["classes"][0] == {"ap": None, "ap50": None, "support": 0}
     assert score["classes"][3]["support"] == 0  # only ignored
@@ -112,8 +112,8 @@ def test_classes_that_do_not_occur_are_left_out_of_the_mean():
 
 def test_the_mean_is_over_classes_not_objects():
     truth = [image(*((square(i), 0) for i in range(9)), (square(9), 1))]
-    found = [rows(*((square(i), 0.5, 0) for i in range(9)))]
-    assert average_precision(truth, found, 2)["map"] == pytest.approx(0.5)
+    detections = [rows(*((square(i), 0.5, 0) for i in range(9)))]
+    assert average_precision(truth, detections, 2)["map"] == pytest.approx(0.5)
 
 
 def test_no_object_at_all():
@@ -125,13 +125,13 @@ def test_no_object_at_all():
 
 def test_sizes():
     truth = [image((square(0, 20), 0), (square(1, 60), 0))]
-    found = [rows((square(0, 20), 0.9, 0), (square(5, 20), 0.8, 0))]
-    score = average_precision(truth, found, 1)
+    detections = [rows((square(0, 20), 0.9, 0), (square(5, 20), 0.8, 0))]
+    score = average_precision(truth, detections, 1)
     assert score["map_small"] == pytest.approx(1)  # the wrong one, also small, ranks below
     assert score["map_medium"] == 0
     assert score["map_large"] is None
-    found = [rows((square(5, 20), 0.9, 0), (square(1, 60), 0.8, 0), (square(0, 20), 0.7, 0))]
-    score = average_precision(truth, found, 1)
+    detections = [rows((square(5, 20), 0.9, 0), (square(1, 60), 0.8, 0), (square(0, 20), 0.7, 0))]
+    score = average_precision(truth, detections, 1)
     assert score["map_small"] == pytest.approx(0.5)
     assert score["map_medium"] == pytest.approx(1)  # the wrong one is of another size
 
@@ -139,8 +139,8 @@ def test_sizes():
 def test_the_truth_says_how_large_an_object_is():
     # A picture that was shrunk four times: sides of 20 were 80.
     truth = [image((square(0, 20), 0), area=np.array([6400.0]), scale=16.0)]
-    found = [rows((square(5, 20), 0.9, 0), (square(0, 20), 0.8, 0))]
-    score = average_precision(truth, found, 1)
+    detections = [rows((square(5, 20), 0.9, 0), (square(0, 20), 0.8, 0))]
+    score = average_precision(truth, detections, 1)
     assert (score["map_small"], score["map_large"]) == (None, None)
     assert score["map_medium"] == pytest.approx(0.5)  # the wrong one was medium too
 
@@ -151,7 +151,7 @@ def test_what_finds_an_ignored_object_does_not_count():
     twice = [rows((square(1), 0.9, 0), (square(1), 0.8, 0), good)]
     assert average_precision(truth, twice, 1)["map"] == pytest.approx(1)
     assert average_precision(truth, [rows(good)], 1)["ar100"] == pytest.approx(1)
-    part = [rows((cut(square(1), 0.25), 0.9, 0), good)]  # too small to have found it
+    part = [rows((cut(square(1), 0.25), 0.9, 0), good)]  # too small to match it
     assert average_precision(truth, part, 1)["map"] == pytest.approx(0.5)
     crowd = [{**truth[0], "crowd": np.array([False, True])}]  # any part of which will do
     assert average_precision(crowd, part, 1)["map"] == pytest.approx(1)
@@ -167,8 +167,8 @@ def test_an_object_that_counts_is_preferred_to_an_ignored_one():
 def test_no_more_than_a_hundred_rows_of_a_class_count():
     truth = [image((square(0), 0), (square(1), 1))]
     wrong = [(square(5), 0.9, 0)] * 100
-    found = [rows(*wrong, (square(0), 0.8, 0), (square(1), 0.7, 1))]
-    score = average_precision(truth, found, 2)
+    detections = [rows(*wrong, (square(0), 0.8, 0), (square(1), 0.7, 1))]
+    score = average_precision(truth, detections, 2)
     assert [score["classes"][i]["ap"] for i in (0, 1)] == [0, pytest.approx(1)]
 
 
@@ -190,7 +190,7 @@ def test_the_truth_is_left_as_it_was():
 
 
 @pytest.mark.parametrize(
-    "truth, found, message",
+    "truth, detections, message",
     [
         ([image()], [], "0 lists of rows do not fit 1 images"),
         ([image((square(0), 2))], [rows()], "image 0: truth of class 2 of 2"),
@@ -201,6 +201,6 @@ def test_the_truth_is_left_as_it_was():
         ([image((square(0), 0), boxes=np.ones((1, 5)))], [rows()], r"image 0: boxes \(1, 5\)"),
     ],
 )
-def test_what_does_not_fit_is_named(truth, found, message):
+def test_what_does_not_fit_is_named(truth, detections, message):
     with pytest.raises(ValueError, match=message):
-        average_precision(truth, found, 2)
+        average_precision(truth, detections, 2)

@@ -1,4 +1,4 @@
-"""Losses of detectors, beside a slow reading of the papers in NumPy, one box after the other."""
+"""Losses of detectors, compared with the papers' equations in NumPy, one box after the other."""
 
 import keras
 import numpy as np
@@ -49,11 +49,11 @@ def bce(target, logit):
 
 
 def slow_v3(y, out, grid):
-    """Compute the paper's loss of one image, square errors, as the text says it."""
-    found = np.asarray(coding.decode(out[None], grid)[0])[0]
+    """Compute the paper's loss of one image, squared errors, as the text has it."""
+    boxes = np.asarray(coding.decode(out[None], grid)[0])[0]
     cells, strides, anchors = coding.places(grid)
     height, width = grid["size"]
-    wanted, total = np.zeros(len(out)), 0.0
+    targets, total = np.zeros(len(out)), 0.0
     best = np.zeros(len(out))
     flat = [
         (tuple(a), s)
@@ -64,7 +64,7 @@ def slow_v3(y, out, grid):
         if label < 0:
             continue
         box = np.array([x1, y1, x2, y2])
-        best = np.maximum(best, [overlap(one, box) for one in found])
+        best = np.maximum(best, [overlap(predicted, box) for predicted in boxes])
         if ignored:
             continue
         w, h = x2 - x1, y2 - y1
@@ -83,9 +83,9 @@ def slow_v3(y, out, grid):
         error += (t[2] - np.log(w / anchor[0])) ** 2 + (t[3] - np.log(h / anchor[1])) ** 2
         total += (2 - w * h / (height * width)) * error
         total += sum(bce(float(k == label), t[5 + k]) for k in range(len(t) - 5))
-        wanted[row] = 1
-    counts = (wanted == 1) | (best <= 0.5)
-    return total + sum(bce(wanted[i], out[i, 4]) for i in np.flatnonzero(counts))
+        targets[row] = 1
+    counts = (targets == 1) | (best <= 0.5)
+    return total + sum(bce(targets[i], out[i, 4]) for i in np.flatnonzero(counts))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -116,15 +116,15 @@ def test_a_perfect_prediction_has_no_loss():
 def test_yolo_is_equation_3():
     y = truth([*BOX, 1, 0])  # center (25, 17): cell (1, 1) of 4 x 4
     out = raw(V1)
-    found = np.asarray(coding.decode(out, V1)[0])[0]
+    boxes = np.asarray(coding.decode(out, V1)[0])[0]
     pair = [2 * (1 * 4 + 1) + i for i in range(2)]
-    row = max(pair, key=lambda i: overlap(found[i], np.array(BOX)))
+    row = max(pair, key=lambda i: overlap(boxes[i], np.array(BOX)))
     t = out[0, row].astype(float)
     expected = 5 * ((t[0] - 9 / 16) ** 2 + (t[1] - 1 / 16) ** 2)
     roots = np.sqrt([10 / 64, 14 / 64])
     expected += 5 * ((abs(t[2]) - roots[0]) ** 2 + (abs(t[3]) - roots[1]) ** 2)
     expected += ((t[5:] - [0, 1, 0]) ** 2).sum()
-    expected += (t[4] - overlap(found[row], np.array(BOX))) ** 2
+    expected += (t[4] - overlap(boxes[row], np.array(BOX))) ** 2
     expected += 0.5 * sum(out[0, i, 4] ** 2 for i in range(32) if i != row)
     np.testing.assert_allclose(losses.loss(V1, ciou=False)(y, out), expected, rtol=1e-4)
 
@@ -154,12 +154,12 @@ def test_gradients_are_finite_whatever_the_boxes_are(grid, ciou):
         assert np.isfinite(tape.gradient(value, out)).all()
 
 
-def slow_ciou(box, other, alpha=None):
+def slow_ciou(box, truth_, alpha=None):
     """Return the complete IoU of two boxes (4,) as Zheng et al. write it, and its alpha."""
-    share = overlap(box, other)
-    centers = [(b[:2] + b[2:]) / 2 for b in (box, other)]
-    around = np.maximum(box[2:], other[2:]) - np.minimum(box[:2], other[:2])
-    angle = [np.arctan((b[2] - b[0]) / (b[3] - b[1])) for b in (other, box)]
+    share = overlap(box, truth_)
+    centers = [(b[:2] + b[2:]) / 2 for b in (box, truth_)]
+    around = np.maximum(box[2:], truth_[2:]) - np.minimum(box[:2], truth_[:2])
+    angle = [np.arctan((b[2] - b[0]) / (b[3] - b[1])) for b in (truth_, box)]
     v = 4 / np.pi**2 * (angle[0] - angle[1]) ** 2
     alpha = v / (1 - share + v) if alpha is None else alpha
     apart = ((centers[0] - centers[1]) ** 2).sum() / (around**2).sum()
@@ -177,11 +177,11 @@ def test_complete_iou_has_the_papers_value_and_a_gradient_with_alpha_held_consta
         tape.watch(x)
         value = losses.complete_iou(x, tf.constant(truth_, tf.float32))
     expected, slopes, step = [], np.zeros_like(drawn), 1e-5
-    for i, (box, other) in enumerate(zip(drawn, truth_, strict=True)):
-        known, alpha = slow_ciou(box, other)
+    for i, (box, target) in enumerate(zip(drawn, truth_, strict=True)):
+        known, alpha = slow_ciou(box, target)
         expected.append(known)
         for k, move in enumerate(step * np.eye(4)):
-            ends = (slow_ciou(box + way * move, other, alpha)[0] for way in (1, -1))
+            ends = (slow_ciou(box + way * move, target, alpha)[0] for way in (1, -1))
             slopes[i, k] = (next(ends) - next(ends)) / (2 * step)
     np.testing.assert_allclose(value, expected, atol=1e-5)
     np.testing.assert_allclose(tape.gradient(value, x), slopes, atol=2e-5)
@@ -191,11 +191,11 @@ def test_complete_iou_has_the_papers_value_and_a_gradient_with_alpha_held_consta
 
 def test_boxes_to_ignore_are_neither_right_nor_wrong():
     out, loss = raw(V3), losses.loss(V3)
-    found = np.asarray(coding.decode(out, V3)[0])[0]
-    box = found[7]
+    boxes = np.asarray(coding.decode(out, V3)[0])[0]
+    box = boxes[7]
     both = [float(loss(truth([*box, 0, ignored]), out)) for ignored in (0, 1)]
     none = float(loss(truth(), out))
-    near = [i for i, one in enumerate(found) if overlap(one, box) > 0.5]
+    near = [i for i, predicted in enumerate(boxes) if overlap(predicted, box) > 0.5]
     assert 7 in near
     np.testing.assert_allclose(none - both[1], sum(bce(0, out[0, i, 4]) for i in near), rtol=1e-3)
     assert both[0] > both[1]
@@ -203,12 +203,14 @@ def test_boxes_to_ignore_are_neither_right_nor_wrong():
 
 def test_images_count_alike_and_padding_counts_nothing():
     out = np.concatenate([raw(V3, seed=seed) for seed in (0, 1)])
-    one, two = truth([*BOX, 1, 0]), truth([*BOX, 0, 0], [0, 0, 50, 50, 2, 0])
+    first, second = truth([*BOX, 1, 0]), truth([*BOX, 0, 0], [0, 0, 50, 50, 2, 0])
     loss = losses.loss(V3)
-    each = [float(loss(y, o[None])) for y, o in zip((one, two), out, strict=True)]
-    np.testing.assert_allclose(loss(np.concatenate([one, two]), out), np.mean(each), rtol=1e-5)
+    values = [float(loss(y, o[None])) for y, o in zip((first, second), out, strict=True)]
+    np.testing.assert_allclose(
+        loss(np.concatenate([first, second]), out), np.mean(values), rtol=1e-5
+    )
     longer = np.concatenate([truth([*BOX, 1, 0], count=9)])
-    np.testing.assert_allclose(loss(longer, out[:1]), each[0], rtol=1e-6)
+    np.testing.assert_allclose(loss(longer, out[:1]), values[0], rtol=1e-6)
 
 
 def test_it_compiles_with_xla():
@@ -239,7 +241,7 @@ def test_a_grid_is_found_in_its_model_and_only_there():
     model = keras.Model(image, Grid(V3["anchors"], V3["strides"])(maps))
     assert coding.grid(model) == V3
     assert model.output_shape == (None, len(coding.places(V3)[0]), 8)
-    with pytest.raises(ValueError, match="no detector"):
+    with pytest.raises(ValueError, match="not a detector"):
         coding.grid(keras.Model(image, maps[0]))
     with pytest.raises(ValueError, match="yolov3 or yolo, not 'v9'"):
         Grid(V3["anchors"], V3["strides"], "v9")

@@ -1,4 +1,4 @@
-"""Detectors from the command line: a person's boxes in, boxes out."""
+"""Detectors from the command line: trained on a user's boxes, and predicting boxes."""
 
 import csv
 import json
@@ -20,7 +20,7 @@ SMALL = ["--set", "image_size=64", "--set", "max_boxes=8", "--set", "width=0.25"
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Write images with boxes, and keep what is prepared of them."""
+    """Write images with boxes, and cache the prepared data."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZOO_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield folder(tmp_path_factory.mktemp("data") / "things", 30)
@@ -58,9 +58,9 @@ def test_a_run_tells_average_precision_and_keeps_its_grid(finished):
     assert set(record["scores"]["test"]["classes"]) == set(CLASSES)
     grid = record["info"]["grid"]
     assert grid["strides"] == [32, 16] and grid["size"] == [64, 64]
-    found = np.array([*grid["anchors"][1], *grid["anchors"][0]])
-    np.testing.assert_allclose(found, record["info"]["anchors"]["6"])
-    assert (np.abs(found - 16) < 4).all(), "things are 10 to 13 of 48 pixels"
+    anchors = np.array([*grid["anchors"][1], *grid["anchors"][0]])
+    np.testing.assert_allclose(anchors, record["info"]["anchors"]["6"])
+    assert (np.abs(anchors - 16) < 4).all(), "things are 10 to 13 of 48 pixels"
     for name in ("preview", "examples", "precision_recall", "learning_curves"):
         assert (finished / "plots" / f"{name}.png").stat().st_size > 1000
     assert "AP@0.5" in (finished / "report.txt").read_text()
@@ -72,13 +72,13 @@ def test_predictions_are_in_pixels_of_the_picture(finished, data, tmp_path):
     assert zoo_command(["predict", str(finished), *pictures, "--out", str(out)]) == 0
     overlaps, rows = [], json.loads((out / "predictions.json").read_text())
     for i, row in enumerate(rows):
-        found = json.loads((out / f"{i}_boxes.json").read_text())
-        assert row["objects"] == len(found) == sum(row[name] for name in CLASSES)
+        boxes = json.loads((out / f"{i}_boxes.json").read_text())
+        assert row["objects"] == len(boxes) == sum(row[name] for name in CLASSES)
         assert (row["height"], row["width"]) == (40, 48)
         truth = np.loadtxt(data / "labels" / f"{i}.txt", ndmin=2)[:, 1:] * [48, 40, 48, 40]
-        for one in found:
-            assert one["image_id"] == str(i) and CLASSES[one["category_id"]] == one["category"]
-            x, y, w, h = one["bbox"]
+        for box in boxes:
+            assert box["image_id"] == str(i) and CLASSES[box["category_id"]] == box["category"]
+            x, y, w, h = box["bbox"]
             assert 0 <= x and x + w <= 48.01 and 0 <= y and y + h <= 40.01
             low = np.maximum([x, y], truth[:, :2] - truth[:, 2:] / 2)
             high = np.minimum([x + w, y + h], truth[:, :2] + truth[:, 2:] / 2)
@@ -96,8 +96,8 @@ def test_darknets_file_starts_a_training(data, tmp_path, capsys):
     darknet_weights.save(model, file)
     assert run(data, tmp_path, "--epochs", "1", "--init", str(file)) == 0
     printed = capsys.readouterr().out
-    kept = len(model.weights) - 4
-    assert f"From {file}: {kept} weights transferred, 4 newly initialized" in printed
+    transferred = len(model.weights) - 4
+    assert f"From {file}: {transferred} weights transferred, 4 newly initialized" in printed
     wide = zoo.create("yolov3_tiny", input_shape=(64, 64, 3), num_classes=80, width=0.5)
     darknet_weights.save(wide, file)
     assert run(data, tmp_path, "--epochs", "1", "--init", str(file)) == 2
@@ -142,15 +142,15 @@ def test_boxes_of_many_images_are_those_of_each_and_compiled_once():
     info, noise = batch.info, np.random.default_rng(0)
     raw = np.tile(batch.truth(certainty=4.0), (3, 1, 1))[: detections.BATCH + 3]
     raw += noise.normal(size=raw.shape).astype(np.float32)
-    found = detections.detected(raw, info, 0.1)
+    images = detections.detected(raw, info, 0.1)
     rows = nms.suppress(*coding.scored(raw, info["grid"]), score=0.1, **info["suppression"])
-    for one, other in zip(found, nms.detections(rows), strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-4)
-    assert len({len(one) for one in found}) > 1
-    kept = detections.compiled.cache_info().misses
+    for boxes, expected in zip(images, nms.detections(rows), strict=True):
+        np.testing.assert_allclose(boxes, expected, atol=1e-4)
+    assert len({len(boxes) for boxes in images}) > 1
+    misses = detections.compiled.cache_info().misses
     [last] = detections.detected(raw[-1:], info, 0.1)
-    assert detections.compiled.cache_info().misses == kept
-    np.testing.assert_allclose(last, found[-1], atol=1e-4)
+    assert detections.compiled.cache_info().misses == misses
+    np.testing.assert_allclose(last, images[-1], atol=1e-4)
     fewer = detections.detected(raw[..., :-2], info, 0.1)  # of two classes
     assert {*np.concatenate(fewer)[:, 5]} == {0, 1}
     assert detections.detected(raw[:0], info, 0.1) == []

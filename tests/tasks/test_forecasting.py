@@ -27,7 +27,7 @@ TASK = tasks.get("forecasting")
 
 
 def stored(*lengths):
-    """Return prepared steps of series whose values tell where they are."""
+    """Return prepared steps of series whose values are their positions."""
     x = np.concatenate([1000 * i + np.arange(n) for i, n in enumerate(lengths)])
     groups = np.repeat([[i, i, 0] for i in range(len(lengths))], lengths, axis=0)
     return {"train": ({"x": np.stack([x, -x], axis=1).astype(np.float32)}, groups)}
@@ -41,13 +41,13 @@ def cut(lengths=(100,), **changes):
 @pytest.mark.parametrize("lengths", [(100,), (100, 60, 83)])
 @pytest.mark.parametrize("parts", [(0.7, 0.15, 0.15), (0.5, 0.25, 0.25), (30, 14, 13)])
 def test_no_window_sees_the_future_and_none_is_lost(lengths, parts):
-    found = cut(lengths, parts=parts)
+    splits = cut(lengths, parts=parts)
     for i, steps in enumerate(lengths):
         scale = steps if max(parts) <= 1 else 1
         ends = [round(part * scale) for part in np.cumsum(parts)]
         start = 0
         for split, end in zip(("train", "validation", "test"), ends, strict=True):
-            x, y = (a[..., 0] for a in found[split].take())
+            x, y = (a[..., 0] for a in splits[split].take())
             mine = x[:, 0] // 1000 == i
             x, y = x[mine] - 1000 * i, y[mine] - 1000 * i
             whole = np.concatenate([x, y], axis=1)
@@ -60,22 +60,22 @@ def test_no_window_sees_the_future_and_none_is_lost(lengths, parts):
 
 
 def test_training_ends_where_validation_begins_whatever_is_forecast():
-    found = cut(parts=(60, 20, 20))
-    known = found["train"].take()
+    splits = cut(parts=(60, 20, 20))
+    known = splits["train"].take()
     assert max(part.max() for part in known) == 59
-    assert found["validation"].take()[1].min() == 60
-    assert len(cut(parts=(60, 20, 20), stride=3)["train"]) == -(-len(found["train"]) // 3)
-    assert len(cut(parts=(60, 20, 20), stride=3)["test"]) == len(found["test"])
+    assert splits["validation"].take()[1].min() == 60
+    assert len(cut(parts=(60, 20, 20), stride=3)["train"]) == -(-len(splits["train"]) // 3)
+    assert len(cut(parts=(60, 20, 20), stride=3)["test"]) == len(splits["test"])
 
 
 def test_splits_that_a_source_brings_are_kept():
     brought = {**stored(100), "test": stored(50)["train"]}
-    found = windows.split(
+    splits = windows.split(
         brought, window=8, horizon=4, targets=2, parts=(0.7, 0.15, 0.15), stride=1
     )
-    assert found["test"].take()[1][:, 0, 0].tolist() == list(range(8, 47))
-    assert found["train"].take()[1][..., 0].max() == 84
-    assert found["validation"].take()[1][..., 0].tolist()[0][0] == 85
+    assert splits["test"].take()[1][:, 0, 0].tolist() == list(range(8, 47))
+    assert splits["train"].take()[1][..., 0].max() == 84
+    assert splits["validation"].take()[1][..., 0].tolist()[0][0] == 85
     with pytest.raises(BadInput, match="validation part holds no window of 8 known and 20"):
         cut(horizon=20)
 
@@ -84,7 +84,7 @@ def test_windows_are_views_so_the_series_is_held_once():
     steps = np.random.default_rng(0).normal(size=(20_000, 7)).astype(np.float32)
     groups = np.zeros((len(steps), 3), np.int64)
     tracemalloc.start()
-    found = windows.split(
+    splits = windows.split(
         {"train": ({"x": steps}, groups)},
         window=336,
         horizon=96,
@@ -92,14 +92,14 @@ def test_windows_are_views_so_the_series_is_held_once():
         parts=(0.7, 0.15, 0.15),
         stride=1,
     )
-    batches = pipeline.Batches(found["train"], 32, training=True)
+    batches = pipeline.Batches(splits["train"], 32, training=True)
     for i in range(20):
         x, y = batches[i]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert x.shape == (32, 336, 7) and y.shape == (32, 96, 7)
-    assert np.shares_memory(found["train"].x, steps) and np.shares_memory(found["test"].y, steps)
-    copies = len(found["train"]) * 336 * 7 * 4
+    assert np.shares_memory(splits["train"].x, steps) and np.shares_memory(splits["test"].y, steps)
+    copies = len(splits["train"]) * 336 * 7 * 4
     assert peak < 2 * steps.nbytes + 5e6 < copies / 10
 
 
@@ -127,11 +127,13 @@ def test_columns_are_chosen_and_gaps_are_told():
         "times": hours,
         "time_columns": np.array(["when"]),
     }
-    found = series.selected(example, settings(target="c, a"))
-    assert found["columns"] == ["c", "a", "b"] and found["targets"] == 2
-    assert found["values"][:, 0].tolist() == [2, 2, 8, 11]
-    assert "1 of 12 values are missing, filled by forward" in found["notes"][0]
-    assert "1 of 3 steps are not 3600 s long, the first after step 2, 7200 s" in found["notes"][1]
+    selected = series.selected(example, settings(target="c, a"))
+    assert selected["columns"] == ["c", "a", "b"] and selected["targets"] == 2
+    assert selected["values"][:, 0].tolist() == [2, 2, 8, 11]
+    assert "1 of 12 values are missing, filled by forward" in selected["notes"][0]
+    assert (
+        "1 of 3 steps are not 3600 s long, the first after step 2, 7200 s" in selected["notes"][1]
+    )
     example["columns"] = np.array(["a", "Load, kW", "Load"])
     for text, wanted in [
         ("Load, kW", ["Load, kW"]),
@@ -139,8 +141,8 @@ def test_columns_are_chosen_and_gaps_are_told():
         ("a , Load,Load", ["a", "Load"]),
         ("Load,a", ["Load", "a"]),
     ]:
-        found = series.selected(example, settings(target=text, inputs="targets"))
-        assert found["columns"] == wanted
+        selected = series.selected(example, settings(target=text, inputs="targets"))
+        assert selected["columns"] == wanted
     with pytest.raises(ValueError, match="there is no column kW to forecast"):
         series.selected(example, settings(target="a,kW"))
     example["columns"] = np.array(["a", "b", "c"])
@@ -175,14 +177,14 @@ def test_differences_are_undone_exactly(how):
     x, y = rng.normal(size=(3, 25, 2)), rng.normal(size=(3, 7, 1))
     integrate, difference = differencing.Integrate(**how), differencing.Difference(**how)
     np.testing.assert_allclose(integrate([integrate.undo(y, x), x]), y, atol=1e-5)
-    found, expected = np.asarray(difference(x)), x
+    actual, expected = np.asarray(difference(x)), x
     for lag in [how.get("season")] * how.get("seasonal", 0) + [1] * how.get("order", 0):
         expected = expected[:, lag:] - expected[:, :-lag]
     if how.get("center") == "last":
         expected = expected - expected[:, -1:]
     if how.get("center") == "mean":
         expected = expected - expected.mean(axis=1, keepdims=True)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
 def test_differencing_refuses_what_it_cannot_do():
@@ -210,8 +212,8 @@ def test_least_squares_are_those_of_statsmodels(order):
     history = model.fit(x, y, validation_data=(x, y))
     kernel, bias = core.get_layer("coefficients").get_weights()
     expected = AutoReg(np.diff(values, n=order), lags=lags).fit()
-    found = np.concatenate([bias, kernel[::-1, 0]])
-    np.testing.assert_allclose(found, expected.params, atol=2e-3 if order else 1e-5)
+    actual = np.concatenate([bias, kernel[::-1, 0]])
+    np.testing.assert_allclose(actual, expected.params, atol=2e-3 if order else 1e-5)
     squares = np.mean(expected.resid**2)
     assert history.history["val_loss"][0] == pytest.approx(squares, rel=1e-3)
 
@@ -219,11 +221,11 @@ def test_least_squares_are_those_of_statsmodels(order):
 def test_scores_by_hand():
     info = {"columns": ["a", "b"], "targets": 1, "deviation": [2.0, 1.0], "naive": [4.0]}
     y = np.array([[[0.0], [2.0]], [[4.0], [6.0]]])
-    found, text = TASK.results.evaluate(y, y + [[[1.0], [-1.0]], [[3.0], [1.0]]], info)
-    assert found["mse"] == 3.0 and found["mae"] == 1.5
-    assert found["r2"] == pytest.approx(1 - 12 / 20) and found["mase"] == 3.0 / 4.0
-    assert found["targets"]["a"]["mae"] == 3.0
-    assert found["targets"]["a"]["rmse"] == pytest.approx(2 * np.sqrt(3))
+    scores, text = TASK.results.evaluate(y, y + [[[1.0], [-1.0]], [[3.0], [1.0]]], info)
+    assert scores["mse"] == 3.0 and scores["mae"] == 1.5
+    assert scores["r2"] == pytest.approx(1 - 12 / 20) and scores["mase"] == 3.0 / 4.0
+    assert scores["targets"]["a"]["mae"] == 3.0
+    assert scores["targets"]["a"]["rmse"] == pytest.approx(2 * np.sqrt(3))
     assert "a" in text and "b" not in text.split("\n")[2]
 
 
@@ -235,13 +237,13 @@ def test_constant_targets_are_left_out_of_means_and_it_is_said():
     assert info["deviation"][1] == 1.0 and info["deviation"][2] < 2e-10
     x, _ = TASK.data.prepare(TASK.data.cut({"values": wave}, settings())[0], info, settings())
     y = np.stack([x[i : i + 2] for i in range(40)])
-    found, text = TASK.results.evaluate(y, y + 0.1, info)
-    assert found["targets"]["1"]["r2"] is None and found["targets"]["1"]["mase"] is None
-    rest = [found["targets"][name]["r2"] for name in "02"]
-    assert found["r2"] == pytest.approx(np.mean(rest)) and found["r2"] > 0.9
+    scores, text = TASK.results.evaluate(y, y + 0.1, info)
+    assert scores["targets"]["1"]["r2"] is None and scores["targets"]["1"]["mase"] is None
+    rest = [scores["targets"][name]["r2"] for name in "02"]
+    assert scores["r2"] == pytest.approx(np.mean(rest)) and scores["r2"] > 0.9
     assert "mean R2 is without 1" in text and "mean MASE is without 1" in text
-    found, _ = TASK.results.evaluate(np.zeros((3, 2, 3)), np.ones((3, 2, 3)), info)
-    assert "r2" not in found and found["mse"] == 1.0
+    scores, _ = TASK.results.evaluate(np.zeros((3, 2, 3)), np.ones((3, 2, 3)), info)
+    assert "r2" not in scores and scores["mse"] == 1.0
 
 
 def test_series_of_any_size_are_scaled():
@@ -270,8 +272,8 @@ def test_more_columns_than_a_model_knows_are_ignored_and_told(tmp_path):
     }
 
     def read(path):
-        names, own = examples[path.name]
-        return {"values": own, "columns": np.array(names), "notes": ["a note"]}
+        names, values = examples[path.name]
+        return {"values": values, "columns": np.array(names), "notes": ["a note"]}
 
     remarks, complaints = [], []
     paths = [tmp_path / name for name in examples]
@@ -334,12 +336,14 @@ def test_a_recursion_goes_on_from_what_it_said():
     out = keras.layers.Lambda(lambda x: x[:, -2:] + 2, output_shape=(2, 1))(series_in)
     model = keras.Model(series_in, out)
     x = np.arange(4.0, dtype=np.float32)[None, :, None]
-    found = predictors.predict(predictors.Recursive(model, 7), x, 2)
-    assert found[0, :, 0].tolist() == [4, 5, 6, 7, 8, 9, 10]
+    forecast = predictors.predict(predictors.Recursive(model, 7), x, 2)
+    assert forecast[0, :, 0].tolist() == [4, 5, 6, 7, 8, 9, 10]
     assert predictors.Recursive(model, 1).predict_on_batch(x).shape == (1, 1, 1)
     wide = keras.Input((4, 2))
     two = keras.Model(wide, keras.layers.Lambda(lambda x: x[:, -2:, :1])(wide))
-    with pytest.raises(ValueError, match="3 steps are more than the 2 .* says 1 of the 2 values"):
+    with pytest.raises(
+        ValueError, match="3 steps are .* horizon of 2, .* forecasts 1 of the 2 values"
+    ):
         predictors.Recursive(two, 3)
 
 
@@ -438,8 +442,8 @@ def test_steps_without_dates_go_on_counting(at, workshop, tmp_path):
     words = ["predict", at[0], str(tmp_path / "bare.csv"), "--out", str(tmp_path / "out")]
     assert zoo_command(words) == 0
     with open(tmp_path / "out/bare_forecast.csv", newline="") as file:
-        found = [row["step"] for row in csv.DictReader(file)]
-    assert found[:2] == [str(len(rows)), str(len(rows) + 1)]
+        steps = [row["step"] for row in csv.DictReader(file)]
+    assert steps[:2] == [str(len(rows)), str(len(rows) + 1)]
 
 
 @pytest.mark.parametrize("start", [None, "2024-01-01"])
@@ -463,8 +467,8 @@ def test_predict_refuses_what_does_not_fit(at, workshop, tmp_path, capsys):
     for name, message in [("short", "it has 10 steps"), ("other", "its columns are")]:
         words = ["predict", at[0], str(tmp_path / f"{name}.csv"), "--out", str(tmp_path / name)]
         assert zoo_command(words) == 2
-        said = capsys.readouterr().err
-        assert message in said and f"{name}.csv: " in said
+        printed = capsys.readouterr().err
+        assert message in printed and f"{name}.csv: " in printed
 
 
 @pytest.mark.parametrize("method", ["average", "weights", "select", "stack"])
@@ -483,8 +487,8 @@ def test_forecasters_are_combined_like_images(at, tmp_path, capsys, method):
     )
     x, y = data.splits["test"].take()
     outputs = predictors.predict(saving.load(folder / "model.keras"), x, 16)
-    found, _ = TASK.results.evaluate(y, outputs, data.info)
-    assert found["mse"] == pytest.approx(run["scores"]["test"]["mse"], rel=1e-4)
+    scores, _ = TASK.results.evaluate(y, outputs, data.info)
+    assert scores["mse"] == pytest.approx(run["scores"]["test"]["mse"], rel=1e-4)
     assert "found" in saving.record(folder / "model.keras")["info"]
     assert (folder / "plots/examples.png").exists()
 

@@ -71,8 +71,8 @@ def test_images_of_a_batch_are_drawn_for_themselves():
     x, y = (np.repeat(part[:1], 6, axis=0) for part in blobs())
     x = x * np.linspace(0.4, 1.0, 3, dtype=np.float32)
     for change, size in {**MOVES, **CHANGES}.items():
-        found, _ = images.augment({**STILL, change: size})(x, y, (3,))
-        assert len(np.unique(found.reshape(6, -1).round(3), axis=0)) > 1, change
+        changed, _ = images.augment({**STILL, change: size})(x, y, (3,))
+        assert len(np.unique(changed.reshape(6, -1).round(3), axis=0)) > 1, change
 
 
 def test_nothing_asked_for_is_no_function():
@@ -124,11 +124,11 @@ def test_images_of_8_and_16_bits_in_one_data_set_have_ranges_of_their_own():
 def test_every_pixel_counts_once_in_tiles(size, margin):
     mask = np.arange(size[0] * size[1]).reshape(size)
     image = mask[..., None]
-    found = tiles.cut(image, mask, 32, 48, 8, margin)
+    pairs = tiles.cut(image, mask, 32, 48, 8, margin)
     middle = np.s_[margin : 32 - margin, margin : 48 - margin]
-    counted = np.concatenate([label[middle][label[middle] >= 0] for _, label in found])
+    counted = np.concatenate([label[middle][label[middle] >= 0] for _, label in pairs])
     assert sorted(counted) == list(range(mask.size))
-    for tile, label in found:
+    for tile, label in pairs:
         assert tile.shape == (32, 48, 1) and label.shape == (32, 48)
         np.testing.assert_array_equal(tile[..., 0][label >= 0], label[label >= 0])
 
@@ -156,7 +156,7 @@ def test_models_that_eat_a_border_still_see_every_pixel():
 
 
 def test_tiles_predict_what_the_whole_image_does(monkeypatch):
-    """A U-Net of one pooling sees 8 pixels around a cell: tiles with that context are exact."""
+    """A U-Net of one pooling has a context of 8 pixels around a cell: such tiles are exact."""
     import keras
 
     import zoo
@@ -169,8 +169,8 @@ def test_tiles_predict_what_the_whole_image_does(monkeypatch):
     assert len(pieces) > 9
     outputs = (model.predict_on_batch(piece["image"][None])[0] for piece in pieces)
     whole = model.predict_on_batch(image[None])[0]
-    found = tiles.blend(pieces, outputs, (352, 320))
-    np.testing.assert_allclose(found, whole, atol=1e-4 * np.abs(whole).max())
+    blended = tiles.blend(pieces, outputs, (352, 320))
+    np.testing.assert_allclose(blended, whole, atol=1e-4 * np.abs(whole).max())
 
 
 def test_one_logit_is_two_classes():
@@ -265,11 +265,11 @@ def test_any_number_of_bands_is_prepared_augmented_and_drawn(name, count):
 def test_bands_are_never_left_out_nor_made_up():
     deep = {"image": np.zeros((4, 4, 5), np.uint8)}
     for channels in (1, 3, 7):
-        with pytest.raises(ValueError, match=f"5 channels and {channels} are wanted"):
+        with pytest.raises(ValueError, match=f"5 channels, and {channels} are expected"):
             images.measure([deep], {"channels": channels})
-    with pytest.raises(ValueError, match="3 channels and 5 are wanted"):
+    with pytest.raises(ValueError, match="3 channels, and 5 are expected"):
         images.measure([deep, {"image": np.zeros((4, 4, 3), np.uint8)}], {"channels": 0})
-    with pytest.raises(ValueError, match="5 channels and 3 are wanted"):
+    with pytest.raises(ValueError, match="5 channels, and 3 are expected"):
         images.scale(deep["image"], (0, 255), 3)
     with pytest.raises(ValueError, match="color_jitter is set, and the images have 5 bands"):
         images.channels({"channels": 5}, {"color_jitter": 0.1})

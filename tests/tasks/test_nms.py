@@ -1,4 +1,4 @@
-"""Suppression: equal to going through the boxes one by one, compiled, exported, on any backend."""
+"""Non-maximum suppression: equal to a sequential program, compiled, exported, on any backend."""
 
 import importlib.util
 import os
@@ -14,40 +14,40 @@ import tensorflow as tf
 from conftest import JAX
 
 from zoo.inference import export
-from zoo.tasks.boxes.nms import found, suppress
+from zoo.tasks.boxes.nms import detections, suppress
 
 ROOT = pathlib.Path(__file__).parents[2]
 PADDING = [0, 0, 0, 0, 0, -1]
 KINDS = [{}, {"sigma": 0.5}]
 
 
-def overlap(one, other):
+def overlap(a, b):
     """Return the intersection over union of two boxes, one number at a time."""
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
     if width <= 0 or height <= 0:
         return 0.0
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)]
     return width * height / (sum(areas) - width * height)
 
 
 def one_by_one(boxes, scores, iou=0.5, score=0.01, limit=100, candidates=1000, sigma=0.0):
-    """Suppress the boxes of one image as the paper's Fig. 2 does."""
+    """Apply non-maximum suppression to one image as in Fig. 2 of the paper."""
     pairs = [(-float(scores[a, c]), a, c) for a, c in zip(*np.nonzero(scores > score), strict=True)]
     queue = [[-negative, a, c] for negative, a, c in sorted(pairs)[:candidates]]
     rows, boxes = [], boxes.astype(float)
     while queue and len(rows) < limit:
-        chance, anchor, label = queue.pop(max(range(len(queue)), key=lambda i: queue[i][0]))
-        if chance <= score:
+        best, anchor, label = queue.pop(max(range(len(queue)), key=lambda i: queue[i][0]))
+        if best <= score:
             break
-        rows.append([*boxes[anchor], chance, label])
+        rows.append([*boxes[anchor], best, label])
         rest = []
-        for other in queue:
-            shared = overlap(boxes[anchor], boxes[other[1]]) if other[2] == label else 0.0
+        for box in queue:
+            shared = overlap(boxes[anchor], boxes[box[1]]) if box[2] == label else 0.0
             if sigma:
-                other[0] *= np.exp(-(shared**2) / sigma)
+                box[0] *= np.exp(-(shared**2) / sigma)
             if sigma or shared <= iou:
-                rest.append(other)
+                rest.append(box)
         queue = rest
     return np.array(rows + [PADDING] * (limit - len(rows)), np.float32)
 
@@ -65,7 +65,7 @@ def drawn(seed, images=2, anchors=150, classes=3, levels=None):
 
 
 def expected(boxes, scores, **options):
-    """Return what going one by one finds in each image of a batch."""
+    """Return the rows of the sequential program for each image of a batch."""
     pairs = zip(boxes, scores, strict=True)
     return np.stack([one_by_one(*pair, **options) for pair in pairs])
 
@@ -108,11 +108,13 @@ def test_as_another_program():
     boxes = np.clip(boxes / 100, 0, 1)
     labels = np.tile(np.arange(3), 120)
     given = ([np.repeat(boxes[0], 3, axis=0)], [scores[0].ravel()], [labels])
-    theirs = ensemble_boxes.nms(*given, iou_thr=0.4)
-    theirs = np.concatenate([theirs[0], theirs[1][:, None], theirs[2][:, None]], axis=1)
-    theirs = theirs[np.argsort(-theirs[:, 4])]
-    [ours] = found(suppress(boxes, scores, iou=0.4, score=0, limit=360))
-    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+    expected_rows = ensemble_boxes.nms(*given, iou_thr=0.4)
+    expected_rows = np.concatenate(
+        [expected_rows[0], expected_rows[1][:, None], expected_rows[2][:, None]], axis=1
+    )
+    expected_rows = expected_rows[np.argsort(-expected_rows[:, 4])]
+    [rows] = detections(suppress(boxes, scores, iou=0.4, score=0, limit=360))
+    np.testing.assert_allclose(rows, expected_rows, rtol=1e-6)
 
 
 def test_a_chain_in_which_each_box_decides_on_the_next():
@@ -120,7 +122,7 @@ def test_a_chain_in_which_each_box_decides_on_the_next():
     x = np.arange(257) * 2.5
     boxes = np.stack([x, x * 0, x + 10, x * 0 + 10], axis=1)[None]
     scores = np.linspace(0.9, 0.1, 257)[None, :, None]
-    [rows] = found(suppress(boxes, scores, limit=200))
+    [rows] = detections(suppress(boxes, scores, limit=200))
     np.testing.assert_array_equal(rows[:, 0], x[::2])
 
 
@@ -141,8 +143,8 @@ def test_one_anchor_gives_several_classes():
 def test_an_overlap_at_the_limit_stays():
     boxes = np.array([[[0.0, 0, 4, 4], [0, 0, 4, 2]]])  # IoU 8 / 16
     scores = np.array([[[0.9], [0.8]]])
-    assert len(found(suppress(boxes, scores, iou=0.5))[0]) == 2
-    assert len(found(suppress(boxes, scores, iou=0.499))[0]) == 1
+    assert len(detections(suppress(boxes, scores, iou=0.5))[0]) == 2
+    assert len(detections(suppress(boxes, scores, iou=0.499))[0]) == 1
 
 
 def test_soft_scores_by_hand():
@@ -152,7 +154,7 @@ def test_soft_scores_by_hand():
     rows = suppressed(boxes, scores, sigma=0.5, limit=3)[0]
     np.testing.assert_allclose(rows[:, 4], [0.9, 0.5, lowered], rtol=1e-6)
     np.testing.assert_array_equal(rows[:, :4], boxes[0, [0, 2, 1]])
-    assert len(found(suppress(boxes, scores, sigma=0.5, score=0.49))[0]) == 2
+    assert len(detections(suppress(boxes, scores, sigma=0.5, score=0.49))[0]) == 2
 
 
 @pytest.mark.parametrize("options", KINDS)
@@ -160,7 +162,7 @@ def test_no_box_is_good_enough(options):
     boxes, scores = drawn(7)
     rows = suppressed(boxes, scores * 0, limit=5, **options)
     np.testing.assert_array_equal(rows, np.full((2, 5, 6), PADDING))
-    assert [image.shape for image in found(rows)] == [(0, 6), (0, 6)]
+    assert [image.shape for image in detections(rows)] == [(0, 6), (0, 6)]
     scores[1] = np.nan  # of a model that has diverged
     rows = suppressed(boxes, scores, **options)
     np.testing.assert_allclose(rows[0], one_by_one(boxes[0], scores[0], **options), rtol=1e-5)
@@ -171,7 +173,7 @@ def test_no_box_is_good_enough(options):
 def test_boxes_without_an_area_touch_no_other(options):
     boxes = np.array([[[5.0, 5, 5, 9], [5, 5, 5, 9], [8, 8, 2, 2], [1, 1, 9, 9]]])
     scores = np.array([[[0.9], [0.8], [0.7], [0.6]]])
-    [rows] = found(suppress(boxes, scores, **options))
+    [rows] = detections(suppress(boxes, scores, **options))
     np.testing.assert_allclose(rows[:, 4], [0.9, 0.8, 0.7, 0.6])
 
 
@@ -179,7 +181,7 @@ def test_rows_are_as_many_as_asked_for():
     boxes, scores = drawn(8, anchors=4, classes=1)
     assert suppressed(boxes, scores, limit=9).shape == (2, 9, 6)
     assert suppressed(boxes, scores, limit=2).shape == (2, 2, 6)
-    best = found(suppress(boxes, scores, iou=1, limit=2))[0][:, 4]
+    best = detections(suppress(boxes, scores, iou=1, limit=2))[0][:, 4]
     np.testing.assert_allclose(best, np.sort(scores[0, :, 0])[:-3:-1])
 
 
@@ -251,5 +253,5 @@ def test_exported(format, sigma, tmp_path):
     assert model.output.shape == (None, 20, 6)
     path = tmp_path / {"onnx": "m.onnx", "litert": "m.tflite"}[format]
     assert export.export(model, path, format) < 1e-5  # compares the outputs with those of Keras
-    rows = found(model.predict_on_batch(export.inputs(model, 3, 1)))
+    rows = detections(model.predict_on_batch(export.inputs(model, 3, 1)))
     assert 0 < min(map(len, rows))

@@ -1,4 +1,4 @@
-"""Classifying series: padding counts for nothing, and training changes no padding."""
+"""Classification of series: padding is ignored, and augmentation leaves it unchanged."""
 
 import json
 
@@ -26,13 +26,13 @@ def ragged(count=12, seed=0):
 def prepared(examples, **changes):
     options = {**TASK.options, **changes}
     info = {"classes": CLASSES, **TASK.data.measure(examples, options)}
-    return info, [TASK.data.prepare(one, info, options) for one in examples]
+    return info, [TASK.data.prepare(example, info, options) for example in examples]
 
 
 def test_series_of_unequal_length_are_padded_and_masked():
     examples = ragged()
     info, pairs = prepared(examples)
-    assert info["ragged"] and info["length"] == max(len(one["series"]) for one in examples)
+    assert info["ragged"] and info["length"] == max(len(row["series"]) for row in examples)
     assert TASK.training.arguments(info, TASK.options)["masked"] is True
     for example, (x, y) in zip(examples, pairs, strict=True):
         steps = len(example["series"])
@@ -82,12 +82,12 @@ def test_each_change_of_training_leaves_padding_alone(option):
     differ = (changed != x).any(axis=(1, 2))
     assert differ.mean() > 0.7
     if option == "roll":
-        for one, other in zip(changed, x, strict=True):
-            np.testing.assert_array_equal(np.sort(one, axis=0), np.sort(other, axis=0))
+        for values, expected in zip(changed, x, strict=True):
+            np.testing.assert_array_equal(np.sort(values, axis=0), np.sort(expected, axis=0))
     if option == "warp":
-        real = [int((one[:, 0] != PADDING).sum()) for one in x]
-        for one, other, last in zip(changed, x, real, strict=True):
-            np.testing.assert_allclose(one[[0, last - 1]], other[[0, last - 1]], atol=1e-6)
+        real = [int((values[:, 0] != PADDING).sum()) for values in x]
+        for values, expected, last in zip(changed, x, real, strict=True):
+            np.testing.assert_allclose(values[[0, last - 1]], expected[[0, last - 1]], atol=1e-6)
 
 
 def write_ts(path, examples):

@@ -58,18 +58,18 @@ class TestEveryTask:
                     )
 
     def test_prepare_is_deterministic(self, name):
-        one, other = toy(name), toy(name)
-        np.testing.assert_array_equal(one.x, other.x)
-        np.testing.assert_array_equal(one.y, other.y)
+        first, second = toy(name), toy(name)
+        np.testing.assert_array_equal(first.x, second.x)
+        np.testing.assert_array_equal(first.y, second.y)
 
     def test_augmentation_depends_on_its_entropy_alone(self, name):
         batch = toy(name)
         change = batch.task.training.augment(batch.options)
-        first, again, other = (
+        first, repeated, changed = (
             np.asarray(change(batch.x, batch.y, e)[0]) for e in [(1, 2), (1, 2), (1, 3)]
         )
-        np.testing.assert_array_equal(first, again)
-        assert np.abs(first - other).max() > 0.01
+        np.testing.assert_array_equal(first, repeated)
+        assert np.abs(first - changed).max() > 0.01
         assert first.shape == batch.x.shape and first.dtype == batch.x.dtype
 
     def test_views_differ_and_are_undone(self, name):
@@ -79,8 +79,8 @@ class TestEveryTask:
         np.testing.assert_array_equal(seen[0], batch.x)
         for x in seen:
             assert x.dtype == batch.x.dtype and x.shape == batch.x.shape
-        for one, other in itertools.combinations(seen, 2):
-            assert np.abs(one - other).max() > 0.01
+        for a, b in itertools.combinations(seen, 2):
+            assert np.abs(a - b).max() > 0.01
         model = Symmetric(whole=batch.y.ndim == 1)
         plain, mean = (
             predictors.predict(m, batch.x, 3) for m in (model, predictors.Averaged(model, views))
@@ -222,14 +222,15 @@ def test_a_mean_over_views_is_one_of_probabilities():
     def logit(p):
         return np.float32(np.log(p) - np.log1p(-np.asarray(p)))
 
-    one = predictors.Averaged(Echo(), [(same, same), (lambda x: 0 * x, same)])
-    found = one.predict_on_batch(logit([[0.9], [0.2]]))
-    np.testing.assert_allclose(found, logit([[0.7], [0.35]]), rtol=1e-5)
-    far = one.predict_on_batch(np.float32([[1000], [-1000]]))  # (1 + 1/2) / 2, and (0 + 1/2) / 2
+    averaged = predictors.Averaged(Echo(), [(same, same), (lambda x: 0 * x, same)])
+    outputs = averaged.predict_on_batch(logit([[0.9], [0.2]]))
+    np.testing.assert_allclose(outputs, logit([[0.7], [0.35]]), rtol=1e-5)
+    # (1 + 1/2) / 2, and (0 + 1/2) / 2
+    far = averaged.predict_on_batch(np.float32([[1000], [-1000]]))
     np.testing.assert_allclose(far, [[np.log(3)], [-np.log(3)]], rtol=1e-5)
     three = predictors.Averaged(Echo(), [(same, same), (lambda x: x[:, ::-1], same)])
-    found = three.predict_on_batch(np.log(np.float32([[0.7, 0.2, 0.1]])))
-    np.testing.assert_allclose(report.softmax(found), [[0.4, 0.2, 0.4]], rtol=1e-5)
+    outputs = three.predict_on_batch(np.log(np.float32([[0.7, 0.2, 0.1]])))
+    np.testing.assert_allclose(report.softmax(outputs), [[0.4, 0.2, 0.4]], rtol=1e-5)
 
 
 def test_a_model_of_one_view_has_no_mean():
@@ -270,11 +271,11 @@ def test_metric_size_survives_the_dataset_constant_and_not_the_unit_ball():
         np.ones((4, 3)) * [[5], [-5], [5], [-5]],
     )
     by = lambda how: [clouds.normalize(c, {"radius": 2.0}, how) for c in (small, large)]  # noqa: E731
-    one, other = by("dataset")
-    np.testing.assert_allclose(other, 5 * one)
-    one, other = by("unit_ball")
-    np.testing.assert_allclose(other, one)
-    assert np.linalg.norm(one, axis=1).max() == pytest.approx(1.0)
+    small, large = by("dataset")
+    np.testing.assert_allclose(large, 5 * small)
+    small, large = by("unit_ball")
+    np.testing.assert_allclose(large, small)
+    assert np.linalg.norm(small, axis=1).max() == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("radius", [0, 0.0, -1.0, np.nan, np.inf, 1e-30, None, "1", True])
@@ -367,15 +368,15 @@ def test_labels_stay_with_their_points():
 
 def test_row_normalization_is_batch_normalisation():
     x = np.random.default_rng(0).normal(3, 2, size=(4, 30, 5)).astype("float32")
-    ours, theirs = (
+    ours, expected = (
         layers.RowNormalization(momentum=0.9),
         keras.layers.BatchNormalization(momentum=0.9),
     )
     for training in (True, True, False):
-        one, other = ours(x, training=training), theirs(x, training=training)
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
-    for one, other in zip(ours.weights, theirs.weights, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+        pair = ours(x, training=training), expected(x, training=training)
+        np.testing.assert_allclose(*pair, rtol=1e-4, atol=1e-5)
+    for pair in zip(ours.weights, expected.weights, strict=True):
+        np.testing.assert_allclose(*pair, rtol=1e-5, atol=1e-6)
 
 
 def test_metrics_by_hand_with_void():

@@ -1,1 +1,1 @@
-"""Inference: from files to predictions, and to files of other programs."""
+"""Inference: from files to predictions, and export to the formats of other programs."""

@@ -1,7 +1,7 @@
-"""Detectors that end in boxes, so that what is exported asks no other program for their grid.
+"""Detectors that end in boxes, so that other programs need not know their grid.
 
-What turns raw outputs into boxes is a layer behind the detector, the one that the task finds boxes
-with, `zoo.tasks.boxes.nms.Boxes`, and goes into any format with it.
+The layer that turns raw outputs into boxes, `zoo.tasks.boxes.nms.Boxes`, is the one that the task
+uses, and it is exported with the detector.
 """
 
 import keras
@@ -11,11 +11,11 @@ from keras import ops
 from zoo.tasks.boxes import coding, fusion, nms
 from zoo.tasks.image_detection import task as image_detection
 
-DRAWN = 60  # boxes of an example
+DRAWN = 60  # boxes of an example at most
 
 
 def check_single(path, record):
-    """Raise a `ValueError` if a model combines detectors: its boxes are fused outside of it."""
+    """Raise a `ValueError` if a model combines detectors: their boxes are fused outside of it."""
     if record.get("info", {}).get("grid", {}).get("form") == fusion.ROWS:
         names = ", ".join(member["name"] for member in record.get("members", ()))
         raise ValueError(f"{path}: it combines detectors. Export these one by one: {names}")
@@ -27,16 +27,16 @@ def with_boxes(model, info, score=image_detection.SHOWN):
     Args:
         model: a detector, from images (B, H, W, C) in [0, 1] to raw outputs, see
             `zoo.tasks.boxes.coding`.
-        info: what was saved with it, with the settings of non-maximum suppression; those of the
-            task where there are none.
+        info: what was saved with it, with the settings of non-maximum suppression; without any,
+            those of the task are used.
         score: boxes of no higher score are left out; 0 or more.
 
     Returns:
         A `keras.Model` from the same images to float32 rows (B, 100, 6): x1, y1, x2, y2 in pixels
-        of the input, score, class, best first; rows that nothing fills are 0, their class -1.
+        of the input, score, class, best first; unused rows are 0, their class -1.
 
     Raises:
-        ValueError: if the model is no detector.
+        ValueError: if the model is not a detector.
     """
     try:
         known = image_detection.built(model, image_detection.TASK.options)
@@ -59,10 +59,10 @@ def halves(model):
     layer = last(model)
     if layer is None:
         return None
-    # Another of the same: one layer at two places has no single input.
-    own = nms.Boxes.from_config(layer.get_config())
+    # A copy: a layer that is used twice has no single input.
+    boxes = nms.Boxes.from_config(layer.get_config())
     raw = keras.Input(layer.input.shape[1:], name="raw")
-    return keras.Model(model.input, layer.input, name=model.name), keras.Model(raw, own(raw))
+    return keras.Model(model.input, layer.input, name=model.name), keras.Model(raw, boxes(raw))
 
 
 def last(model):
@@ -74,8 +74,8 @@ def last(model):
 def example(model, batch):
     """Return raw outputs (B, A, 5 + C) of some boxes whose scores are far apart.
 
-    Boxes in threes are of one class and nearly one place, so some of them suppress others. All that
-    is not one of them has a score of exactly 0.
+    Groups of three boxes share a class and nearly a place, so some of them suppress others. All
+    other rows have a score of exactly 0.
 
     Args:
         model: a detector that ends in boxes.
@@ -89,7 +89,7 @@ def example(model, batch):
     for image in raw:
         rows = 3 * rng.choice(count // 3, threes, replace=False)[:, None] + np.arange(3)
         labels = rng.choice([0, (numbers - 5) // 2, numbers - 6], (threes, 1))
-        # Both confidences are the square root, and no round number that the least score might be.
+        # Objectness and class get the square root; no score is a round number, as thresholds are.
         confidences = np.sqrt(rng.permutation(np.linspace(0.0137, 0.9871, rows.size)))
         if layer.grid["form"] == "yolov3":
             confidences = np.log(confidences / (1 - confidences))
@@ -98,33 +98,33 @@ def example(model, batch):
 
 
 def unit(model):
-    """Return what the numbers of a row are at most: sides of the input, 1, number of classes."""
+    """Return the largest values of a row: sides of the input, 1, number of classes."""
     layer = last(model)
     height, width = layer.grid["size"]
     return np.float32([width, height, width, height, 1, layer.input.shape[-1] - 5])
 
 
 def steady(model, raw, spread, allowed):
-    """Tell which rows stay what they are while the last digits of what they come from change.
+    """Return which rows are stable under small changes of the boxes and scores that they come from.
 
-    Which of two boxes of nearly equal scores is the better one, or whether they overlap by more
-    than is allowed, decides on others too, and may be decided otherwise by another program.
+    Which of two boxes of nearly equal scores is the better one, or whether their overlap is above
+    the threshold, affects other boxes too, and rounding may decide it otherwise in another program.
 
     Args:
         model: a detector that ends in boxes.
         raw: raw outputs (B, A, 5 + C).
-        spread: by which share boxes and scores change at most.
-        allowed: change of a row that still is the same, in units, see `unit`.
+        spread: the largest relative change of boxes and scores.
+        allowed: the largest change of a stable row, in units, see `unit`.
 
     Returns:
         (B, 100) bool.
     """
     layer, rng = last(model), np.random.default_rng(0)
-    found = [ops.convert_to_numpy(x) for x in coding.scored(raw, layer.grid)]
+    arrays = [ops.convert_to_numpy(x) for x in coding.scored(raw, layer.grid)]
 
     def rows(spread):
-        shaken = [x * np.float32(1 + rng.uniform(-spread, spread, x.shape)) for x in found]
+        shaken = [x * np.float32(1 + rng.uniform(-spread, spread, x.shape)) for x in arrays]
         return ops.convert_to_numpy(nms.suppress(*shaken, **layer.settings)) / unit(model)
 
-    plain, others = rows(0), [rows(spread) for _ in range(8)]
-    return np.all([np.abs(one - plain).max(axis=-1) <= allowed for one in others], axis=0)
+    plain, repeats = rows(0), [rows(spread) for _ in range(8)]
+    return np.all([np.abs(repeat - plain).max(axis=-1) <= allowed for repeat in repeats], axis=0)

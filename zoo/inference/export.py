@@ -1,4 +1,4 @@
-"""Exporting a model to another program's format, checked against Keras before it is handed over."""
+"""Export of a model to another program's format, compared with Keras before it is written."""
 
 import gc
 import importlib
@@ -19,14 +19,14 @@ from zoo.nn import recurrence
 from zoo.system import terminal
 
 TOLERANCE = 1e-4  # of the largest output, or of 1 if all are smaller
-STOCK = {  # of a serialized model, what makes it one that all programs compute
+STOCK = {  # of a serialized model, replacements that all programs can compute
     '"mixed_bfloat16"': '"float32"',
     '"mixed_float16"': '"float32"',
     '"module": "zoo.nn.recurrence"': '"module": "keras.layers"',
     '"registered_name": "zoo>LSTM"': '"registered_name": null',
     '"registered_name": "zoo>GRU"': '"registered_name": null',
 }
-NOTHING = {  # layers of Keras that change their input in training alone
+NOTHING = {  # layers of Keras that change their input in training only
     *(f"Random{name}" for name in "Flip Rotation Zoom Translation Shear Perspective".split()),
     *(f"Random{name}" for name in "Brightness Contrast ColorJitter ColorDegeneration Hue".split()),
     *(f"Random{name}" for name in "Saturation Sharpness Grayscale Posterization Invert".split()),
@@ -34,7 +34,7 @@ NOTHING = {  # layers of Keras that change their input in training alone
     *"AugMix RandAugment MixUp CutMix GaussianNoise GaussianDropout AlphaDropout".split(),
     *"Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D".split(),
 }
-FACTS = "zoo"  # what the facts are called in LiteRT files and SavedModels
+FACTS = "zoo"  # name of the metadata in LiteRT files and SavedModels
 SIZES = ((2, 64), (3, 96))  # (batch, every other free dimension) of the inputs that are tried
 
 
@@ -43,15 +43,15 @@ def export(model, path, format, facts=None):
 
     The comparison is on random inputs (normal, or 0 and 1 where the model takes integers) of two
     batch sizes, and of two lengths where the model leaves them free. Detectors that end in boxes
-    are exported in two halves as well, see `parts`, since random images show hardly any.
+    are exported in two halves as well, see `parts`, since random images have hardly any.
 
     Args:
         model: a `keras.Model`; one of mixed precision is exported in float32, and one of recurrent
-            layers without the kernels of cuDNN, which no other program has.
+            layers without the kernels of cuDNN, which other programs lack.
         path: what to write: a `.onnx` or `.tflite` file, or a folder for "saved_model".
         format: "onnx", "saved_model" or "litert".
-        facts: what a program that uses the file must know, a dictionary of plain values, see
-            `zoo.inference.preprocessing.facts`. It is kept in the file: see `described`.
+        facts: metadata that a program needs to use the file, a dictionary of plain values, see
+            `zoo.inference.preprocessing.facts`. It is stored in the file: see `described`.
 
     Returns:
         The largest absolute difference between the outputs; corners of boxes count in shares of
@@ -71,21 +71,21 @@ def export(model, path, format, facts=None):
     with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as folder:
         for i, (part, tries, factors) in enumerate(parts(model, differences, format)):
             half = pathlib.Path(folder, f"{i}{FORMATS[format]}")
-            expected = [flat(part.predict_on_batch(x)) for x in tries]  # called, as export demands
+            expected = [flat(part.predict_on_batch(x)) for x in tries]  # called, as export requires
             try:
-                found = converted(part, half, format, tries, facts)
+                outputs = converted(part, half, format, tries, facts)
             except OSError:
                 raise
-            except Exception as error:  # whatever a converter makes of a model
+            except Exception as error:  # converters raise exceptions of any type
                 first = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
                 why = f"{model.name} cannot be exported to {format} ({first})"
                 remedy = ". Export it without boxes" if detector.last(model) else ""
                 raise ValueError(f"{path}: {why}{remedy}") from error
-            difference, scale = compare(scaled(expected, factors), scaled(found, factors))
+            difference, scale = compare(scaled(expected, factors), scaled(outputs, factors))
             if not difference <= TOLERANCE * max(1.0, scale):
                 raise ValueError(
                     f"{path}: the outputs of {format} differ from those of Keras by "
-                    f"{difference:.2g}, so the file was not kept"
+                    f"{difference:.2g}, so no file was written"
                 )
             differences.append(difference)
         shutil.move(half, path)
@@ -93,16 +93,16 @@ def export(model, path, format, facts=None):
 
 
 def parts(model, differences, format):
-    """Say what is exported and compared, the model itself at last.
+    """Yield the models that are exported and compared, the model itself last.
 
-    Of a detector that ends in boxes that is first what comes before them, then what makes them, on
-    raw outputs that say some; of the whole only such boxes are compared as cannot be others for
-    the differences that were found before them.
+    A detector that ends in boxes is compared in parts: first the network that returns raw outputs,
+    then the layer that turns raw outputs with some boxes into rows, then all of it. Of the whole
+    model, only those boxes are compared that the differences of the parts cannot change.
 
     Args:
-        model: what is to be exported.
-        differences: those of the parts that are done already, a list that grows meanwhile.
-        format: what it is exported to.
+        model: the model to export.
+        differences: those of the parts so far, a list that grows during the iteration.
+        format: of the exported file.
 
     Yields:
         A `keras.Model`, inputs to try, and factors on its outputs for each of them.
@@ -124,27 +124,30 @@ def parts(model, differences, format):
 
 def converted(model, path, format, tries, facts):
     """Write a model in another format; return the list of its outputs there for each input."""
-    # Otherwise tf2onnx keeps copies of the graph and its weights, some fifty of them.
+    # Otherwise tf2onnx keeps about fifty copies of the graph and its weights in memory.
     os.environ.setdefault("TF2ONNX_CATCH_ERRORS", "FALSE")
     kind = {"saved_model": "tf_saved_model"}.get(format, format)
     with terminal.hushed(1, 2), warnings.catch_warnings(action="ignore"):
         model.export(path, format=kind, verbose=False, input_signature=signature(model, format))
         DESCRIBERS[format](path, model, facts or {})
-        gc.collect()  # what converters leave holds the weights many times, and itself in cycles
+        gc.collect()  # converters leave copies of the weights in reference cycles
         run = RUNNERS[format](path, model)
         return [run(x) for x in tries]
 
 
 def scaled(outputs, factors):
     """Return the outputs for each input times its factor."""
-    return [[one * factor for one in each] for each, factor in zip(outputs, factors, strict=True)]
+    return [
+        [output * factor for output in arrays]
+        for arrays, factor in zip(outputs, factors, strict=True)
+    ]
 
 
 def portable(model, path="the model"):
-    """Return the model if all programs can compute it, else a copy of the same outputs.
+    """Return the model if all programs can compute it, else a copy with the same outputs.
 
-    The copy computes in float32, has Keras' own recurrent layers, never by cuDNN, and none of the
-    layers that do nothing at inference.
+    The copy computes in float32, has Keras' own recurrent layers without cuDNN, and none of the
+    layers that are the identity at inference.
 
     Raises:
         ValueError: if a layer keeps its state from batch to batch.
@@ -157,36 +160,36 @@ def portable(model, path="the model"):
                 "weights: new.set_weights(model.get_weights())"
             )
     text = plain = json.dumps(keras.saving.serialize_keras_object(model))
-    for ours, theirs in STOCK.items():
-        plain = plain.replace(ours, theirs)
+    for custom, builtin in STOCK.items():
+        plain = plain.replace(custom, builtin)
     config = json.loads(plain)
-    whole = all(tensor.dtype.startswith("float") for tensor in model.inputs)
-    changed = idle_left_out(config, "Identity" if whole else "Rescaling")
+    floats = all(tensor.dtype.startswith("float") for tensor in model.inputs)
+    changed = idle_left_out(config, "Identity" if floats else "Rescaling")
     recurrent = [layer for layer in model._flatten_layers() if hasattr(layer, "use_cudnn")]
     if plain == text and not recurrent and not changed:
         return model
     stock = keras.saving.deserialize_keras_object(config)
     stock.set_weights(model.get_weights())
     pairs = zip(*map(recurrence.recurrent_layers, (model, stock)), strict=True)
-    for layer, other in pairs:
-        other.supports_masking = layer.supports_masking
+    for layer, copied in pairs:
+        copied.supports_masking = layer.supports_masking
     for layer in stock._flatten_layers():
-        if hasattr(layer, "use_cudnn"):  # it is no part of a layer's configuration
+        if hasattr(layer, "use_cudnn"):  # it is not part of a layer's configuration
             layer.use_cudnn = False
     return stock
 
 
 def idle_left_out(config, kind):
-    """Put a layer that returns its input in the place of each that does so at inference.
+    """Replace layers that return their input at inference by ones that always do.
 
     A layer that is called with training=True, as Monte Carlo dropout is, stays.
 
     Args:
         config: a serialized model, which is changed.
-        kind: "Identity"; or "Rescaling", which also makes floats of integers, as these layers do.
+        kind: "Identity"; or "Rescaling", which converts integers to floats too, as these layers do.
 
     Returns:
-        Whether there was one.
+        Whether any layer was replaced.
     """
     changed = False
     for layer in nodes(config):
@@ -194,9 +197,9 @@ def idle_left_out(config, kind):
         calls = layer.get("inbound_nodes", [])
         if not builtin or any(call["kwargs"].get("training") for call in calls):
             continue
-        kept = {name: layer["config"].get(name) for name in ("name", "dtype")}
+        shared = {name: layer["config"].get(name) for name in ("name", "dtype")}
         layer["class_name"] = kind
-        layer["config"] = kept if kind == "Identity" else {**kept, "scale": 1.0, "offset": 0.0}
+        layer["config"] = shared if kind == "Identity" else {**shared, "scale": 1.0, "offset": 0.0}
         for call in calls:
             call["kwargs"].pop("training", None)
         changed = True
@@ -204,7 +207,7 @@ def idle_left_out(config, kind):
 
 
 def nodes(config):
-    """Yield every serialized object inside one, however deep, as the dictionary that it is."""
+    """Yield every serialized object nested in one, as a dictionary."""
     if isinstance(config, dict):
         if "class_name" in config and isinstance(config.get("config"), dict):
             yield config
@@ -216,17 +219,17 @@ def nodes(config):
 
 
 def takes_one(model, format):
-    """Tell whether an export takes one example at a time: recurrent models, in LiteRT.
+    """Return whether an export takes one example at a time: recurrent models, in LiteRT.
 
-    LiteRT's own operations hold the outputs of a loop where their size is known, batch included;
-    otherwise it takes TensorFlow's Select operations, which most programs with LiteRT lack.
+    LiteRT's own operations store the outputs of a loop if their size is known, batch included;
+    otherwise it needs TensorFlow's Select operations, which most programs with LiteRT lack.
     """
     recurrent = any(isinstance(layer, keras.layers.RNN) for layer in model._flatten_layers())
     return recurrent and format == "litert"
 
 
 def signature(model, format):
-    """Return the inputs as Keras' exporter takes them; None where it knows them itself."""
+    """Return the input signature for Keras' exporter; None for its default."""
     if not takes_one(model, format):
         return None
     return [
@@ -264,20 +267,20 @@ def flat(outputs):
     return [np.asarray(output) for output in keras.tree.flatten(outputs)]
 
 
-def compare(expected, found):
+def compare(expected, outputs):
     """Return the largest absolute difference, NaN if there is a NaN, and the largest output."""
     difference = scale = 0.0
-    for wanted, got in zip(sum(expected, []), sum(found, []), strict=True):
-        if wanted.shape != got.shape:
-            raise ValueError(f"an output has shape {got.shape} instead of {wanted.shape}")
-        error = np.abs(wanted.astype(np.float64) - got.astype(np.float64))
+    for target, output in zip(sum(expected, []), sum(outputs, []), strict=True):
+        if target.shape != output.shape:
+            raise ValueError(f"an output has shape {output.shape} instead of {target.shape}")
+        error = np.abs(target.astype(np.float64) - output.astype(np.float64))
         difference = np.maximum(difference, np.max(error, initial=0.0))
-        scale = max(scale, float(np.max(np.abs(wanted), initial=0.0)))
+        scale = max(scale, float(np.max(np.abs(target), initial=0.0)))
     return float(difference), scale
 
 
 def describe_onnx(path, model, facts):
-    """Name the outputs and the free sizes of an ONNX file, and keep facts as its metadata."""
+    """Name the outputs and the free sizes of an ONNX file, and store facts as its metadata."""
     onnx = importlib.import_module("onnx")
     graph_file = onnx.load(str(path))
     graph = graph_file.graph
@@ -304,7 +307,7 @@ def describe_onnx(path, model, facts):
 
 
 def describe_litert(path, model, facts):
-    """Keep facts in a LiteRT file, as the metadata "zoo", a buffer of JSON."""
+    """Store facts in a LiteRT file, as the metadata "zoo", a buffer of JSON."""
     if not facts:
         return
     tools = importlib.import_module("tensorflow.lite.tools.flatbuffer_utils")
@@ -319,7 +322,7 @@ def describe_litert(path, model, facts):
 
 
 def describe_saved_model(path, model, facts):
-    """Keep facts beside a SavedModel, in the folder that TensorFlow leaves to its users."""
+    """Store facts with a SavedModel, in the folder that TensorFlow reserves for users."""
     if facts:
         folder = pathlib.Path(path, "assets.extra")
         folder.mkdir(exist_ok=True)
@@ -332,7 +335,7 @@ DESCRIBERS = {
     "saved_model": describe_saved_model,
     "litert": describe_litert,
 }
-AXES = {  # of inputs and outputs, by their names, behind the batch's
+AXES = {  # of inputs and outputs, by name, after the batch's
     "image": ("height", "width", "channels"),
     "points": ("points", "coordinates"),
     "series": ("steps", "values"),
@@ -340,12 +343,12 @@ AXES = {  # of inputs and outputs, by their names, behind the batch's
 
 
 def as_text(value):
-    """Return a value as metadata hold it: a text as it is, all else as JSON."""
+    """Return a value as metadata: a text as it is, others as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def output_names(model, facts, count):
-    """Return what the `count` outputs of an ONNX file are called, in the order of `flat`."""
+    """Return the names of the `count` outputs of an ONNX file, in the order of `flat`."""
     if not isinstance(model, keras.Sequential) and isinstance(model.output, dict):
         return sorted(model.output)
     if detector.last(model):
@@ -356,7 +359,7 @@ def output_names(model, facts, count):
 
 
 def described(path, format):
-    """Return the facts that an exported file holds, a dictionary, {} if none.
+    """Return the facts stored in an exported file, a dictionary, {} if none.
 
     Args:
         path: of an ONNX or LiteRT file, or the folder of a SavedModel.
@@ -379,7 +382,7 @@ def described(path, format):
 def select_ops(path):
     """Return the operations of a LiteRT file that LiteRT itself lacks, sorted.
 
-    They are TensorFlow's, and a program needs its Select operations to run them.
+    They are TensorFlow's, and running them needs its Select operations.
     """
     tools = importlib.import_module("tensorflow.lite.tools.flatbuffer_utils")
     codes = [code.customCode or b"" for code in tools.read_model(str(path)).operatorCodes]
@@ -413,6 +416,6 @@ RUNNERS = {"onnx": run_onnx, "saved_model": run_saved_model, "litert": run_liter
 
 
 def by_name(model, x):
-    """Return inputs as a dictionary by the names that Keras gives them in what it exports."""
+    """Return inputs as a dictionary by the names that Keras gives them in exported files."""
     tensors, arrays = keras.tree.flatten(entry(model)), keras.tree.flatten(x)
     return {tensor.name: array for tensor, array in zip(tensors, arrays, strict=True)}

@@ -1,4 +1,4 @@
-"""What a user gives to be predicted, as examples: files, folders and patterns, or arrays."""
+"""Inputs of a prediction as examples: files, folders and patterns, or arrays."""
 
 import functools
 import glob
@@ -24,7 +24,7 @@ HINTS = ("columns", "up", "units")  # of `datasets.source.HINTS`, those for file
 
 
 def gather(inputs, record, leave_out=None, hints=None):
-    """List what a user gave, once it has been looked at.
+    """List the inputs of a prediction after checking them.
 
     Args:
         inputs: a path, a folder, a pattern such as "scans/*.ply", an array, or a list of these. An
@@ -32,7 +32,7 @@ def gather(inputs, record, leave_out=None, hints=None):
         record: what was saved with the model: its task decides what can be read.
         leave_out: called with the message about a path that cannot be used; without it the
             `BadInput` is raised.
-        hints: what is to be known of files of clouds, by the names of HINTS.
+        hints: on files of clouds, by the names of HINTS.
 
     Returns:
         A list of names (paths, or "array 0" and so on), and a function from a name to an example.
@@ -78,10 +78,10 @@ def listed(inputs, kind):
 
 
 def matches(item):
-    """Return the path that a text is, or those that match it as a pattern, sorted.
+    """Return the path of a text, or the paths that match it as a pattern, sorted.
 
     Raises:
-        BadInput: if there is nothing of the kind.
+        BadInput: if no such file or folder exists.
     """
     text = os.fspath(item)
     if os.path.exists(text) or not glob.has_magic(text):
@@ -98,15 +98,15 @@ def example(name, array, kind, record):
     """Return an array in the units of the data as an example, as a reader returns it.
 
     Args:
-        name: what messages call it.
+        name: in messages.
         array: an image (H, W) or (H, W, C), uint8 from 0 to 255 or of the range of the training
             images; points (n, 3 or more), metres; or a series (T,) or (T, F) in its own units,
-            NaN where a value is missing, the columns in the order of the training.
+            NaN where a value is missing, the columns in the order of the training data.
         kind: the first word of the task.
         record: what was saved with the model.
 
     Raises:
-        BadInput: if its shape, type or range cannot be right.
+        BadInput: if its shape, type or range is invalid.
     """
     array = np.asarray(array)
     if array.dtype.kind not in "biuf":
@@ -136,8 +136,8 @@ def example(name, array, kind, record):
 
 
 def image(name, array, record):
-    """Return an image (H, W, C) of a type that a reader returns, once its range can be right."""
-    info, own = record["info"], record["task_options"].get("normalize") == "image"
+    """Return an image (H, W, C) of a type that a reader returns, after checking its range."""
+    info, per_image = record["info"], record["task_options"].get("normalize") == "image"
     if array.shape[-1] not in {1, 3, info["channels"]}:
         why = f"its shape is {array.shape}, and images have {info['channels']} channels at the end"
         raise BadInput(name, why, "Give several images as a list, or as (n, H, W, C)")
@@ -148,7 +148,7 @@ def image(name, array, record):
     if not np.isfinite(array).all():
         raise BadInput(name, "some of its values are NaN or infinite", "Replace them")
     low, high = info["range"]
-    if not own and high - low > 2 and array.min() >= 0 and 0 < array.max() <= 1:
+    if not per_image and high - low > 2 and array.min() >= 0 and 0 < array.max() <= 1:
         why = f"its values are from 0 to 1, and those of the training were from {low:g} to {high:g}"
         raise BadInput(name, why, f"Multiply them by {high:g}, or give uint8 from 0 to 255")
     return array.astype(np.float32)

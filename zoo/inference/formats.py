@@ -1,11 +1,11 @@
-"""The formats of exports and videos, and what can be said of them before a model is loaded."""
+"""The formats of exports and videos, and checks that need no loaded model."""
 
 import errno
 import importlib.util
 import os
 
 FORMATS = {"onnx": ".onnx", "saved_model": "", "litert": ".tflite"}  # endings of their files
-VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")  # what OpenCV reads
+VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")  # that OpenCV reads
 PACKAGES = {"onnx": ("onnx", "onnxruntime", "tf2onnx"), "saved_model": (), "litert": ()}
 
 

@@ -14,7 +14,7 @@ from zoo import describe, tasks
 from zoo.inference import files, predictors
 from zoo.weights import presets, saving
 
-PICTURES = (".png", "_overlay.png", "_boxes.png")  # files that are for people's eyes alone
+PICTURES = (".png", "_overlay.png", "_boxes.png")  # files that are pictures
 
 
 def results(source, inputs, *, batch_size=16, **settings):
@@ -36,7 +36,7 @@ def results(source, inputs, *, batch_size=16, **settings):
 
 
 def check(path, record, *, tta=False, steps=None, confidence=None, iou=None):
-    """Raise a `ValueError` if a model's record does not go with what is asked of the prediction.
+    """Raise a `ValueError` if the settings of a prediction do not fit a model's record.
 
     Args:
         path: of the model, for messages.
@@ -63,7 +63,7 @@ def check(path, record, *, tta=False, steps=None, confidence=None, iou=None):
 
 
 def opened(path, record, **settings):
-    """Load a model as a `Predictor` with these settings, which `check` has been called with."""
+    """Load a model as a `Predictor` with settings that `check` has accepted."""
     return predictors.Predictor(saving.load(path), record, **settings)
 
 
@@ -73,12 +73,12 @@ def predict(names, read, complain, predictor, remark=print):
     Args:
         names: their paths, or other names that `read` takes.
         read: path to example, a dictionary; a `ValueError` says why it cannot be read.
-        complain: called with the message about a file that is left out.
+        complain: called with the message about a file that is skipped.
         predictor: a `zoo.inference.predictors.Predictor`.
-        remark: called with what was decided about a file that is predicted all the same.
+        remark: called with notes about a file that is predicted.
 
     Yields:
-        (path, row, writers) for each file, as `Task.present` makes them.
+        (path, row, writers) for each file, as `Task.present` returns them.
     """
     task, info, options = predictor.task, predictor.info, predictor.options
     waiting = collections.deque()
@@ -110,13 +110,13 @@ def predict(names, read, complain, predictor, remark=print):
             row, writers = task.usage.present(example, pieces, of_file, info)
         except ValueError as error:
             complain(f"{path}: {error}")
-            collections.deque(of_file, maxlen=0)  # the next file's come after them
+            collections.deque(of_file, maxlen=0)  # skip to the outputs of the next file
             continue
         yield path, row, writers
 
 
 def notes(example, piece, info):
-    """Return what was decided about an example: its notes, and columns that the model ignores."""
+    """Return the notes on an example, and on columns that the model ignores."""
     extra = [name for name in piece.get("columns", ()) if name not in info.get("columns", ())]
     shown = ", ".join(map(repr, extra[:10])) + (", ..." if len(extra) > 10 else "")
     ignored = [f"the model does not know the columns {shown}, and ignores them"] if extra else []
@@ -124,18 +124,18 @@ def notes(example, piece, info):
 
 
 def write_all(results, folder, pictures):
-    """Write what predictions bring along.
+    """Write the files of predictions.
 
     Args:
         results: (path, row, writers) of each file.
-        folder: where to; files keep their names, and their places below what they share.
-        pictures: how many to draw at most.
+        folder: where to write; files are named after their inputs.
+        pictures: the largest number to draw.
 
     Yields:
         The row of each file without its arrays, with the names of the files written for it.
 
     Raises:
-        OSError: if one cannot be written; what was written of it is removed.
+        OSError: if one cannot be written; a partial file is removed.
     """
     taken, drawn = set(), 0
     for path, row, writers in results:
@@ -153,7 +153,7 @@ def write_all(results, folder, pictures):
 
 
 def whole(write, target):
-    """Call a function that writes a file at a path; remove what it left if the disk refuses.
+    """Call a function that writes a file at a path; remove a partial file if that fails.
 
     Raises:
         OSError: with the path, which libraries that write do not always give.
@@ -168,7 +168,7 @@ def whole(write, target):
 
 
 def free(folder, path, ending, taken):
-    """Return a path in the folder that nothing has taken, named after the input."""
+    """Return an unused path in the folder, named after the input."""
     stem, number = f"{path.stem}", 1
     longest = os.pathconf(folder, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
     while True:
@@ -196,13 +196,13 @@ def save_tables(rows, folder):
 
 
 def save_json(value, path):
-    """Write what `plain` returns of a value as JSON."""
+    """Write a value as JSON, see `plain`."""
     text = json.dumps(plain(value), indent=1, allow_nan=False)
     pathlib.Path(path).write_text(f"{text}\n", encoding="utf-8")
 
 
 def plain(value):
-    """Return a value as JSON holds it: numbers of NumPy as Python's, null for those not finite."""
+    """Return a value in types of JSON: NumPy's numbers as Python's, null if not finite."""
     if isinstance(value, dict):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

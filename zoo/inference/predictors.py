@@ -1,8 +1,8 @@
 """Predicting with a model in batches of one shape, so that nothing is compiled twice.
 
-A `Predictor` is a trained model as it is used: its network alone, or the mean over several views
-(test-time augmentation), or a forecast that continues from its own values; and how its outputs are
-decoded, such as the non-maximum suppression of a detector.
+A `Predictor` is a trained model with its inference settings: the network alone, the mean over
+several views (test-time augmentation), or a recursive forecast; and how its outputs are decoded,
+such as the non-maximum suppression of a detector.
 """
 
 import keras
@@ -12,13 +12,13 @@ from zoo import tasks
 from zoo.nn.ensemble import Mixture
 from zoo.weights import records
 
-SAMPLE = 2**24  # numbers of inputs and outputs that pictures are drawn from, about 64 MB
-LEAST = 16  # examples that they are drawn from, however large
+SAMPLE = 2**24  # numbers of inputs and outputs of a `Sample`, about 64 MB
+LEAST = 16  # examples of a `Sample` at least
 ELEMENTS = 2**19  # numbers in a batch that `stream` makes, about: two gray images of 512 x 512
 
 
 class Predictor:
-    """A trained model with all that predicting takes.
+    """A trained model with all settings of its predictions.
 
     Args:
         model: a `keras.Model`.
@@ -31,12 +31,12 @@ class Predictor:
 
     Attributes:
         task: the task record.
-        options: of the task, as the model was trained with.
-        info: of the model, with `confidence` and `iou` as asked for.
+        options: of the task, as the model was trained with them.
+        info: of the model, with `confidence` and `iou` as given.
         model: what predicts a batch.
 
     Raises:
-        ValueError: if the model cannot be used so.
+        ValueError: if the model cannot be used with these settings.
     """
 
     def __init__(
@@ -76,10 +76,10 @@ def predict(model, x, batch_size):
     """Predict all of x, an array (n, ...) or a dictionary of them.
 
     The last batch is filled up with copies of its first example, whose outputs are dropped. A model
-    of several inputs that are all the same, such as an ensemble's, gets the same in each.
+    of several equal inputs, such as an ensemble, gets the same in each.
 
     Returns:
-        The outputs as NumPy arrays (n, ...), in the structure in which the model has them.
+        The outputs as NumPy arrays (n, ...), in the structure of the model's outputs.
     """
     count = len(keras.tree.flatten(x)[0])
     batches = []
@@ -92,13 +92,13 @@ def predict(model, x, batch_size):
 
 
 def parts(model, arrays, batch_size, sample=None):
-    """Predict a split of the data part by part, so that a part alone is in memory.
+    """Predict a split of the data part by part, so that only one part is in memory.
 
     Args:
         model: a `keras.Model`.
         arrays: the split, `datasets.splits.Arrays`.
         batch_size: examples at a time.
-        sample: a `Sample` that keeps some of the examples.
+        sample: a `Sample` that collects some of the examples.
 
     Yields:
         Pairs of y and outputs of at most `batch_size` examples, NumPy arrays.
@@ -112,31 +112,31 @@ def parts(model, arrays, batch_size, sample=None):
 
 
 class Sample:
-    """As many examples of a split as pictures need and memory allows, always the same.
+    """A sample of a split for figures, limited by memory and deterministic.
 
-    All examples where they are few, else such that are drawn at random, in their order.
+    All examples if there are few, else a random sample of them, in their order.
 
     Args:
         count: how many examples the split has.
     """
 
     def __init__(self, count):
-        self.count, self.seen, self.kept = count, 0, []
+        self.count, self.seen, self.batches = count, 0, []
 
     def add(self, x, y, outputs):
-        """Keep those of the next examples that belong to the sample."""
+        """Add those of the next examples that belong to the sample."""
         size = len(y)
-        if not self.kept:
+        if not self.batches:
             numbers = sum(array.size for array in keras.tree.flatten((x, outputs))) // size
             order = np.random.default_rng(0).permutation(self.count)
             self.rows = np.sort(order[: max(LEAST, SAMPLE // numbers)])
         rows = self.rows[(self.rows >= self.seen) & (self.rows < self.seen + size)] - self.seen
-        self.kept.append(keras.tree.map_structure(lambda array: array[rows], (x, y, outputs)))
+        self.batches.append(keras.tree.map_structure(lambda array: array[rows], (x, y, outputs)))
         self.seen += size
 
     def arrays(self):
         """Return x, y and outputs, NumPy arrays (n, ...)."""
-        return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *self.kept)
+        return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *self.batches)
 
 
 def for_each_input(model, x):
@@ -146,15 +146,15 @@ def for_each_input(model, x):
 
 
 def stream(model, inputs, batch_size):
-    """Predict inputs one after the other, as they are asked for, in batches of one shape.
+    """Predict inputs lazily, one after the other, in batches of one shape.
 
     Args:
         model: a `keras.Model`.
         inputs: an iterable of arrays (...), or dictionaries of them, without the batch's axis.
-        batch_size: how many at a time; fewer where that would be more than ELEMENTS numbers.
+        batch_size: how many at a time; fewer if that would be more than ELEMENTS numbers.
 
     Yields:
-        The output of each, NumPy arrays in the structure in which the model has them.
+        The output of each, NumPy arrays in the structure of the model's outputs.
     """
     batch, shape = [], None
     for x in inputs:
@@ -173,10 +173,10 @@ def stream(model, inputs, batch_size):
 class Averaged:
     """A model that predicts the mean probabilities of several views of each input.
 
-    `predict` and `stream` take it for a model.
+    `predict` and `stream` take it as a model.
 
     Args:
-        model: a `keras.Model` from a batch to logits (B, ..., K); one logit tells class 1 from 0.
+        model: a `keras.Model` from a batch to logits (B, ..., K); one logit for two classes.
         views: pairs of functions (there, back), see `zoo.tasks.Task`.
     """
 
@@ -191,18 +191,18 @@ class Averaged:
 
 
 def with_views(model, task, options):
-    """Return what predicts the mean over the flips or turns that a model's training allows.
+    """Return a model that predicts the mean over the flips or turns of the training's augmentation.
 
     Args:
         model: a `keras.Model` from a batch to logits (B, ..., K).
         task: what it was trained for, a `zoo.tasks.Task`.
-        options: all of the task's, as it was trained with.
+        options: all of the task's, as it was trained with them.
 
     Returns:
         An `Averaged`.
 
     Raises:
-        ValueError: if there is but one view.
+        ValueError: if there is only one view.
     """
     views = task.usage.views(model.inputs[0].shape[1:], options)
     if len(views) == 1:
@@ -214,9 +214,9 @@ def with_views(model, task, options):
 
 
 class Recursive:
-    """A forecaster that continues from its own forecast, until it has so many steps.
+    """A forecaster that continues from its own forecasts up to a number of steps.
 
-    `predict` and `stream` take it for a model.
+    `predict` and `stream` take it as a model.
 
     Args:
         model: a `keras.Model` from (B, W, F) to (B, H, K); beyond H steps K must be F.

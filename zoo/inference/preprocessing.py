@@ -1,8 +1,8 @@
-"""What stands before and behind a network in use, as layers, so that an export can hold it too.
+"""Preprocessing and postprocessing as layers, so that they can be part of an export.
 
-Training prepares inputs in NumPy, see `zoo.tasks`, and a saved model takes what comes out of that.
-These layers do the same to what a user has, where its size is already that of the model: what they
-leave to the user is cropping and resizing of images, choosing points, and filling gaps of series.
+Training prepares inputs in NumPy, see `zoo.tasks`, and a saved model takes prepared inputs. These
+layers prepare the user's data, given in the size of the model: cropping and resizing of images,
+sampling of points, and filling of gaps in series are left to the user.
 """
 
 import keras
@@ -21,10 +21,10 @@ STRAY = 0.01  # share of a cloud's points below the ground, as in `zoo.tasks.clo
 
 
 class Preparation(keras.layers.Layer):
-    """Base of the layers that prepare inputs: their settings, and float32 out of any type.
+    """Base class of the layers that prepare inputs: their settings, and conversion to float32.
 
     Args:
-        settings: the task's options and what was measured of the data, a dictionary.
+        settings: the task's options and the constants of the data set, a dictionary.
     """
 
     def __init__(self, settings, **kwargs):
@@ -62,7 +62,7 @@ class PreparedImages(Preparation):
 
 @register
 class PreparedClouds(Preparation):
-    """Points (B, N, 3) in metres, to the middle of their extent, the ground, and the unit."""
+    """Points (B, N, 3) in metres, centred, with the ground at z = 0, and scaled."""
 
     def call(self, points):
         """Return the points."""
@@ -82,7 +82,7 @@ class PreparedClouds(Preparation):
 
 @register
 class PreparedSeries(Preparation):
-    """Series (B, T, F) in their own units, NaN behind their end, to standardized values."""
+    """Series (B, T, F) in their own units, padded with NaN, to standardized values."""
 
     def call(self, x):
         """Return the series."""
@@ -103,7 +103,7 @@ class PreparedSeries(Preparation):
 
 
 def lower(ordered, share):
-    """Return the value (B,) below which a share of values (B, n) lies, which are in order."""
+    """Return the value (B,) below which a share of sorted values (B, n) lies."""
     place = share * ops.cast(ops.shape(ordered)[1] - 1, "float32")
     first = ops.cast(ops.floor(place), "int32")
     second = ops.minimum(first + 1, ops.shape(ordered)[1] - 1)
@@ -112,18 +112,18 @@ def lower(ordered, share):
 
 
 def upper(ordered, share):
-    """Return the value (B,) above which a share of values (B, n) lies, which are in order."""
+    """Return the value (B,) above which a share of sorted values (B, n) lies."""
     return -lower(ops.flip(-ordered, axis=1), share)
 
 
 @register
 class InUnits(keras.layers.Layer):
-    """Forecasts (B, H, K) standardized, to the units of the series.
+    """Standardized forecasts (B, H, K), to the units of the series.
 
     Args:
         mean: of each target, K numbers.
-        deviation: likewise.
-        errors: of each step and target, (H, K), standardized, added before; or None.
+        deviation: the standard deviation, likewise.
+        errors: of each step and target, (H, K), standardized, added to the forecast; or None.
     """
 
     def __init__(self, mean, deviation, errors=None, **kwargs):
@@ -131,7 +131,7 @@ class InUnits(keras.layers.Layer):
         self.mean, self.deviation, self.errors = mean, deviation, errors
 
     def call(self, outputs):
-        """Return the forecasts, or an end of their interval."""
+        """Return the forecasts, or a bound of their interval."""
         if self.errors is not None:
             outputs = outputs + ops.convert_to_tensor(self.errors, "float32")
         mean = ops.convert_to_tensor(self.mean, "float32")
@@ -139,8 +139,8 @@ class InUnits(keras.layers.Layer):
 
     def get_config(self):
         """Return the arguments."""
-        own = {name: getattr(self, name) for name in ("mean", "deviation", "errors")}
-        return {**super().get_config(), **own}
+        arguments = {name: getattr(self, name) for name in ("mean", "deviation", "errors")}
+        return {**super().get_config(), **arguments}
 
 
 PREPARATIONS = {
@@ -152,7 +152,7 @@ PREPARATIONS = {
 
 
 def around(model, path, record, score=None):
-    """Return a model from what a user has to what a user wants to know.
+    """Return a model with preprocessing and postprocessing, from the user's data to predictions.
 
     Args:
         model: a `keras.Model` as it was trained.
@@ -162,17 +162,17 @@ def around(model, path, record, score=None):
 
     Returns:
         A `keras.Model` whose input has the size of the model's: images (B, H, W, C), uint8 from 0
-        to 255 where the training images were that, else float32 in their range; points (B, N, 3)
+        to 255 if the training images were uint8, else float32 in their range; points (B, N, 3)
         float32, metres, z up; series (B, T, F) float32 in their own units. Its outputs are a
         dictionary: "probabilities" (B, ..., K) of the K classes; of a forecaster "forecast" (B, H,
         K) with "lower" and "upper", in the units of the series. Of a detector the output is the
         rows (B, 100, 6) of `zoo.inference.detector.with_boxes`.
 
     Raises:
-        ValueError: if the record does not say what the model was trained for.
+        ValueError: if the record does not contain what the model was trained for.
     """
     if not {"task", "task_options", "info"} <= record.keys():
-        why = "it does not say what its inputs were, so no preprocessing can be put inside"
+        why = "it does not record what its inputs were, so no preprocessing can be included"
         raise ValueError(f"{path}: {why}. Use a model that was trained by train.py")
     task, info = tasks.get(record["task"]), record["info"]
     settings = {"ragged": False, "normalize": "dataset", **task.options, **record["task_options"]}
@@ -187,15 +187,15 @@ def around(model, path, record, score=None):
         return keras.Model(image, layer(model(prepare(image))), name=model.name)
     if score is not None:
         raise ValueError(f"{path}: only a detector can end in boxes: leave them out")
-    given = taken(model, info, task)
-    x = {**given, "points": prepare(given["points"])} if isinstance(given, dict) else prepare(given)
-    several = isinstance(model.input, list)
-    logits = model([x] * len(model.inputs) if several else x)
-    return keras.Model(given, outputs(logits, task, info), name=model.name)
+    entry = taken(model, info, task)
+    x = {**entry, "points": prepare(entry["points"])} if isinstance(entry, dict) else prepare(entry)
+    multiple = isinstance(model.input, list)
+    logits = model([x] * len(model.inputs) if multiple else x)
+    return keras.Model(entry, outputs(logits, task, info), name=model.name)
 
 
 def taken(model, info, task):
-    """Return the `keras.Input`s of what a user has, in the structure of one input of the model."""
+    """Return the `keras.Input`s of the user's data, in the structure of one input of the model."""
     if isinstance(model.input, dict):
         return {
             name: keras.Input(tensor.shape[1:], name=name, dtype=tensor.dtype)
@@ -207,17 +207,17 @@ def taken(model, info, task):
 
 
 def input_name(task):
-    """Return what the input of a task's models is called."""
+    """Return the name of the input of a task's models."""
     return {"image": "image", "pointcloud": "points"}.get(task.partition("_")[0], "series")
 
 
 def kind(info):
-    """Return the type of the images that a user has: uint8 if those of the training were that."""
+    """Return the type of the user's images: uint8 if the training images were."""
     return "uint8" if info["range"] == [0.0, 255.0] else "float32"
 
 
 def outputs(logits, task, info):
-    """Return what a user wants to know, by name."""
+    """Return the predictions by name, see `around`."""
     if task.values:
         count = info["targets"]
         scales = dict(mean=info["mean"][:count], deviation=info["deviation"][:count])
@@ -239,12 +239,12 @@ def outputs(logits, task, info):
 
 
 def values_name(task):
-    """Return what the outputs of a task on values are called."""
+    """Return the name of the outputs of a task on values."""
     return "forecast" if task.data.series else "value"
 
 
 def facts(record, inside=False, score=None):
-    """Return what a program that uses an exported model must know, a dictionary of plain values.
+    """Return the metadata of an exported model for programs that use it, plain values by name.
 
     Args:
         record: what was saved with the model; {} of a foreign one gives {}.
@@ -270,12 +270,12 @@ def facts(record, inside=False, score=None):
 
 
 def input_text(name, info, options, inside):
-    """Return what the input is, in words: of the preprocessing if `inside`, else the network."""
+    """Describe the input in words: of the preprocessing if `inside`, else of the network."""
     return in_units(name, info, options) if inside else prepared(name, info, options)
 
 
 def in_units(name, info, options):
-    """Return what the input of the preprocessing is."""
+    """Describe the input of the preprocessing."""
     if name.startswith("image"):
         low, high = info["range"]
         text = f"image: {kind(info)} values from {low:g} to {high:g}, channels last"
@@ -290,7 +290,7 @@ def in_units(name, info, options):
 
 
 def prepared(name, info, options):
-    """Return what the input of the network alone is."""
+    """Describe the input of the network alone."""
     if name.startswith("image"):
         low, high = info["range"]
         limits = f"{low:g} to {high:g}"
@@ -313,7 +313,7 @@ def prepared(name, info, options):
 
 
 def output_text(task, info, inside, score):
-    """Return what the outputs are, in words."""
+    """Describe the outputs in words."""
     if "suppression" in info:
         if score is not None or inside:
             return "boxes: x1, y1, x2, y2 in pixels of the input, score, class (-1: none)"

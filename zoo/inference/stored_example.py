@@ -1,7 +1,7 @@
-"""Stored examples: a file with an input of a model and the model's output for exactly that.
+"""Stored examples: a file with an input of a model and the model's output for it.
 
 The arrays are "input" and "output", or "input.<name>" where there are several. The file is small:
-of inputs of any size a piece is stored, of large ones a coarser version, of many outputs some.
+of inputs of any size a crop is stored, of large ones a coarser version, of large outputs a part.
 """
 
 import hashlib
@@ -20,20 +20,20 @@ LARGEST = 100_000  # bytes of an input's file; larger inputs are stored coarser
 EXACT = 50_000  # bytes of an input that is stored as it is
 CHOICE = 16  # examples of the split of which one is stored
 NUMBERS = 25_000  # of an output that are stored; of larger ones, every second, third ...
-FREE = 64  # of an axis of the input whose size the model leaves open, as `export` tries it
+FREE = 64  # size of the input's axes that the model leaves free, as in `export`
 
 
 def make(model, record, prepare=None):
-    """Make a stored example: of the test split if the data are at hand, else of random numbers.
+    """Make a stored example: of the test split if the data are available, else of random numbers.
 
     Args:
         model: a `keras.Model`.
-        record: what is known of it; "task" decides the range of random numbers.
+        record: what was saved with it; "task" decides the range of random numbers.
         prepare: function that prepares the data of the record, see `zoo.inference.verification`.
 
     Returns:
-        (content, entry): the bytes of the file, and what a card says of it: "input", where it
-        comes from, and "sha256".
+        (content, entry): the bytes of the file, and its entry in a card: "input", its
+        origin, and "sha256".
 
     Raises:
         ValueError: if the model's output is not finite.
@@ -55,14 +55,14 @@ def make(model, record, prepare=None):
 
 
 def prepared(record, prepare):
-    """Prepare the data of a record; raise a `ValueError` if they are not at hand."""
+    """Prepare the data of a record; raise a `ValueError` if they are not available."""
     if prepare is None or not {"task", "task_options", "info", "data"} <= record.keys():
-        raise ValueError("the data are not at hand")
+        raise ValueError("the data are not available")
     return prepare(record, tasks.get(record["task"]), tasks.fingerprint())
 
 
 def chosen(split, model):
-    """Return an input of a split, and which it is: of some, the one that compresses least.
+    """Return an input of a split and its name: of a sample, the one that compresses least.
 
     The others may be nearly empty, as pieces at the border of an image or a scan are.
     """
@@ -77,7 +77,7 @@ def chosen(split, model):
 
 
 def predicted(model, x, step=1):
-    """Return the outputs for a stored input, of each every `step`-th number if that is not 1."""
+    """Return the outputs for a stored input, every `step`-th number of each."""
     wide = keras.tree.map_structure(
         lambda array: array.astype("float32") if array.dtype.kind == "f" else array, x
     )
@@ -85,7 +85,7 @@ def predicted(model, x, step=1):
 
 
 def random_input(model, record):
-    """Return an input of random numbers, the same for the same model, in the range of its task."""
+    """Return an input of random numbers, deterministic, in the range of its task."""
     rng, image = np.random.default_rng(0), record.get("task", "").startswith("image")
 
     def draw(tensor):
@@ -99,7 +99,7 @@ def random_input(model, record):
 
 
 def cropped(x, model):
-    """Return the middle of an input along the axes whose size the model leaves open."""
+    """Return the center crop of an input along the axes whose size the model leaves free."""
 
     def crop(array, tensor):
         for axis, size in enumerate(tensor.shape[1:], 1):
@@ -114,10 +114,10 @@ def cropped(x, model):
 
 
 def small(x):
-    """Return an input whose file is small enough, and what was changed for that, a text.
+    """Return an input whose file is small enough, and a text on the changes.
 
-    Large ones are rounded to multiples of 1/256, then taken coarser: every second, fourth ...
-    position is repeated, as compression likes it.
+    Large ones are rounded to multiples of 1/256, then made coarser: every second, fourth ...
+    position is repeated, which compresses well.
     """
 
     def coarser(array, factor):
@@ -140,14 +140,14 @@ def small(x):
 
 
 def thinned(outputs, step):
-    """Return every `step`-th number of each output; the outputs themselves if that is 1."""
+    """Return every `step`-th number of each output; the outputs themselves if `step` is 1."""
     if step == 1:
         return outputs
     return keras.tree.map_structure(lambda array: array.ravel()[::step], outputs)
 
 
 def flat(name, value):
-    """Return arrays by the names that they have in the file."""
+    """Return arrays by their names in the file."""
     if isinstance(value, dict):
         return {f"{name}.{key}": array for key, array in value.items()}
     if isinstance(value, list | tuple):
@@ -156,7 +156,7 @@ def flat(name, value):
 
 
 def packed(arrays):
-    """Return the bytes of an .npz file, the same for the same arrays."""
+    """Return the bytes of an .npz file, deterministic for given arrays."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, array in arrays.items():
@@ -168,12 +168,12 @@ def packed(arrays):
 
 
 def read(path):
-    """Return what an example's file holds: "input" and "output" in their structure, and "step".
+    """Return the content of an example's file: "input" and "output" in their structure, "step".
 
     Raises:
-        ValueError: if the file is no example, or swells.
+        ValueError: if the file is not an example, or too large uncompressed.
     """
-    with inspection.archive(path):  # harmless to unpack
+    with inspection.archive(path):  # checks that it is safe to unpack
         pass
     arrays = {}
     with np.load(path, allow_pickle=False) as members:

@@ -1,13 +1,13 @@
-"""Verification: a trained model's file, structure, outputs and scores are those of its card.
+"""Verification: checks that a trained model's file, structure, outputs and scores match its card.
 
 A preset stores an input and the model's output for it, see `zoo.inference.stored_example`, so that
-any machine and backend can prove that the model computes what it computed where it was published.
+any machine and backend can check that the model computes the same as where it was published.
 
     for check in verify("pointnet_lidar_objects"):
         print(check.name, check.passed, check.text)
 
-Where the data come from is the caller's: `prepare` is a function (record, task, key) to a record
-with "splits", as `datasets.recorded.prepare` is. This module imports Keras when it must.
+The caller provides the data: `prepare` is a function (record, task, key) to a record
+with "splits", as `datasets.recorded.prepare` is. This module imports Keras only when needed.
 """
 
 import concurrent.futures
@@ -25,13 +25,13 @@ from zoo.weights.presets import EXAMPLE
 
 TOLERANCE = 1e-4  # of an output
 MIXED = 0.02  # of models of mixed precision, times the largest output: bfloat16 has 8 bits
-SCORES = 1e-3  # of a score: at the border of two classes rounding decides
+SCORES = 1e-3  # of a score: rounding may change predictions near a decision boundary
 IGNORED = ("name", "module", "registered_name", "build_config", "seed")  # of settings
 
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """What a check found.
+    """The result of a check.
 
     Attributes:
         name: "bytes", "structure", "output" or "score".
@@ -46,13 +46,13 @@ class Check:
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where a preset or a run lies.
+    """The location of a preset or a run.
 
     Attributes:
-        name: what messages call it.
-        folder: that holds its record.
+        name: in messages.
+        folder: of its record.
         file: of its record: card.json or run.json.
-        record: what that says.
+        record: its content.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Place:
 
     @property
     def again(self):
-        """Say how its files are restored."""
+        """Return the advice how to restore its files."""
         return "Check it out again" if self.preset else "Train again"
 
     @property
@@ -99,8 +99,10 @@ def record_file(source):
     if folder.is_dir():
         why = f"there is no {presets.CARD} and no {records.RUN} in it"
         raise records.trouble(source, why, "Give a preset or the folder of a training run")
-    presets.searched(source, ())  # its message names the nearest
-    raise records.trouble(source, "it is no preset and no run", "Give the folder that it is in")
+    presets.searched(source, ())  # its message suggests similar names
+    raise records.trouble(
+        source, "it is neither a preset nor a run", "Give the folder that it is in"
+    )
 
 
 def place(source):
@@ -121,12 +123,12 @@ def place(source):
 
 
 def verify(source, prepare=None, scores=False):
-    """Check that a preset or a run is what its card says.
+    """Check that a preset or a run matches its card.
 
     Args:
         source: the name of a preset, or a folder with a card.json or a run.json.
         prepare: function that prepares the data of the record, see above; needed for scores.
-        scores: whether the test split is to be scored again.
+        scores: whether to score the test split again.
 
     Returns:
         Four `Check`: "bytes", "structure", "output", "score". A file whose bytes are not those of
@@ -160,16 +162,16 @@ def verify(source, prepare=None, scores=False):
 
 
 def unmade(why):
-    """Return the three other checks where the model's file cannot be used."""
+    """Return the three other checks for a model file that cannot be used."""
     return [Check(name, None, f"not checked: {why}") for name in ("structure", "output", "score")]
 
 
 def check_bytes(where):
     """Compare the SHA-256 of the model's file and of the example with those of the card."""
-    wanted, parts, wrong = {presets.MODEL: where.record["sha256"]}, [], []
+    expected, parts, wrong = {presets.MODEL: where.record["sha256"]}, [], []
     if stored := stored_sha256(where):
-        wanted[EXAMPLE] = stored
-    for name, digest in wanted.items():
+        expected[EXAMPLE] = stored
+    for name, digest in expected.items():
         try:
             path = where.model() if name == presets.MODEL else where.folder / name
             actual = sha256(path)
@@ -188,22 +190,22 @@ def check_bytes(where):
 
 
 def check_structure(where, record, model):
-    """Compare a model with what the registered builder makes with the options of the card."""
+    """Compare a model with the one that the registered builder makes of the card's options."""
     name = record["model"]
     if name not in index.models() and "members" in record:
-        return Check("structure", None, f"not checked: {name} combines models, none builds it")
+        return Check("structure", None, f"not checked: {name} combines models and has no builder")
     what = f"{where.file}: the model {name} of its arguments and options"
     try:
         layers, info = built(record)
-    except Exception as error:  # whatever wrong options make of a builder
+    except Exception as error:  # builders raise exceptions of any type for wrong options
         why = (str(error).strip() or type(error).__name__).splitlines()[0]
         return Check("structure", False, f"{what} cannot be built ({why}). {where.again}")
-    own = described(model)
+    actual = described(model)
     known = {key: record.get("info", {}).get(key) for key in info}
-    difference = layer_difference(own, layers) or next(differences(known, info, "info"), None)
+    difference = layer_difference(actual, layers) or next(differences(known, info, "info"), None)
     if difference is None:
         count = sum(math.prod(weight.shape) for weight in model.weights)
-        text = f"{name} builds it: {len(own)} layers, {count:,} numbers in weights"
+        text = f"{name} builds it: {len(actual)} layers, {count:,} numbers in weights"
         return Check("structure", True, text)
     path, there, here = difference
     why = (
@@ -226,14 +228,14 @@ def check_output(where, model):
         return Check("output", False if where.preset else None, f"no stored example. {remedy}")
     if not path.is_file() or sha256(path) != wanted:
         return Check("output", None, f"not checked: {path} is not the file of the card")
-    remedy = f"{where.again}, or if the difference is meant, {where.store} --replace"
+    remedy = f"{where.again}, or if the difference is intended, {where.store} --replace"
     try:
         arrays = stored_example.read(path)
         x, expected, step = arrays["input"], arrays["output"], int(arrays.get("step", 1))
         outputs = stored_example.predicted(model, x, step)
         keras.tree.assert_same_structure(expected, outputs)
         pairs = list(zip(*map(keras.tree.flatten, (expected, outputs)), strict=True))
-    except Exception as error:  # of a file that is no example, or of another model's
+    except Exception as error:  # of a file that is not an example, or of another model
         why = (str(error).strip() or type(error).__name__).splitlines()[0]
         return Check("output", False, f"{path}: its input cannot be used ({why}). {remedy}")
     if odd := next(((a.shape, b.shape) for a, b in pairs if a.shape != b.shape), None):
@@ -278,7 +280,7 @@ def check_score(where, record, model, prepare):
 
 
 def stored_sha256(where):
-    """Return the SHA-256 of a stored example as the card has it, or None."""
+    """Return the SHA-256 of a stored example in the card, or None."""
     entry = where.record.get("example")
     value = entry.get("sha256") if isinstance(entry, dict) else None
     return value if isinstance(value, str) else None
@@ -287,8 +289,8 @@ def stored_sha256(where):
 def built(record):
     """Return the `described` layers of the model that a record's builder makes, and its info.
 
-    No weights are made: a card may ask for any number of them. The thread keeps what Keras notes
-    of such a model, and the precision, to itself.
+    No weights are made: a card may specify any number of them. The thread isolates Keras' global
+    state, such as the precision.
     """
     import keras
 
@@ -315,7 +317,7 @@ def described(model):
     """Return the class, the name, the settings and the shapes of the weights of every layer.
 
     Operations between layers have no settings and no weights; they are left out, since there are
-    several ways to write the same.
+    several equivalent ways to write them.
     """
     import keras
 
@@ -330,7 +332,7 @@ def described(model):
 
 
 def stripped(settings):
-    """Return settings without what does not change what a layer computes."""
+    """Return settings without those that do not affect what a layer computes."""
     if isinstance(settings, dict):
         pairs = settings.items()
         return {key: stripped(value) for key, value in pairs if key not in IGNORED}
@@ -338,7 +340,7 @@ def stripped(settings):
 
 
 def layer_difference(first, second):
-    """Return where two lists of `described` layers differ first, and both values; or None."""
+    """Return the first difference of two lists of `described` layers, and both values; or None."""
     for i, pair in enumerate(zip(first, second, strict=False)):
         (kind, settings), (other_kind, other_settings) = pair
         what = f"{settings['name']} (layer {i + 1})"
@@ -352,7 +354,7 @@ def layer_difference(first, second):
 
 
 def differences(first, second, path):
-    """Yield the path and both values of whatever differs in two nests of lists and dictionaries."""
+    """Yield path and both values of each difference of two nested lists or dictionaries."""
     if isinstance(first, dict) and isinstance(second, dict):
         for key in [*first, *(key for key in second if key not in first)]:
             yield from differences(first.get(key), second.get(key), f"{path}.{key}")
@@ -364,21 +366,21 @@ def differences(first, second, path):
 
 
 def is_mixed(model):
-    """Tell whether a layer of a model computes in less than float32."""
+    """Return whether a layer of a model computes in less than float32."""
     layers = model._flatten_layers()
     return any(layer.compute_dtype in ("float16", "bfloat16") for layer in layers)
 
 
 def store(source, prepare=None, replace=False):
-    """Store an input and its output beside a preset or a run that has none.
+    """Store an input and its output with a preset or a run that has none.
 
     Args:
         source: the name of a preset, or a folder with a card.json or a run.json.
         prepare: function that prepares the data of the record, see above.
-        replace: write over an example that is stored already.
+        replace: overwrite an example that is stored already.
 
     Returns:
-        (path, entry): of the example's file, and what the card says of it.
+        (path, entry): of the example's file, and its entry in the card.
 
     Raises:
         ValueError: if there is no such preset or run, it has an example, or the model's file is not

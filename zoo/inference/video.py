@@ -18,8 +18,8 @@ def predict(path, target, predictor):
 
     Args:
         path: of the video, in one of `zoo.inference.formats.VIDEOS`.
-        target: an .mp4 to write, as the task draws it; beside it <target>.json gets the rows of all
-            frames, <target>_boxes.json and the like what the task writes of each as JSON.
+        target: an .mp4 to write, drawn by the task; next to it, <target>.json gets the rows of all
+            frames, and <target>_boxes.json and the like the JSON that the task writes of each.
         predictor: a `zoo.inference.predictors.Predictor`.
 
     Yields:
@@ -31,7 +31,7 @@ def predict(path, target, predictor):
     cv2 = opencv(path)
     clip = cv2.VideoCapture(str(path))
     if not clip.isOpened():
-        raise ValueError(f"{path}: it is no video that OpenCV reads. Convert it to .mp4 (H.264)")
+        raise ValueError(f"{path}: it is not a video that OpenCV reads. Convert it to .mp4 (H.264)")
     rate, out, rows, lists = clip.get(cv2.CAP_PROP_FPS) or 25.0, None, [], {}
     try:
         results = prediction.predict(
@@ -59,7 +59,7 @@ def predict(path, target, predictor):
 
 
 def opencv(path):
-    """Return the module, or say how to get it."""
+    """Return the module; raise a `ValueError` with advice if it is not installed."""
     try:
         import cv2
     except ImportError as error:
@@ -77,12 +77,12 @@ def frames(clip):
 
 
 def refuse(message):
-    """Stop at a frame that cannot be predicted: no other frame can either."""
+    """Stop at a frame that cannot be predicted, since no other frame can be either."""
     raise ValueError(message)
 
 
 def drawn(writers, image):
-    """Return what the task draws of a frame, (H, W, 3) uint8; the frame if it draws nothing."""
+    """Return the task's picture of a frame, (H, W, 3) uint8; the frame if there is none."""
     ending = next((ending for ending in PICTURES if ending in writers), None)
     if ending is None:
         return image
@@ -92,7 +92,7 @@ def drawn(writers, image):
 
 
 def texts(writers, number):
-    """Yield (ending, list) of what the task writes of a frame as JSON, called by its number."""
+    """Yield (ending, list) of the task's JSON files of a frame, named by its number."""
     with tempfile.TemporaryDirectory() as folder:
         for ending, write in writers.items():
             if ending.endswith(".json"):
@@ -102,7 +102,7 @@ def texts(writers, number):
 
 
 def writer(cv2, path, rate, shape):
-    """Return what writes frames (H, W, 3) into an MP4 file."""
+    """Return a writer of frames (H, W, 3) to an MP4 file."""
     video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), rate, shape[1::-1])
     if not video.isOpened():
         raise ValueError(f"{path}: OpenCV cannot write videos here. Predict its frames as images")

@@ -1,7 +1,7 @@
 """Encoders: the convolutions of a classifier, optionally pretrained, as part of another network.
 
-A classifier can be an encoder if its file has `features(x, *, depth, width, batch_norm)`, from
-images to a dictionary of feature maps by stride. `imagenet(x)` and `applications(depth)` in the
+A classifier can be an encoder if its file has `features(x, *, width, ...)`, from images to a
+dictionary of feature maps by stride. `imagenet(x)` and `applications(depth)` in the
 same file give access to published weights.
 """
 
@@ -17,11 +17,23 @@ IMAGENET = "imagenet"
 def features(name):
     """Return the function `features` of the classifier called `name`.
 
+    It also takes `batch_norm` if the classifier always normalises, and raises a `ValueError` about
+    other options that the classifier does not have.
+
     Raises:
         ValueError: if there is no such model, or it has no `features`; the message names the models
             that have.
     """
-    return home(name).features
+    function = home(name).features
+    known = inspect.signature(function).parameters
+
+    def apply(x, **options):
+        options = {key: options[key] for key in options if key in known or key != "batch_norm"}
+        if unknown := sorted(options.keys() - known.keys()):
+            raise ValueError(f"the encoder {name} has no option {unknown[0]}: remove it")
+        return function(x, **options)
+
+    return apply
 
 
 def prepared(image, name, weights):
@@ -87,8 +99,14 @@ def published(name, depth, options):
 def home(name):
     """Return the module that builds the classifier called `name`, if it can be an encoder."""
     module = inspect.getmodule(registry.get(name).builder)
-    if hasattr(module, "features"):
+    if has_features(module):
         return module
     models = registry.MODELS.values()
-    able = sorted(m.name for m in models if hasattr(inspect.getmodule(m.builder), "features"))
+    able = sorted(m.name for m in models if has_features(inspect.getmodule(m.builder)))
     raise ValueError(f"{name} cannot be an encoder: it has no feature maps. {', '.join(able)} can")
+
+
+def has_features(module):
+    """Return whether a model's file defines `features`; importing another one's is not enough."""
+    function = getattr(module, "features", None)
+    return function is not None and inspect.getmodule(function) is module

@@ -1,4 +1,4 @@
-"""Tasks: a folder a kind of problem, whose `task.py` holds a record of functions called TASK."""
+"""Tasks: a folder per kind of problem, whose `task.py` holds a record of functions called TASK."""
 
 import hashlib
 import pathlib
@@ -9,6 +9,6 @@ __all__ = ["Task", "fingerprint", "get"]
 
 
 def fingerprint():
-    """Hash the text of the tasks, so that prepared data are never older than what prepared them."""
+    """Return a hash of the tasks' source: data are prepared again when it changes."""
     texts = [path.read_bytes() for path in sorted(pathlib.Path(__file__).parent.rglob("*.py"))]
     return hashlib.sha256(b"".join(texts)).hexdigest()[:16]

@@ -9,7 +9,7 @@ def sample(points, count, how="random"):
     Args:
         points: (n, 3).
         count: how many.
-        how: "random", the same choice whenever it is made, or "farthest" (farthest-point sampling,
+        how: "random", deterministic for n and count, or "farthest" (farthest-point sampling,
             Qi et al. 2017, PointNet++, Sec. 3.2), which spreads them evenly.
 
     Returns:
@@ -19,8 +19,8 @@ def sample(points, count, how="random"):
         raise ValueError(f"sampling is {how!r}: it can be 'random' or 'farthest'")
     rng = np.random.default_rng(len(points))
     if len(points) <= count:
-        again = rng.integers(len(points), size=count - len(points))
-        return np.concatenate([rng.permutation(len(points)), again])
+        repeated = rng.integers(len(points), size=count - len(points))
+        return np.concatenate([rng.permutation(len(points)), repeated])
     if how == "random":
         return rng.choice(len(points), count, replace=False)
     chosen = np.zeros(count, np.int64)
@@ -35,13 +35,13 @@ def sample(points, count, how="random"):
 def settle(points, ground="lowest"):
     """Move points (n, 3) so that the middle of their extent and the ground are at the origin.
 
-    The ground is at the "lowest" points, or where the file has z = 0 ("zero"), which still tells
-    the height of an object whose foot is hidden.
+    The ground is at the "lowest" points, or where the file has z = 0 ("zero"), which keeps the
+    height of an object whose foot is hidden.
     """
     if ground not in ("lowest", "zero"):
         raise ValueError(f"ground is {ground!r}: it can be 'lowest' or 'zero'")
     low, high = points.min(axis=0), points.max(axis=0)
-    # a stray return below the ground is no ground
+    # robust to stray returns below the ground
     height = np.percentile(points[:, 2], 1) if ground == "lowest" else 0.0
     return (points - np.array([*(low + high)[:2] / 2, height])).astype(np.float32)
 
@@ -60,7 +60,7 @@ def radius(settled):
 
 
 def size(radius, why):
-    """Return a radius as float32 can divide by it; raise a `ValueError` that says why it cannot."""
+    """Return a radius that float32 can divide by; raise a `ValueError` of `why` otherwise."""
     if type(radius) not in (int, float) or not np.float32(1e-20) < radius < np.float32(1e20):
         raise ValueError(why)
     return radius
@@ -69,14 +69,14 @@ def size(radius, why):
 def normalize(settled, info, how):
     """Divide settled points (n, 3) by the data set's radius, or by their own largest one.
 
-    Outdoors the size in metres tells a car from a lorry, so the constant is the default.
+    Outdoors the size in metres distinguishes a car from a lorry, so the constant is the default.
 
     Raises:
         ValueError: the radius is missing, 0 or not finite, or there is no such way.
     """
     if how == "dataset":
         radius = info.get("radius")
-        why = f"the radius that was kept with the model is {radius!r}, not metres above 0"
+        why = f"the radius that is stored with the model is {radius!r}, not metres above 0"
         return settled / np.float32(size(radius, why))
     if how == "unit_ball":
         centred = settled - settled.mean(axis=0)
@@ -85,13 +85,14 @@ def normalize(settled, info, how):
 
 
 def augment(options):
-    """Return a function (x, y, entropy) to (x, y) that turns, scales and shakes clouds.
+    """Return a function (x, y, entropy) to (x, y) that rotates, scales and jitters clouds.
 
     In NumPy: for a batch of small clouds Keras' eager calls cost more than the work. Each cloud is
-    turned about the up axis z (`rotate`) and scaled by 1 ± `scale`; each point is moved by normal
-    noise of deviation `jitter`, in the cloud's unit; up to the share `point_dropout` of the points
-    is replaced by the first one, which a max over the points cannot tell from leaving them out.
-    x is (B, N, 3), or a dictionary with these "points"; labels (B, N) travel with their points.
+    turned about the up axis z (`rotate`) and scaled by 1 ± `scale`; normal noise of standard
+    deviation `jitter` is added to each point, in the cloud's unit; up to the share `point_dropout`
+    of the points is replaced by the first one, which for a max over the points is the same as
+    leaving them out.
+    x is (B, N, 3), or a dictionary with these "points"; labels (B, N) stay with their points.
     """
 
     def apply(x, y, entropy):
@@ -115,7 +116,7 @@ def augment(options):
 def views(shape, options):
     """Return 8 turns about the up axis z, if training turned clouds; else the cloud as it is.
 
-    Outputs tell of points, which keep their order, or of the whole: there is nothing to undo.
+    Outputs are per point, in the same order, or per cloud: there is nothing to undo.
 
     Args:
         shape: (N, C) of the model's input; all do.
@@ -157,7 +158,7 @@ def write_ply(path, points, labels, colours, offset=(0.0, 0.0, 0.0)):
         points: (n, 3), metres.
         labels: (n,) integers.
         colours: (n, 3), 0 to 1.
-        offset: (3,), metres, added to the points: what a survey's reader took off.
+        offset: (3,), metres, added to the points: what a survey's reader subtracted.
     """
     fields = [(axis, "<f8") for axis in "xyz"]
     fields += [(name, "u1") for name in ("red", "green", "blue")] + [("label", "<i4")]

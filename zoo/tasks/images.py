@@ -11,14 +11,14 @@ def measure(examples, options):
     images = [example["image"] for example in examples]
     counts = {image.shape[-1] for image in images}
     count = options["channels"] or max(counts)
-    for found in sorted(counts):
-        fit(found, count)
+    for given in sorted(counts):
+        fit(given, count)
     deep = [image for image in images if bits(image) is None]
     return {"channels": count, "range": spread(deep) if deep else [0.0, 255.0]}
 
 
 def channels(info, options):
-    """Return the number of channels, once the options fit it."""
+    """Return the number of channels; raise `ValueError` if the options do not fit it."""
     count = info["channels"]
     if count != 3 and options["color_jitter"]:
         what = "are gray" if count == 1 else f"have {count} bands"
@@ -29,14 +29,14 @@ def channels(info, options):
     return count
 
 
-def fit(found, count):
+def fit(given, count):
     """Raise `ValueError` unless an image of so many channels can be given `count`.
 
-    Gray is repeated, and colour becomes gray; bands are never left out, nor made up.
+    Gray is repeated, and colour becomes gray; bands are neither dropped nor added.
     """
-    if found != count and found != 1 and (found, count) != (3, 1):
+    if given != count and given != 1 and (given, count) != (3, 1):
         raise ValueError(
-            f"an image has {found} channels and {count} are wanted: give all images the same bands"
+            f"an image has {given} channels, and {count} are expected: give all the same bands"
         )
 
 
@@ -47,7 +47,7 @@ def bits(image):
 
 def spread(images):
     """Return the lowest and highest value of images, leaving out one in a thousand at each end."""
-    # one hot pixel of a sensor must not decide
+    # robust to hot pixels of a sensor
     edges = [np.percentile(image, [0.1, 99.9]) for image in images]
     return [float(min(low for low, _ in edges)), float(max(high for _, high in edges))]
 
@@ -91,7 +91,7 @@ def resize_mask(mask, height, width):
 
 
 def augment(options):
-    """Make the augmentation that the options ask for, the same draws for the same entropy.
+    """Return the augmentation that the options set, deterministic for a given entropy.
 
     Args:
         options: flip is "horizontal", "vertical", "horizontal_and_vertical" or "none"; of the rest
@@ -103,7 +103,7 @@ def augment(options):
 
     Returns:
         A function (x, y, entropy) to (x, y): images (B, H, W, C) float32 from 0 to 1, and masks
-        (B, H, W), which move along, or labels (B,), which stay.
+        (B, H, W), which are moved alike, or labels (B,), which stay.
     """
     moves, changes = geometric(options), photometric(options)
     shift, bend = options["channel_shift"], options["elastic"]
@@ -139,8 +139,8 @@ def augment(options):
 def views(shape, options):
     """Return the symmetries of the square that the flips of training allow.
 
-    A photograph, flipped "horizontal" at most, is never set upside down. What was flipped either
-    way has no up, so it is turned by right angles too, although training did not.
+    A photograph, flipped "horizontal" at most, is never turned upside down. Images flipped both
+    ways have no up, so they are turned by right angles too, although training does not.
 
     Args:
         shape: (H, W, C) of the model's input; None where it takes any size. Right angles swap
@@ -161,9 +161,9 @@ def views(shape, options):
 
 
 def view(turns, flip):
-    """Return (there, back): flip left and right if so wished, then turn by right angles; undo it.
+    """Return (there, back): flip left and right if set, then turn by right angles; the inverse.
 
-    Images are (B, H, W, C). Maps (B, h, w, K) are turned back; (B, K) says nothing of places.
+    Images are (B, H, W, C). Maps (B, h, w, K) are turned back; (B, K) has no positions.
     """
 
     def there(x):
@@ -181,41 +181,41 @@ def view(turns, flip):
 
 def geometric(options):
     """Return Keras' layers that move image and mask together."""
-    made = []
+    chosen = []
     if options["flip"] != "none":
-        made.append(layers.RandomFlip(options["flip"]))
+        chosen.append(layers.RandomFlip(options["flip"]))
     if size := options["rotation"]:
-        made.append(layers.RandomRotation(size / 360))
+        chosen.append(layers.RandomRotation(size / 360))
     if size := options["zoom"]:
-        made.append(layers.RandomZoom(size))
+        chosen.append(layers.RandomZoom(size))
     if size := options["shift"]:
-        made.append(layers.RandomTranslation(size, size))
+        chosen.append(layers.RandomTranslation(size, size))
     if size := options["shear"]:
-        made.append(layers.RandomShear(np.tan(np.radians(size)), np.tan(np.radians(size))))
+        chosen.append(layers.RandomShear(np.tan(np.radians(size)), np.tan(np.radians(size))))
     if size := options["perspective"]:
-        made.append(layers.RandomPerspective(scale=size))
-    return made
+        chosen.append(layers.RandomPerspective(scale=size))
+    return chosen
 
 
 def photometric(options):
     """Return Keras' layers that change the image alone."""
-    made, limits = [], dict(value_range=(0, 1))
+    chosen, limits = [], dict(value_range=(0, 1))
     if size := options["brightness"]:
-        made.append(layers.RandomBrightness(size, **limits))
+        chosen.append(layers.RandomBrightness(size, **limits))
     if size := options["contrast"]:
-        made.append(layers.RandomContrast(size, **limits))
+        chosen.append(layers.RandomContrast(size, **limits))
     if size := options["color_jitter"]:
         saturation = (0.5 - size / 2, 0.5 + size / 2)  # 0.5 changes nothing
-        made.append(
+        chosen.append(
             layers.RandomColorJitter(saturation_factor=saturation, hue_factor=size, **limits)
         )
     if size := options["blur"]:
-        made.append(layers.RandomGaussianBlur(size, kernel_size=5, sigma=(0.1, 1.5), **limits))
+        chosen.append(layers.RandomGaussianBlur(size, kernel_size=5, sigma=(0.1, 1.5), **limits))
     if size := options["noise"]:
-        made.append(layers.GaussianNoise(size))
+        chosen.append(layers.GaussianNoise(size))
     if size := options["erasing"]:
-        made.append(layers.RandomErasing(size, **limits))
-    return made
+        chosen.append(layers.RandomErasing(size, **limits))
+    return chosen
 
 
 def elastic(x, y, size, rng):

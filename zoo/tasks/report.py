@@ -1,4 +1,4 @@
-"""Scores of labels against predictions, and their report, for every task that names classes."""
+"""Scores of predicted labels and their report, for every task with classes."""
 
 import re
 
@@ -15,7 +15,7 @@ def softmax(logits):
 
 
 def confusion(y, predicted, count):
-    """Count pairs: (K, K), truth down, prediction across; label -1 is void."""
+    """Return the confusion matrix (K, K), true classes in rows; label -1 is void."""
     valid = y >= 0
     pairs = y[valid].astype(np.int64) * count + predicted[valid]
     return np.bincount(pairs, minlength=count * count).reshape(count, count)
@@ -38,35 +38,35 @@ def classification(matrix, classes, iou=False):
     Args:
         matrix: (K, K) counts, as of `confusion`.
         classes: their names.
-        iou: whether intersection over union counts, as in segmentation.
+        iou: whether intersection over union is scored, as in segmentation.
 
     Returns:
         A dictionary: accuracy, mean_class_accuracy (mean recall of the classes that occur), with
         `iou` mean_iou and each class's, and "classes" with precision, recall, F1 and support; and
-        a table of the same for people.
+        a printable table of the same.
     """
     from sklearn.metrics import classification_report
 
-    # Pixels come in tens of millions: pairs of classes with their counts say the same.
-    truth, guess = np.nonzero(matrix)
+    # There may be tens of millions of pixels: pairs of classes, weighted by counts, are the same.
+    truth, predicted = np.nonzero(matrix)
     settings = dict(labels=range(len(classes)), target_names=list(classes), zero_division=0)
-    settings["sample_weight"] = matrix[truth, guess]
-    found = classification_report(truth, guess, output_dict=True, **settings)
+    settings["sample_weight"] = matrix[truth, predicted]
+    results = classification_report(truth, predicted, output_dict=True, **settings)
     hits, support = np.diag(matrix), matrix.sum(axis=1)
     occurs = support > 0
     scores = {
         "accuracy": float(hits.sum() / max(matrix.sum(), 1)),
         "mean_class_accuracy": float(np.mean(hits[occurs] / support[occurs])),
-        "classes": {name: found[name] for name in classes},
+        "classes": {name: results[name] for name in classes},
     }
-    text = classification_report(truth, guess, digits=3, **settings)
+    text = classification_report(truth, predicted, digits=3, **settings)
     text = re.sub(r"( +)(\d+)\.0$", r"  \1\2", text, flags=re.MULTILINE)  # supports are counts
     if iou:
-        each = hits / np.maximum(support + matrix.sum(axis=0) - hits, 1)
+        ious = hits / np.maximum(support + matrix.sum(axis=0) - hits, 1)
         scores["mean_iou"] = mean_iou(matrix)
-        for name, value in zip(classes, each, strict=True):
+        for name, value in zip(classes, ious, strict=True):
             scores["classes"][name]["iou"] = float(value)
-        rows = [f"{name:>12} {value:9.3f}" for name, value in zip(classes, each, strict=True)]
+        rows = [f"{name:>12} {value:9.3f}" for name, value in zip(classes, ious, strict=True)]
         mean = f"{'mean':>12} {scores['mean_iou']:9.3f}"
         text += "\n".join(["", f"{'':>12} {'IoU':>9}", "", *rows, "", mean, ""])
     return scores, text
@@ -105,7 +105,7 @@ def decode(outputs, info):
 
 
 def examples(y, predicted, count):
-    """Choose examples to show: up to half of them wrong ones, then right ones, of all classes.
+    """Choose examples to show: up to half of them misclassified, then correct ones, of all classes.
 
     Args:
         y: true labels (n,).
@@ -130,8 +130,8 @@ def taking_turns(rows, labels):
     return rows[np.argsort(turns, kind="stable")]
 
 
-def verdict(classes, truth, guess):
+def verdict(classes, truth, predicted):
     """Return the title of an example, and its colour."""
-    if truth == guess:
+    if truth == predicted:
         return classes[truth], plots.INK
-    return f"true {classes[truth]}, predicted {classes[guess]}", "#b3261e"
+    return f"true {classes[truth]}, predicted {classes[predicted]}", "#b3261e"

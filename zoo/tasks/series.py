@@ -1,4 +1,4 @@
-"""What the tasks on series share: columns chosen, gaps filled, scales."""
+"""What the tasks on series share: selection of columns, filling of gaps, scales."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ PLAIN = 1e-12  # a column that varies by a smaller share of its size is constant
 
 
 def selected(example, options):
-    """Choose columns, those to be forecast first, and fill gaps.
+    """Select columns, the targets first, and fill gaps.
 
     Returns:
         {"values": (T, F) float64, "columns": names, "targets": how many of them are forecast,
@@ -26,18 +26,19 @@ def selected(example, options):
     places, targets = {name: i for i, name in enumerate(names)}, set(wanted)
     others = [name for name in names if name not in targets] if options["inputs"] == "all" else []
     values = values[:, [places[name] for name in wanted + others]]
-    notes, lost = [], int(np.isnan(values).sum())
-    if lost:
-        notes.append(f"{lost:,} of {values.size:,} values are missing, filled by {options['fill']}")
+    notes, missing = [], int(np.isnan(values).sum())
+    if missing:
+        share = f"{missing:,} of {values.size:,} values"
+        notes.append(f"{share} are missing, filled by {options['fill']}")
     if times is not None and len(times) > 1:
         steps = np.diff(times)
-        odd = np.flatnonzero(steps != np.median(steps))
+        irregular = np.flatnonzero(steps != np.median(steps))
         # Months and years have no length of their own.
-        if len(odd) and np.median(steps) < 27 * 86400e9:
-            usual, first = np.median(steps) / 1e9, steps[odd[0]] / 1e9
+        if len(irregular) and np.median(steps) < 27 * 86400e9:
+            usual, first = np.median(steps) / 1e9, steps[irregular[0]] / 1e9
             notes.append(
-                f"{len(odd):,} of {len(steps):,} steps are not {usual:g} s long, the first after "
-                f"step {odd[0]}, {first:g} s: sampling is taken for regular all the same"
+                f"{len(irregular):,} of {len(steps):,} steps are not {usual:g} s long, the first "
+                f"after step {irregular[0]}, {first:g} s: they are treated as regular"
             )
     return {
         "values": filled(values, options["fill"]),
@@ -49,7 +50,7 @@ def selected(example, options):
 
 
 def chosen(text, names):
-    """Return the columns that a text names, parted by commas; of names with commas the longest.
+    """Return the columns that a text names, separated by commas; the longest name that matches.
 
     Raises:
         ValueError: if there is no such column.
@@ -72,7 +73,7 @@ def chosen(text, names):
 def timed(example, names, values, name):
     """Return the times of the steps, (T,) or None, and the columns and values that are left."""
     unnamed = ["time"] if "times" in example else []
-    dates = [str(one) for one in example.get("time_columns", unnamed)]
+    dates = [str(column) for column in example.get("time_columns", unnamed)]
     if name and name in names:
         place = names.index(name)
         return None, names[:place] + names[place + 1 :], np.delete(values, place, axis=1)
@@ -99,7 +100,7 @@ def filled(values, rule):
             between neighbours, which looks ahead; "zero"; or "none", if there must be no gap.
 
     Raises:
-        ValueError: if a value is missing and must not, or a column holds none.
+        ValueError: if a value is missing and must not be, or a column has no values.
     """
     if rule not in FILLS:
         raise ValueError(f"fill is {rule!r}: give one of {', '.join(FILLS)}")
@@ -118,11 +119,11 @@ def filled(values, rule):
     if rule == "zero":
         return np.where(gaps, 0.0, values)
     values, steps = values.copy(), np.arange(len(values))
-    for column, lost in zip(values.T, gaps.T, strict=True):
-        known = np.flatnonzero(~lost)
+    for column, missing in zip(values.T, gaps.T, strict=True):
+        known = np.flatnonzero(~missing)
         if rule == "interpolate":
-            column[lost] = np.interp(steps[lost], known, column[known])
+            column[missing] = np.interp(steps[missing], known, column[known])
         else:
-            before = np.searchsorted(known, steps[lost], side="right") - 1
-            column[lost] = column[known[np.maximum(before, 0)]]
+            before = np.searchsorted(known, steps[missing], side="right") - 1
+            column[missing] = column[known[np.maximum(before, 0)]]
     return values

@@ -1,6 +1,6 @@
-"""A task: everything that a kind of problem decides and no model does, as a record of functions.
+"""A task: what depends on the kind of problem and not on the model, a record of functions.
 
-`train.py` and `python -m zoo predict` call these in order and never ask which task they have.
+`train.py` and `python -m zoo predict` call these in order, whichever the task.
 """
 
 import dataclasses
@@ -65,8 +65,8 @@ class Data:
             its name.
         series: (info, options) to the arguments of `datasets.windows.split`, where a piece is a
             series and the examples are windows of it; or None.
-        objects: y of a split to how many things in it are learnt or scored, where that may be none,
-            as in images without boxes; or None.
+        objects: y of a split to the number of objects in it that are trained on or scored, where it
+            may be 0, as in images without boxes; or None.
         layouts: `datasets.readers.Layout`s of the user's files, of a task that `datasets.readers`
             does not know.
     """
@@ -104,8 +104,8 @@ class Training:
         best: the logged value that picks the best epoch, and "max" or "min".
         augment: options to a function (x, y, entropy) to (x, y) that changes a batch in training,
             the same way for the same tuple of integers `entropy`; or to None.
-        built: (model, options) to what the model decides and `info` keeps from then on, such as
-            the grid of a detector.
+        built: (model, options) to entries that the model adds to `info`, such as the grid of a
+            detector.
         whole: (model, info, options) to what is trained and saved: the model, or one around it
             that changes its inputs and outputs.
         notes: (training `Arrays`, info, options) to sentences that are printed before training.
@@ -134,12 +134,12 @@ class Results:
 
     Attributes:
         summarize: (y, outputs, info) of a part of a split to its summary, such as a confusion
-            matrix. Summaries of parts add up by `+` to that of the whole.
+            matrix. Summaries of parts are added by `+` to that of the whole split.
         score: (summary, info) to a dictionary of numbers and a report, a text.
         curves: (summary, info) to a dictionary of figures by file name.
         plot: (x, y, outputs, info) of some examples to a dictionary of figures by file name.
-        errors: (summary, info) of the validation split to what a trained model's `info` keeps of
-            its errors, under the name "found".
+        errors: (summary, info) of the validation split to what a trained model's `info` stores of
+            its errors, under the key "found".
     """
 
     summarize: Callable = report.summarize
@@ -174,11 +174,11 @@ class Usage:
             by name, are what Python returns and no table shows), and functions that write a file
             when given its path, a dictionary by the ending of the name. The outputs come from an
             iterator, one for each piece.
-        decode: (outputs, info) to a list of what the user wants to know, a dictionary each.
+        decode: (outputs, info) to a list of decoded predictions, a dictionary each.
         views: (shape, options) to the views of an input that augmentation allows, for models whose
             input has that shape, without the batch's axis: a list of pairs of functions. The
             first turns a batch of inputs into a view of it, the second the outputs for the view,
-            (B, ..., K), into outputs for the batch. The first pair changes nothing.
+            (B, ..., K), into outputs for the batch. The first pair is the identity.
     """
 
     present: Callable
@@ -192,8 +192,8 @@ class Task:
 
     `info` is a dictionary of plain values: "classes", a list of names, and whatever `Data.measure`
     returned. `options` is a dictionary too: the field below with what `--set` changed. Both are
-    kept with the model. Batches are NumPy arrays, (B, ...). What is not stated is as in a plain
-    classifier.
+    stored with the model. Batches are NumPy arrays, (B, ...). Fields that are left out are those of
+    a classifier.
 
     Attributes:
         name: what it is called; the name of its folder.

@@ -11,27 +11,27 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-OVERLAPS, RECALLS, MOST = 10, 101, 100  # IoU 0.5 to 0.95, points of a curve, rows a class an image
-HALF, THREE_QUARTERS = 0, 5  # places of IoU 0.5 and 0.75
-ALL, SMALL, MEDIUM, LARGE = range(4)  # places of sizes: to 32² pixels, to 96², above
+OVERLAPS, RECALLS, MOST = 10, 101, 100  # IoU 0.5 to 0.95, points of a curve, rows of a class
+HALF, THREE_QUARTERS = 0, 5  # indices of IoU 0.5 and 0.75
+ALL, SMALL, MEDIUM, LARGE = range(4)  # indices of sizes: to 32² pixels, to 96², above
 
 
-def average_precision(truth, found, count):
+def average_precision(truth, predictions, count):
     """Score detections as COCO does.
 
-    A detection is right if it overlaps an object of its class, which no better one has taken, by
-    the asked IoU or more; what is found twice is wrong the second time. Objects to be ignored
-    count for nothing, and neither does what finds them, be it often (difficult ones, as in VOC);
-    what lies inside a crowd finds it, however small a part it is.
+    A detection is a true positive if it overlaps an object of its class, which no better one has
+    matched, by the IoU threshold or more; a second detection of an object is a false positive.
+    Ignored objects do not count, and neither do detections that match them, however many there
+    are (difficult ones, as in VOC); a detection inside a crowd matches it, however small it is.
 
     Args:
         truth: for each image a dictionary of "boxes" (n, 4) x1, y1, x2, y2, pixels; "labels" (n,)
             integers; "area" (n,), pixels of the original image, by which objects are small or
             large; "ignore" (n,) bool; and, if there are any, "crowd" (n,) bool, which of the
-            ignored are crowds, and "scale", the pixels of the original image, by area, in one
+            ignored ones are crowds, and "scale", the pixels of the original image, by area, in one
             pixel of the boxes, 1 unless given.
-        found: for each image rows (m, 6) as of `nms.suppress`: corners, score, class;
-            rows of class -1 are skipped, and so is what comes after 100 of a class.
+        predictions: for each image rows (m, 6) as of `nms.suppress`: corners, score, class;
+            rows of class -1 are skipped, and so are those after the first 100 of a class.
         count: number of classes.
 
     Returns:
@@ -42,16 +42,16 @@ def average_precision(truth, found, count):
         (101,) float64, at IoU 0.5.
 
     Raises:
-        ValueError: if images or arrays do not match, or a label is outside of the classes.
+        ValueError: if images or arrays do not match, or a label is not one of the classes.
     """
-    check(truth, found, count)
-    labels = [np.asarray(one["labels"])[~np.asarray(one["ignore"], bool)] for one in truth]
+    check(truth, predictions, count)
+    labels = [np.asarray(image["labels"])[~np.asarray(image["ignore"], bool)] for image in truth]
     support = np.bincount(np.concatenate([[], *labels]).astype(int), minlength=count)
     occurring = np.flatnonzero(support)
     precision = np.full((OVERLAPS, RECALLS, count, 4), -1.0)
     recall = np.full((OVERLAPS, count), -1.0)
     if len(occurring):
-        result = evaluate(objects(truth), detections(truth, found), len(truth), occurring)
+        result = evaluate(objects(truth), detections(truth, predictions), len(truth), occurring)
         precision[:, :, occurring] = result["precision"][..., 0]
         recall[:, occurring] = result["recall"][:, :, ALL, 0]
     points = np.linspace(0, 1, RECALLS)
@@ -76,53 +76,54 @@ def average_precision(truth, found, count):
 
 
 def mean(values):
-    """Return the mean of those that COCO could compute, None if there are none; -1 says no."""
+    """Return the mean of the values that COCO could compute, which are not -1; None without any."""
     values = values[values > -1]
     return float(values.mean()) if len(values) else None
 
 
-def check(truth, found, count):
+def check(truth, predictions, count):
     """Raise a `ValueError` that names the image whose arrays cannot be scored."""
-    if len(truth) != len(found):
-        given = f"{len(found)} lists of rows do not fit {len(truth)} images"
+    if len(truth) != len(predictions):
+        given = f"{len(predictions)} lists of rows do not fit {len(truth)} images"
         raise ValueError(f"{given}: give one each")
-    for i, (image, rows) in enumerate(zip(truth, found, strict=True)):
+    for i, (image, rows) in enumerate(zip(truth, predictions, strict=True)):
         labels, rows = np.asarray(image["labels"]), np.asarray(rows)
         for name in ("boxes", "area", "ignore", "crowd"):
-            wanted = (len(labels), 4) if name == "boxes" else (len(labels),)
-            if name in image and np.shape(image[name]) != wanted:
-                raise ValueError(f"image {i}: {name} {np.shape(image[name])} is to be {wanted}")
+            expected = (len(labels), 4) if name == "boxes" else (len(labels),)
+            if name in image and np.shape(image[name]) != expected:
+                raise ValueError(f"image {i}: {name} {np.shape(image[name])} instead of {expected}")
         if rows.ndim != 2 or rows.shape[1] != 6:
-            shape = f"rows {rows.shape} are to be (m, 6)"
-            raise ValueError(f"image {i}: {shape}, as `suppress` makes them")
+            shape = f"rows {rows.shape} instead of (m, 6)"
+            raise ValueError(f"image {i}: {shape}, as `suppress` returns them")
         for kind, classes, low in (("truth", labels, 0), ("rows", rows[:, 5], -1)):
-            odd = classes[(classes < low) | (classes >= count)]
-            if len(odd):
-                raise ValueError(f"image {i}: {kind} of class {odd[0]:g} of {count}: count from 0")
+            invalid = classes[(classes < low) | (classes >= count)]
+            if len(invalid):
+                label = f"{invalid[0]:g} of {count}"
+                raise ValueError(f"image {i}: {kind} of class {label}: count from 0")
 
 
 def objects(truth):
-    """Return the truth as annotations of COCO's form; `Evaluation` needs "crowd" besides."""
-    found = []
+    """Return the ground truth as COCO annotations, with "crowd" for `Evaluation`."""
+    annotations = []
     for i, image in enumerate(truth):
         image = {"crowd": np.zeros(len(image["labels"]), bool), **image}
         boxes, areas = sides(image["boxes"]), image["area"]
         for k, label in enumerate(image["labels"]):
-            one = annotation(len(found), i, boxes[k], label, areas[k])
+            entry = annotation(len(annotations), i, boxes[k], label, areas[k])
             flags = {"iscrowd": int(image["ignore"][k]), "crowd": int(image["crowd"][k])}
-            found.append({**one, **flags})
-    return found
+            annotations.append({**entry, **flags})
+    return annotations
 
 
-def detections(truth, found):
-    """Return rows as annotations of COCO's form, those of class -1 left out."""
+def detections(truth, predictions):
+    """Return rows as COCO annotations, those of class -1 left out."""
     annotations = []
-    for i, (image, rows) in enumerate(zip(truth, found, strict=True)):
+    for i, (image, rows) in enumerate(zip(truth, predictions, strict=True)):
         rows = np.asarray(rows)[np.asarray(rows)[:, 5] >= 0]
         scale = float(image.get("scale", 1.0))
         for box, score, label in zip(sides(rows), rows[:, 4], rows[:, 5], strict=True):
-            one = annotation(len(annotations), i, box, label, box[2] * box[3] * scale)
-            annotations.append({**one, "iscrowd": 0, "score": float(score)})
+            entry = annotation(len(annotations), i, box, label, box[2] * box[3] * scale)
+            annotations.append({**entry, "iscrowd": 0, "score": float(score)})
     return annotations
 
 
@@ -132,14 +133,14 @@ def sides(boxes):
     return np.concatenate([boxes[:, :2], boxes[:, 2:4] - boxes[:, :2]], axis=1).tolist()
 
 
-def annotation(place, image, box, label, area):
+def annotation(index, image, box, label, area):
     """Return what annotations of objects and detections share; an id of 0 would mean no match."""
     shared = {"image_id": image, "category_id": int(label), "bbox": box, "area": float(area)}
-    return {"id": place + 1, **shared}
+    return {"id": index + 1, **shared}
 
 
 def evaluate(objects, detections, images, classes):
-    """Return what pycocotools counts: "precision" (10, 101, K, 4, 1) and "recall" (10, K, 4, 1)."""
+    """Return pycocotools' scores: "precision" (10, 101, K, 4, 1) and "recall" (10, K, 4, 1)."""
     with contextlib.redirect_stdout(io.StringIO()):
         tables = []
         for annotations in (objects, detections):
@@ -159,20 +160,20 @@ def evaluate(objects, detections, images, classes):
 
 
 class Evaluation(COCOeval):
-    """COCOeval for objects that are ignored but no crowd.
+    """COCOeval for objects that are ignored without being a crowd.
 
-    Of an annotation it reads "iscrowd" alone, and sets "ignore" to that. Such an object may be
-    found any number of times, as is right for all that is ignored; but the overlap with it is the
-    share of the detection that it covers, so that any part of it would find it. Here "crowd"
-    decides that.
+    COCOeval reads "iscrowd" alone, and sets "ignore" to it. Such an object may be matched any
+    number of times, as is right for all ignored objects; but the overlap with it is the share of
+    the detection that it covers, so that any part of it would match. Here "crowd" decides how the
+    overlap is computed.
     """
 
     def computeIoU(self, imgId, catId):
         """Return the overlaps (m, n) of detections and objects, by score."""
-        ignored = [one["iscrowd"] for one in self._gts[imgId, catId]]
-        for one in self._gts[imgId, catId]:
-            one["iscrowd"] = one["crowd"]
+        ignored = [entry["iscrowd"] for entry in self._gts[imgId, catId]]
+        for entry in self._gts[imgId, catId]:
+            entry["iscrowd"] = entry["crowd"]
         overlaps = super().computeIoU(imgId, catId)
-        for one, value in zip(self._gts[imgId, catId], ignored, strict=True):
-            one["iscrowd"] = value
+        for entry, value in zip(self._gts[imgId, catId], ignored, strict=True):
+            entry["iscrowd"] = value
         return overlaps

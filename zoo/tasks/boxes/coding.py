@@ -1,8 +1,8 @@
 """Boxes: what a detector's raw outputs mean, from numbers to corners in pixels.
 
-Every detector ends in a `zoo.nn.layers.Grid`, which joins the maps of its scales into rows
-(B, A, 4 + 1 + C), one an anchor: four numbers for the box, one for whether there is an object, one
-for each class. `grid` describes it with plain values, which loss, decoding, export and fusion take.
+Every detector ends in a `zoo.nn.layers.Grid`, which concatenates the maps of its scales to
+rows (B, A, 4 + 1 + C), one per anchor: four numbers for the box, one for the objectness, one for
+each class. `grid` describes it with plain values, which loss, decoding, export and fusion take.
 """
 
 import numpy as np
@@ -23,11 +23,11 @@ def grid(model):
     Raises:
         ValueError: if the model has no grid, or takes images of any size.
     """
-    found = [layer for layer in model.layers if isinstance(layer, Grid)]
+    layers = [layer for layer in model.layers if isinstance(layer, Grid)]
     size = model.inputs[0].shape[1:3]
-    if len(found) != 1 or None in size:
-        raise ValueError(f"{model.name} is no detector of images of one size: it has no grid")
-    layer = found[0]
+    if len(layers) != 1 or None in size:
+        raise ValueError(f"{model.name} is not a detector of images of one size: it has no grid")
+    layer = layers[0]
     return {
         "form": layer.form,
         "anchors": layer.anchors,
@@ -71,10 +71,10 @@ def decode(raw, grid):
 
 
 def parts(raw):
-    """Part raw outputs (B, A, 5 + C), once: the gradient of each slice would be as large as they.
+    """Split raw outputs (B, A, 5 + C) once: the gradient of each slice would have their size.
 
     Returns:
-        What is raw of boxes (B, A, 4), objects (B, A) and classes (B, A, C), float32.
+        Raw boxes (B, A, 4), objectness (B, A) and classes (B, A, C), float32.
     """
     place, objects, classes = ops.split(ops.cast(raw, "float32"), [OBJECT, OBJECT + 1], -1)
     return place, objects[..., 0], classes
@@ -103,18 +103,18 @@ def scored(raw, grid):
         Boxes (B, A, 4) x1, y1, x2, y2 in pixels of the input; scores (B, A, C), the probability
         of an object times that of the class. Tensors, as `zoo.tasks.boxes.nms.suppress` takes them.
     """
-    found, objects, classes = decode(raw, grid)
+    boxes, objects, classes = decode(raw, grid)
     height, width = grid["size"]
-    found = ops.clip(found, 0.0, np.float32([width, height, width, height]))
-    return found, objects[..., None] * classes
+    boxes = ops.clip(boxes, 0.0, np.float32([width, height, width, height]))
+    return boxes, objects[..., None] * classes
 
 
-def iou(one, other):
-    """Return the intersection over union of boxes (..., 4) and (..., 4) in corners, broadcast."""
-    width = ops.minimum(one[..., 2], other[..., 2]) - ops.maximum(one[..., 0], other[..., 0])
-    height = ops.minimum(one[..., 3], other[..., 3]) - ops.maximum(one[..., 1], other[..., 1])
+def iou(a, b):
+    """Return the intersection over union of boxes a and b (..., 4) in corners, broadcast."""
+    width = ops.minimum(a[..., 2], b[..., 2]) - ops.maximum(a[..., 0], b[..., 0])
+    height = ops.minimum(a[..., 3], b[..., 3]) - ops.maximum(a[..., 1], b[..., 1])
     shared = ops.maximum(width, 0) * ops.maximum(height, 0)
-    return shared / ops.maximum(area(one) + area(other) - shared, 1e-9)
+    return shared / ops.maximum(area(a) + area(b) - shared, 1e-9)
 
 
 def area(boxes):

@@ -1,4 +1,4 @@
-"""Suppression: of boxes that show one object the best stays, and no more than asked for leave.
+"""Non-maximum suppression: of the boxes of a class that overlap the best one stays.
 
 Greedy non-maximum suppression within each class, or its soft form, Bodla et al., ICCV 2017,
 https://arxiv.org/abs/1704.04503. All shapes are fixed, so it compiles, and exports with a model.
@@ -12,27 +12,27 @@ from zoo.nn.layers import register
 from zoo.tasks.boxes.coding import iou as overlaps
 from zoo.tasks.boxes.coding import scored
 
-NONE = -1.0  # the score of what is no candidate, below that of any box
+NONE = -1.0  # the score of entries that are not candidates, below that of any box
 
 
 def suppress(boxes, scores, *, iou=0.5, score=0.01, limit=100, candidates=1000, sigma=0.0):
-    """Keep the best of the boxes of a class that overlap.
+    """Apply non-maximum suppression within each class.
 
-    One anchor may be found as several classes, as in Darknet and in COCO's evaluation. Of equal
-    scores the lower anchor comes first, then the lower class; PyTorch does not promise it.
+    One anchor may be predicted as several classes, as in Darknet and in COCO's evaluation. Of equal
+    scores the lower anchor comes first, then the lower class; PyTorch does not guarantee it.
 
     Args:
         boxes: (B, A, 4) x1, y1, x2, y2, any unit.
         scores: (B, A, C), of each class, 0 to 1.
-        iou: a box goes if it overlaps a better one of its class that stays by more than this.
+        iou: a box is dropped if it overlaps a better one of its class that stays by more than this.
         score: boxes of no higher score are left out; 0 or more.
-        limit: rows an image.
-        candidates: pairs of anchor and class an image that are looked at, the best.
-        sigma: above 0, no box goes: each that stays lowers the scores of worse ones of its class
-            by exp(-IoU² / sigma), Bodla's Sec. 3, where it is 0.5; `iou` has no effect then.
+        limit: rows per image.
+        candidates: pairs of anchor and class per image that are considered, the best ones.
+        sigma: above 0, no box is dropped: each that stays lowers the scores of worse ones of its
+            class by exp(-IoU² / sigma), Bodla's Sec. 3, where it is 0.5; `iou` has no effect then.
 
     Returns:
-        (B, limit, 6) float32: x1, y1, x2, y2, score, class, best first; rows that nothing fills
+        (B, limit, 6) float32: x1, y1, x2, y2, score, class, best first; unused rows
         are 0, their class -1.
 
     Raises:
@@ -61,7 +61,7 @@ class Boxes(keras.layers.Layer):
 
     Args:
         grid: what `zoo.tasks.boxes.coding.grid` returns.
-        settings: those of `suppress`, which says what the rows are.
+        settings: those of `suppress`, whose rows it returns.
     """
 
     def __init__(self, grid, settings, **kwargs):
@@ -74,12 +74,12 @@ class Boxes(keras.layers.Layer):
 
     def get_config(self):
         """Return the arguments."""
-        own = {"grid": dict(self.grid), "settings": dict(self.settings)}
-        return {**super().get_config(), **own}
+        arguments = {"grid": dict(self.grid), "settings": dict(self.settings)}
+        return {**super().get_config(), **arguments}
 
 
 def detections(rows):
-    """Return a list of the rows (m, 6) of each image, a NumPy array, without those unfilled.
+    """Return a list of the rows (m, 6) of each image, a NumPy array, without unused rows.
 
     Args:
         rows: (B, limit, 6) as `suppress` returns them.
@@ -90,8 +90,8 @@ def detections(rows):
 def strongest(boxes, scores, score, candidates):
     """Return corners (B, K, 4), scores and classes (B, K) of the best pairs of anchor and class.
 
-    No pair of the best K is of an anchor outside those K whose best class is best: each of these
-    has a pair that comes before. So the many pairs of the other anchors are never sorted.
+    The best K pairs belong to the K anchors with the highest scores of any class, so the many pairs
+    of the other anchors are never sorted.
     """
     boxes, scores = ops.cast(boxes, "float32"), ops.cast(scores, "float32")
     scores = ops.where(scores > score, scores, NONE)  # (B, A, C)
@@ -114,51 +114,52 @@ def pick(x, index):
 def greedy(corners, confidences, labels, iou, score):
     """Return which boxes stay, (B, K) bool; they are sorted, best first.
 
-    A box stays if no better one that stays overlaps it. All boxes are judged at once by who stayed
-    in the round before, until a round changes nothing. This ends where going through the boxes one
-    by one does: the verdict on a box depends on those before it alone, so the first is right from
-    the start, and once the first n are right, n + 1 are right after the next round, whatever was
-    thought of the others. For the same reason no other set of boxes outlasts a round unchanged.
-    Rounds are as many as the longest chain of boxes that decide on one another: few in practice,
-    never more than K.
+    A box stays if no better one that stays overlaps it. Each iteration decides on all boxes at
+    once, given the result of the one before, until nothing changes. The result is that of the
+    sequential algorithm: a box depends on better ones only, so the first is right from the start,
+    and once the first n are right, the first n + 1 are right after the next iteration. For the same
+    reason there is no other fixed point. There are as many iterations as boxes in the longest chain
+    of boxes that depend on one another: few in practice, never more than K.
     """
     place = ops.arange(corners.shape[1])
     better = place < place[:, None]  # (K, K), by row
     same = labels[:, :, None] == labels[:, None]
     rivals = (overlaps(corners[:, :, None], corners[:, None]) > iou) & same & better  # (B, K, K)
-    rivals, sound = ops.cast(rivals, "float32"), ops.cast(confidences > score, "float32")
+    rivals, valid = ops.cast(rivals, "float32"), ops.cast(confidences > score, "float32")
 
-    def judge(stays, _):
-        beaten = ops.matmul(rivals, stays[..., None])[..., 0] > 0
-        judged = ops.where(beaten, 0.0, sound)
-        return judged, ops.any(judged != stays)
+    def iterate(stays, _):
+        dropped = ops.matmul(rivals, stays[..., None])[..., 0] > 0
+        updated = ops.where(dropped, 0.0, valid)
+        return updated, ops.any(updated != stays)
 
-    start = (sound, ops.any(sound > 0))
-    stays, _ = ops.while_loop(lambda _, changed: changed, judge, start, corners.shape[1])
+    start = (valid, ops.any(valid > 0))
+    stays, _ = ops.while_loop(lambda _, changed: changed, iterate, start, corners.shape[1])
     return stays > 0
 
 
 def softened(corners, confidences, labels, sigma, score, limit):
-    """Return the scores (B, K) that boxes leave with, `NONE` for those that never had their turn.
+    """Return the scores (B, K) after soft suppression, `NONE` for boxes that are not selected.
 
-    The best that waits leaves, and those of its class that wait on lose score. Classes do not
-    touch each other, so one queue serves all; scores only fall, so the first to leave are the best.
+    Each iteration selects the best remaining box and lowers the scores of the remaining ones of its
+    class. Classes are independent, so one loop serves all of them; scores only decrease, so the
+    boxes that are selected first are the best.
     """
     place = ops.arange(corners.shape[1], dtype="int32")
 
-    def left(confidences, waits):
-        return ops.any(waits & (confidences > score))
+    def unfinished(confidences, remaining):
+        return ops.any(remaining & (confidences > score))
 
-    def turn(confidences, waits):
-        best = ops.top_k(ops.where(waits, confidences, NONE), 1)[1]  # ops.argmax cannot be exported
+    def select(confidences, remaining):
+        # ops.argmax cannot be exported.
+        best = ops.top_k(ops.where(remaining, confidences, NONE), 1)[1]
         best = ops.cast(best, "int32")  # (B, 1)
-        waits = waits & (place != best)
-        touched = waits & (labels == pick(labels, best))
+        remaining = remaining & (place != best)
+        affected = remaining & (labels == pick(labels, best))
         shared = overlaps(corners, pick(corners, best))  # (B, K)
         return ops.where(
-            touched, confidences * ops.exp(-ops.square(shared) / sigma), confidences
-        ), waits
+            affected, confidences * ops.exp(-ops.square(shared) / sigma), confidences
+        ), remaining
 
     start = (confidences, ops.ones_like(confidences, dtype="bool"))
-    confidences, waits = ops.while_loop(left, turn, start, limit)
-    return ops.where(waits, NONE, confidences)
+    confidences, remaining = ops.while_loop(unfinished, select, start, limit)
+    return ops.where(remaining, NONE, confidences)

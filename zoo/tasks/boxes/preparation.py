@@ -1,4 +1,4 @@
-"""What detection does to images and boxes together: letterbox, augmentation, anchors."""
+"""Preparation of images and their boxes for detection: letterbox, augmentation, anchors."""
 
 import numpy as np
 from keras import layers, ops
@@ -7,13 +7,13 @@ from zoo.nn.layers import reseed
 from zoo.tasks import images
 from zoo.tasks.boxes.losses import AREA, COLUMNS, CORNERS, LABEL
 
-GRAY = 0.5  # around a picture that does not fill the input, as Darknet has it
+GRAY = 0.5  # padding around an image that does not fill the input, as in Darknet
 VISIBLE = 0.2  # share of a box that must be left for it to count
 SMALLEST = 2.0  # pixels of a side that must be left
 
 
 def fitted(shape, size):
-    """Tell how an image of a shape (H, W, ...) lies in a square, its proportions unchanged.
+    """Return how an image of a shape (H, W, ...) is placed in a square, its proportions unchanged.
 
     Returns:
         The factor of its size; its (height, width) there; and its (left, top), pixels.
@@ -24,7 +24,7 @@ def fitted(shape, size):
 
 
 def letterbox(image, size):
-    """Fit an image into a square, gray where it does not reach: see `fitted`.
+    """Fit an image into a square, padded with gray: see `fitted`.
 
     Args:
         image: (H, W, C) from 0 to 1.
@@ -49,17 +49,17 @@ def unboxed(rows, shape, size):
 
 
 def unframed(image):
-    """Return where the picture lies inside a letterboxed image: its (left, top, right, bottom).
+    """Return the place of the picture in a letterboxed image: its (left, top, right, bottom).
 
     Args:
-        image: (S, S, C) as `letterbox` returns it; an image without a frame is all picture.
+        image: (S, S, C) as `letterbox` returns it; an image without padding is all picture.
     """
     size = image.shape[0]
-    other = np.abs(np.asarray(image, np.float32) - GRAY).max(axis=-1) > 0.5 / 255
+    differs = np.abs(np.asarray(image, np.float32) - GRAY).max(axis=-1) > 0.5 / 255
     sides = []
     for axis in (0, 1):  # columns, then rows; the frame's far side may be a pixel wider
-        held = np.flatnonzero(other.any(axis=axis))
-        first, last = (int(held[0]), int(held[-1]) + 1) if len(held) else (0, size)
+        indices = np.flatnonzero(differs.any(axis=axis))
+        first, last = (int(indices[0]), int(indices[-1]) + 1) if len(indices) else (0, size)
         frame = min(first, size - last)
         sides.append((frame, max(last, size - frame - 1)))
     (left, right), (top, bottom) = sides
@@ -67,7 +67,7 @@ def unframed(image):
 
 
 def padded(rows, count):
-    """Return the largest of some boxes (n, 7), filled up to (count, 7) float32 with no boxes."""
+    """Return boxes (n, 7) padded to (count, 7) float32; of more than `count`, the largest."""
     out = np.zeros((count, COLUMNS), np.float32)
     out[:, LABEL] = -1
     if len(rows) > count:
@@ -78,20 +78,20 @@ def padded(rows, count):
 
 
 def real(rows):
-    """Return those of padded rows (M, 7) that are boxes."""
+    """Return padded rows (M, 7) without the padding."""
     return rows[rows[:, LABEL] >= 0]
 
 
 def anchors(sizes, count, seed=0):
-    """Find the shapes that most boxes are near: k-means with 1 - IoU as the distance.
+    """Cluster the shapes of boxes by k-means with 1 - IoU as the distance.
 
     Redmon & Farhadi 2017, https://arxiv.org/abs/1612.08242, Sec. 2. Starts from quantiles of the
     area and takes medians, so the same boxes give the same shapes.
 
     Args:
         sizes: (n, 2) widths and heights, pixels.
-        count: how many shapes.
-        seed: for the boxes that replace a shape that none is near.
+        count: number of shapes.
+        seed: of the boxes that replace the shape of an empty cluster.
 
     Returns:
         A list of `count` pairs (width, height), smallest area first.
@@ -101,31 +101,31 @@ def anchors(sizes, count, seed=0):
     """
     sizes = np.asarray(sizes, np.float64)
     if len(np.unique(sizes, axis=0)) < count:
-        raise ValueError(f"{len(sizes)} boxes make no {count} anchors: leave anchors as they are")
+        raise ValueError(f"{len(sizes)} boxes are too few for {count} anchors: leave anchors unset")
     order, rng = np.argsort(sizes.prod(axis=1), kind="stable"), np.random.default_rng(seed)
-    found = sizes[order[((np.arange(count) + 0.5) * len(sizes) / count).astype(int)]]
+    shapes = sizes[order[((np.arange(count) + 0.5) * len(sizes) / count).astype(int)]]
     before = None
     for _ in range(300):
-        shared = np.minimum(sizes[:, None], found).prod(axis=-1)
-        union = sizes.prod(axis=-1)[:, None] + found.prod(axis=-1) - shared
+        shared = np.minimum(sizes[:, None], shapes).prod(axis=-1)
+        union = sizes.prod(axis=-1)[:, None] + shapes.prod(axis=-1) - shared
         nearest = np.argmax(shared / union, axis=1)
         if before is not None and (nearest == before).all():
             break
         before = nearest
         for k in range(count):
-            mine = sizes[nearest == k]
-            found[k] = np.median(mine, axis=0) if len(mine) else sizes[rng.integers(len(sizes))]
-    found = found[np.argsort(found.prod(axis=1), kind="stable")]
-    return [[round(float(side), 2) for side in pair] for pair in found]
+            near = sizes[nearest == k]
+            shapes[k] = np.median(near, axis=0) if len(near) else sizes[rng.integers(len(sizes))]
+    shapes = shapes[np.argsort(shapes.prod(axis=1), kind="stable")]
+    return [[round(float(side), 2) for side in pair] for pair in shapes]
 
 
 def augment(options):
-    """Make the augmentation that the options ask for, the same draws for the same entropy.
+    """Return the augmentation that the options set, deterministic for a given entropy.
 
     Args:
         options: of geometry, flip as in `zoo.tasks.images.augment`; scale (0.5: from 1/1.5 to 1.5
             times the size), shift (share of the size); mosaic and mixup (shares of the images that
-            are made of four, Bochkovskiy et al. 2020, or that lie over another, Zhang et al.
+            are made of four, Bochkovskiy et al. 2020, or blended with another, Zhang et al.
             2018); and the changes of colour of `zoo.tasks.images.photometric`.
 
     Returns:
@@ -163,7 +163,7 @@ def flipped(layer, x, y):
 
 
 def rearranged(x, y, rng, options):
-    """Scale and shift images, make mosaics of four, and lay some over others."""
+    """Scale and shift images, combine some into mosaics of four, and blend some (mixup)."""
     count, size = len(x), x.shape[1]
     tiles = []  # (image it is for, image it comes from, region, scale, offset)
     for i in range(count):
@@ -182,21 +182,21 @@ def rearranged(x, y, rng, options):
     rows = [np.concatenate(parts) for parts in rows]
     below, under = out.copy(), list(rows)
     for i in np.flatnonzero(rng.random(count) < options["mixup"]):
-        other, share = (i + 1) % count, np.float32(rng.beta(8.0, 8.0))  # near a half: both are seen
-        out[i] = share * out[i] + (1 - share) * below[other]
-        rows[i] = np.concatenate([rows[i], under[other]])
-    return out, np.stack([padded(found, y.shape[1]) for found in rows])
+        partner, share = (i + 1) % count, np.float32(rng.beta(8.0, 8.0))  # near 0.5
+        out[i] = share * out[i] + (1 - share) * below[partner]
+        rows[i] = np.concatenate([rows[i], under[partner]])
+    return out, np.stack([padded(boxes, y.shape[1]) for boxes in rows])
 
 
 def single(size, rng, scale, shift):
-    """Draw where one image goes: its region, all of it; its scale; and its offset, pixels."""
+    """Draw the placement of a single image: region (all of it), scale and offset, pixels."""
     factor = (1 + scale) ** rng.uniform(-1, 1)
     offset = size / 2 * (1 - factor) + size * rng.uniform(-shift, shift, 2)
     return (0, 0, size, size), factor, offset
 
 
 def mosaic(i, count, size, rng, scale):
-    """Draw where four images of a batch go, each to a corner: source, region, scale, offset."""
+    """Draw placements of four images, one per corner: source, region, scale and offset."""
     x, y = (rng.uniform(0.3, 0.7, 2) * size).astype(int)
     others = rng.choice(count, 3, replace=count < 4)
     for source, right, below in zip((i, *others), (0, 1, 0, 1), (0, 0, 1, 1), strict=True):
@@ -217,7 +217,7 @@ def warp(x, scales, offsets):
 
 
 def moved(rows, factor, offset, region):
-    """Return boxes (n, 7) scaled, moved and clipped to a region, without those hardly visible."""
+    """Return boxes (n, 7) scaled, moved and clipped to a region, without hardly visible ones."""
     rows = rows.copy()
     left, top, right, bottom = region
     corners = rows[:, CORNERS] * factor + np.tile(offset, 2)

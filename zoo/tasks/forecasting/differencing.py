@@ -1,6 +1,6 @@
-"""Differencing: a network forecasts changes of a series, and the model around it says levels.
+"""Differencing: a network forecasts changes of a series, and the model around it returns levels.
 
-The inverse is exact and part of the model, so loss, scores, export and ensembles see levels alone.
+The inverse is exact and part of the model, so loss, scores, export and ensembles use levels only.
 """
 
 import keras
@@ -11,7 +11,7 @@ CENTERS = ("none", "last", "mean")
 
 
 class Differencing(keras.layers.Layer):
-    """Base of both directions.
+    """Base class of both directions.
 
     Args:
         order: d, how often each step's predecessor is subtracted.
@@ -43,15 +43,15 @@ class Differencing(keras.layers.Layer):
 
     def stages(self, x):
         """Return a series (B, T, K) before, between and after its subtractions, a list."""
-        found = [x]
+        stages = [x]
         for lag in self.lags:
-            found.append(found[-1][:, lag:] - found[-1][:, :-lag])
-        return found
+            stages.append(stages[-1][:, lag:] - stages[-1][:, :-lag])
+        return stages
 
     def get_config(self):
         """Return the arguments."""
-        own = {key: getattr(self, key) for key in ("order", "season", "seasonal", "center")}
-        return {**super().get_config(), **own}
+        arguments = {key: getattr(self, key) for key in ("order", "season", "seasonal", "center")}
+        return {**super().get_config(), **arguments}
 
 
 @register
@@ -71,9 +71,9 @@ class Difference(Differencing):
 
 @register
 class Integrate(Differencing):
-    """Differences that are forecast (B, H, K), and the levels before them (B, T, F), to levels.
+    """Forecast differences (B, H, K), and the levels before them (B, T, F), to levels.
 
-    Called on a list of both; the first K of the F features are those that are forecast.
+    Called on a list of both; the first K of the F features are the targets.
     """
 
     def call(self, inputs):
@@ -100,7 +100,7 @@ class Integrate(Differencing):
         return differences[:, -levels.shape[1] :] - self.origin(self.stages(x)[-1])
 
     def compute_output_shape(self, input_shapes):
-        """Return the shape of what is forecast."""
+        """Return the shape of the forecast."""
         return input_shapes[0]
 
 

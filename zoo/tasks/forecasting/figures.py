@@ -20,36 +20,36 @@ def panels(count, width=9.0, height=2.4):
     return figure, [figure.add_subplot(count, 1, i) for i in range(1, count + 1)]
 
 
-def drawn(truth, forecast, info, low=None, high=None):
-    """Draw all that a test part tells.
+def drawn(observed, forecast, info, low=None, high=None):
+    """Draw the figures of the test part.
 
     Args:
-        truth: (n, H, K) in the units of the targets, of windows one step apart.
+        observed: (n, H, K) in the units of the targets, of windows one step apart.
         forecast: likewise.
         info: with "columns" and "targets".
         low: likewise, the lower ends of the prediction intervals, if known.
         high: likewise, the upper ends.
     """
     names = info["columns"][: info["targets"]]
-    error = truth - forecast
-    found = {
-        "examples": beside(truth, forecast, names, low, high),
-        "residuals": residuals(error, names),
-        "autocorrelation": autocorrelation(error, names),
+    residual = observed - forecast
+    figures = {
+        "examples": beside(observed, forecast, names, low, high),
+        "residuals": residuals(residual, names),
+        "autocorrelation": autocorrelation(residual, names),
     }
-    if truth.shape[1] > 1:
-        found["error_by_step"] = by_step(error, info)
-    return found
+    if observed.shape[1] > 1:
+        figures["error_by_step"] = by_step(residual, info)
+    return figures
 
 
-def beside(truth, forecast, names, low=None, high=None):
-    """Draw what was observed, and forecasts that begin where the one before ends."""
-    horizon, count = truth.shape[1], min(len(names), PANELS)
-    last = min(len(truth), max(SHOWN - horizon, 1))
+def beside(observed, forecast, names, low=None, high=None):
+    """Draw observed values, and forecasts that each begin where the one before ends."""
+    horizon, count = observed.shape[1], min(len(names), PANELS)
+    last = min(len(observed), max(SHOWN - horizon, 1))
     figure, axes = panels(count)
     for k, axis in enumerate(axes):
-        came = np.concatenate([truth[:last, 0, k], truth[last - 1, 1:, k]])
-        axis.plot(came, color=TRUTH, linewidth=1.0, label="observed")
+        values = np.concatenate([observed[:last, 0, k], observed[last - 1, 1:, k]])
+        axis.plot(values, color=TRUTH, linewidth=1.0, label="observed")
         band = dict(color=FORECAST, alpha=0.2, linewidth=0)
         if horizon == 1:
             if low is not None:
@@ -76,13 +76,13 @@ def beside(truth, forecast, names, low=None, high=None):
 def by_step(error, info):
     """Draw the mean absolute error of each step ahead, standardized, the targets' mean in bold."""
     names = info["columns"][: info["targets"]]
-    each = np.abs(error).mean(axis=0) / np.array(info["deviation"][: len(names)])  # (H, K)
+    errors = np.abs(error).mean(axis=0) / np.array(info["deviation"][: len(names)])  # (H, K)
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
-    axes, steps = figure.add_subplot(), np.arange(1, len(each) + 1)
+    axes, steps = figure.add_subplot(), np.arange(1, len(errors) + 1)
     if len(names) > 1:
         for k, name in enumerate(names[:10]):
-            axes.plot(steps, each[:, k], linewidth=1.0, alpha=0.7, label=name)
-    mean = each.mean(axis=1)
+            axes.plot(steps, errors[:, k], linewidth=1.0, alpha=0.7, label=name)
+    mean = errors.mean(axis=1)
     label = "mean" if len(names) > 1 else names[0]
     axes.plot(steps, mean, color=INK, linewidth=2.2, label=label)
     axes.set_xlabel("steps ahead")
@@ -94,7 +94,7 @@ def by_step(error, info):
 
 
 def residuals(error, names):
-    """Draw the density of the residuals, beside the normal one of the same mean and deviation."""
+    """Draw the density of the residuals, and the normal one of the same mean and spread."""
     count = min(len(names), PANELS)
     columns = min(3, count)
     rows = -(-count // columns)
@@ -102,12 +102,12 @@ def residuals(error, names):
     for k in range(count):
         axes, values = figure.add_subplot(rows, columns, k + 1), error[..., k].ravel()
         low, high = np.quantile(values, [0.001, 0.999])
-        if not high > low:  # all alike, as of a constant target
+        if not high > low:  # all equal, as of a constant target
             axes.axvline(low, color=FORECAST, linewidth=2.0)
             axes.set_title(f"{names[k][:40]}\n{low:.3g} always", color=INK, fontsize=9)
             axes.set_yticks([])
             continue
-        bins = int(np.clip(np.sqrt(values.size), 10, 60))  # a few residuals make no sixty bars
+        bins = int(np.clip(np.sqrt(values.size), 10, 60))  # fewer bins for few residuals
         style = dict(density=True, color=FORECAST, alpha=0.55, label="residuals")
         axes.hist(values, bins=bins, range=(low, high), **style)
         x, deviation = np.linspace(low, high, 300), max(values.std(), 1e-12)
@@ -125,7 +125,7 @@ def residuals(error, names):
 
 
 def autocorrelation(error, names):
-    """Draw how residuals one step ahead go with earlier ones; what is in the band may be chance."""
+    """Draw the autocorrelation of residuals one step ahead, with the 95 % band of white noise."""
     count = min(len(names), PANELS)
     columns = min(3, count)
     rows = -(-count // columns)
@@ -135,13 +135,13 @@ def autocorrelation(error, names):
         values = values - values.mean()
         lags = np.arange(1, min(LAGS, len(values) - 1) + 1)
         power = max(float(values @ values), 1e-12)
-        found = [float(values[lag:] @ values[:-lag]) / power for lag in lags]
-        axes.vlines(lags, 0, found, color=FORECAST, linewidth=2.0)
-        chance = 1.96 / np.sqrt(max(len(values), 1))
-        axes.axhspan(-chance, chance, color=QUIET, alpha=0.25, linewidth=0)
+        correlations = [float(values[lag:] @ values[:-lag]) / power for lag in lags]
+        axes.vlines(lags, 0, correlations, color=FORECAST, linewidth=2.0)
+        bound = 1.96 / np.sqrt(max(len(values), 1))
+        axes.axhspan(-bound, bound, color=QUIET, alpha=0.25, linewidth=0)
         axes.axhline(0, color=INK, linewidth=0.8)
         axes.set_title(names[k], color=INK, fontsize=9)
-        axes.set_ylim(min(-0.3, *found) - 0.05, max(0.3, *found) + 0.05)
+        axes.set_ylim(min(-0.3, *correlations) - 0.05, max(0.3, *correlations) + 0.05)
         axes.grid(alpha=0.25)
     figure.supxlabel("lag, steps", fontsize=9)
     figure.supylabel("autocorrelation", fontsize=9)
@@ -185,7 +185,7 @@ def windows(x, y, info):
 
 
 def ahead(past, known, steps, forecast, low, high, names):
-    """Draw how a series goes on.
+    """Draw the forecast of a series.
 
     Args:
         past: T dates or numbers of steps.

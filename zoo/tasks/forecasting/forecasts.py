@@ -1,4 +1,4 @@
-"""Forecasts: how good they are, how sure, and how they are shown, in the units of the series."""
+"""Forecasts: their scores, intervals, figures and files, in the units of the series."""
 
 import csv
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from zoo.tasks.forecasting import figures
 
-LEVEL = 0.9  # share of the values that the interval of a forecast is to hold
+LEVEL = 0.9  # nominal coverage of the prediction intervals
 
 
 def summarize(y, outputs, info):
@@ -24,7 +24,7 @@ def score(pairs, info):
 
     mse and mae are of standardized values, as in the literature; r2 and mase are means over
     targets, whose own errors are in their units. A target that is constant in the test part has no
-    R2, and one whose naive forecast is exact in the training part no MASE: such are None, and left
+    R2, and one whose naive forecast is exact in the training part no MASE: these are None, and left
     out of the means.
     """
     y, outputs = observed_and_forecast(pairs)
@@ -35,7 +35,7 @@ def score(pairs, info):
     r2 = ratios(squares, y.var(axis=places), y)
     r2 = [None if share is None else 1 - share for share in r2]
     mase = ratios(sizes, naive / units, y)
-    each = {
+    by_target = {
         name: {
             "mae": float(sizes[k] * units[k]),
             "rmse": float(np.sqrt(squares[k]) * units[k]),
@@ -49,14 +49,14 @@ def score(pairs, info):
         known = [value for value in values if value is not None]
         scores |= {key: float(np.mean(known))} if known else {}
     lines = [f"{'':>16} {'MAE':>10} {'RMSE':>10} {'R2':>8} {'MASE':>8}", ""]
-    for name, row in each.items():
+    for name, row in by_target.items():
         shares = (f"{'-':>8}" if row[k] is None else f"{row[k]:8.3f}" for k in ("r2", "mase"))
         lines.append(f"{name[:16]:>16} {row['mae']:10.4g} {row['rmse']:10.4g} {' '.join(shares)}")
     lines += ["", f"standardized: MSE {scores['mse']:.4f}, MAE {scores['mae']:.4f}", ""]
     for key, values in (("R2", r2), ("MASE", mase)):
         if missing := [name for name, value in zip(targets, values, strict=True) if value is None]:
             lines[-1:] = [f"mean {key} is without {', '.join(missing[:10])}, which is constant", ""]
-    return {**scores, "targets": each}, "\n".join(lines)
+    return {**scores, "targets": by_target}, "\n".join(lines)
 
 
 def ratios(errors, spreads, y):
@@ -126,10 +126,10 @@ def reach(quantiles, steps):
     horizon = len(quantiles)
     if steps <= horizon:
         return quantiles[:steps]
-    own = np.maximum(quantiles, 0)  # a biased forecast can have both ends on one side
+    bounds = np.maximum(quantiles, 0)  # a biased forecast can have both ends on one side
     rounds = np.arange(1, -(-steps // horizon))[:, None, None]
-    later = np.sqrt(rounds * own[-1] ** 2 + own**2).reshape(-1, own.shape[1])
-    later = np.maximum.accumulate(np.concatenate([own[-1:], later]))[1:]
+    later = np.sqrt(rounds * bounds[-1] ** 2 + bounds**2).reshape(-1, bounds.shape[1])
+    later = np.maximum.accumulate(np.concatenate([bounds[-1:], later]))[1:]
     return np.concatenate([quantiles, later])[:steps]
 
 
@@ -145,13 +145,13 @@ def decode(outputs, info):
 
 
 def plot(x, y, outputs, info):
-    """Draw forecasts beside what was observed, errors by step, and the residuals."""
+    """Draw forecasts with observed values, errors by step, and the residuals."""
     forecast, low, high = between(outputs, info)
     return figures.drawn(in_units(y, info), forecast, info, low, high)
 
 
 def preview(x, y, info):
-    """Draw windows as training sees them: what is known, and what is to be forecast."""
+    """Draw windows as training sees them: inputs and targets."""
     return figures.windows(x[:12], y[:12], info)
 
 
@@ -186,7 +186,7 @@ def present(example, pieces, outputs, info):
 
 
 def calendar(piece):
-    """Return what the steps of a piece are called: a range of numbers, or pandas' dates."""
+    """Return the labels of a piece's steps: a range of numbers, or pandas' dates."""
     first, times = piece["first"], piece["times"]
     if times is None:
         return range(first, first + len(piece["values"]))
@@ -196,7 +196,7 @@ def calendar(piece):
 
 
 def ahead(past, steps):
-    """Return what the next steps are called: dates that go on as they did, or numbers."""
+    """Return the labels of the next steps: dates at the same intervals, or numbers."""
     if isinstance(past, range):
         return range(past.stop, past.stop + steps)
     import pandas

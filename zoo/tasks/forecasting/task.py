@@ -1,4 +1,4 @@
-"""Forecasting: how does this series go on?"""
+"""Forecasting: what are the next values of this series?"""
 
 import importlib.util
 
@@ -14,7 +14,7 @@ LOSSES = {
     "mae": keras.losses.MeanAbsoluteError,
     "huber": keras.losses.Huber,
 }
-TESTED = 9  # targets that are tested for a unit root, and told of
+TESTED = 9  # targets that are tested for a unit root at most
 
 
 def arguments(info, options):
@@ -27,7 +27,7 @@ def arguments(info, options):
 
 
 def whole(model, info, options):
-    """Return the model from levels to levels, if it is to see differences."""
+    """Return the model from levels to levels, around one of differences if these are set."""
     return differencing.around(
         model,
         order=options["difference"],
@@ -49,16 +49,18 @@ def windows(info, options):
 def measure(examples, options):
     """Return the columns, those forecast first, and of their training part scales and error.
 
-    "naive" is the mean absolute error of the forecast that all is as it was a season before, in
-    the unit of each target: what the scaled error is relative to (Hyndman & Koehler 2006,
+    "naive" is the mean absolute error of the seasonal naive forecast, the values of the season
+    before, in the unit of each target: the scaled error is relative to it (Hyndman & Koehler 2006,
     https://doi.org/10.1016/j.ijforecast.2006.03.001, Eq. 2.5).
     """
     chosen = [series.selected(example, options) for example in examples]
-    parts = [one["values"][: training(len(one["values"]), options["split"])] for one in chosen]
+    parts = [
+        piece["values"][: training(len(piece["values"]), options["split"])] for piece in chosen
+    ]
     mean, deviation = series.scales(np.concatenate(parts))
     season, targets = max(1, options["season"]), chosen[0]["targets"]
     changes = [np.abs(part[season:, :targets] - part[:-season, :targets]) for part in parts]
-    notes = [note for one in chosen for note in one["notes"]]
+    notes = [note for piece in chosen for note in piece["notes"]]
     values = np.concatenate(parts)[:, :targets]
     constant = [
         n for n, column in zip(chosen[0]["columns"], values.T, strict=False) if np.ptp(column) == 0
@@ -91,7 +93,7 @@ def cover(example, options):
     """Return the end of the series, which is forecast from."""
     piece, window = series.selected(example, options), options["window"]
     if (steps := len(piece["values"])) < window:
-        raise ValueError(f"it has {steps} steps, and the model looks at {window}")
+        raise ValueError(f"it has {steps} steps, and the model needs {window}")
     times = piece["times"]
     end = {"values": piece["values"][-window:], "times": None if times is None else times[-window:]}
     return [{**piece, **end, "first": steps - window}]
@@ -104,7 +106,7 @@ def prepare(piece, info, options):
 
 
 def augment(options):
-    """Make noise on what is known: a function (x, y, entropy) to (x, y); or None."""
+    """Return a function (x, y, entropy) to (x, y) that adds noise to the inputs; or None."""
 
     def apply(x, y, entropy):
         noise = np.random.default_rng(entropy).normal(0, options["jitter"], x.shape)
@@ -122,18 +124,18 @@ def notes(arrays, info, options):
         return []
     from statsmodels.tsa.stattools import adfuller
 
-    steps = np.asarray(arrays.y[arrays.rows, 0])[-5000:]  # more tell no more, and take long
+    steps = np.asarray(arrays.y[arrays.rows, 0])[-5000:]  # longer series take long and add little
     layer = differencing.Difference(options["difference"], options["season"], options["seasonal"])
     after = np.asarray(layer(steps[None]))[0] if layer.lags else None
     lines = []
     for i, name in enumerate(info["columns"][: min(info["targets"], TESTED)]):
-        found = []
+        results = []
         for when, values in (("", steps), (" after differencing", after)):
             if values is not None and np.ptp(values[:, i]) > 0:
                 test = adfuller(values[:, i], result_object=True)
                 verdict = "no unit root" if test.pvalue < 0.05 else "it may have a unit root"
-                found.append(f"{test.statistic:.2f} (p {test.pvalue:.3f}){when}: {verdict}")
-        lines.append(f"Augmented Dickey-Fuller test of {name}: {'; '.join(found)}")
+                results.append(f"{test.statistic:.2f} (p {test.pvalue:.3f}){when}: {verdict}")
+        lines.append(f"Augmented Dickey-Fuller test of {name}: {'; '.join(results)}")
     return lines
 
 
@@ -156,18 +158,18 @@ TASK = Task(
     options=dict(
         window=96,  # steps that are known
         horizon=24,  # steps that are forecast
-        target="",  # names of the columns that are forecast, parted by commas; all if empty
+        target="",  # names of the columns that are forecast, separated by commas; all if empty
         inputs="all",  # columns that are seen: "all", or the "targets" alone
         time="",  # name of the column of times; the first with dates if empty
         fill="forward",  # gaps: "forward", "interpolate", "zero" or "none", if there must be none
         split=(0.7, 0.15, 0.15),  # shares, or numbers of steps, of training, validation and test
-        stride=1,  # steps between windows of the training
+        stride=1,  # steps between training windows
         season=0,  # steps of a season
         difference=0,  # how often the step before is subtracted
         seasonal=0,  # how often the step a season before is subtracted
         center="none",  # taken from the levels: the window's "last", its "mean", or "none"
         loss="mse",
-        jitter=0.0,  # deviation of noise on the inputs of the training
+        jitter=0.0,  # standard deviation of noise on the inputs in training
     ),
     values=True,
     data=Data(

@@ -41,7 +41,7 @@ def prepare(piece, info, options):
 
 
 def plot(x, y, outputs, info):
-    """Draw a page of images, wrong ones first."""
+    """Draw a page of images, misclassified ones first."""
     predicted = np.argmax(outputs, axis=-1)
     panels = []
     for i in report.examples(y, predicted, 16):
@@ -57,23 +57,23 @@ def preview(x, y, info):
 
 def present(example, pieces, outputs, info):
     """Return the table's row of one file, and its picture."""
-    found = report.decode(np.stack([*outputs]), info)[0]
+    result = report.decode(np.stack([*outputs]), info)[0]
 
     def picture(path):
         image = example["image"]
         limits = images.bits(image) or info["range"]
-        title = f"{found['class']}  {found['probability']:.0%}"
+        title = f"{result['class']}  {result['probability']:.0%}"
         panel = (plots.rgb(images.scale(image, limits, image.shape[-1])), title, plots.INK)
         plots.images([panel], size=5).savefig(path, dpi=120, bbox_inches="tight")
 
-    return found, {".png": picture}
+    return result, {".png": picture}
 
 
 TASK = Task(
     name="image_classification",
     dataset="clothing",
     options=dict(
-        image_size=0,  # pixels a side of the square that images are brought to; 0 as the data
+        image_size=0,  # pixels a side of the square that images are resized to; 0 as the data
         channels=0,  # 1 gray, 3 colour, or the number of bands; 0 as the data
         loss="cross_entropy",
         flip="horizontal",  # "none", "horizontal", "vertical" or "horizontal_and_vertical"
@@ -88,7 +88,7 @@ TASK = Task(
         color_jitter=0.0,  # share by which saturation and hue change at most; colour images only
         channel_shift=0.0,  # share of the range by which each channel is moved at most
         blur=0.0,  # share of the images that are blurred
-        noise=0.0,  # deviation of Gaussian noise, share of the range of values
+        noise=0.0,  # standard deviation of Gaussian noise, share of the range of values
         erasing=0.0,  # share of the images in which a rectangle is erased
     ),
     data=Data(

@@ -25,26 +25,26 @@ KINDS = 6, 9  # numbers of anchors of the detectors that have any: two and three
 
 
 def arguments(info, options):
-    """Return what the data decides of the builder's arguments, with anchors that were asked for."""
+    """Return what the data decides of the builder's arguments, with the anchors of the options."""
     size, channels = options["image_size"], images.channels(info, options)
-    found = dict(input_shape=(size, size, channels), num_classes=len(info["classes"]))
+    values = dict(input_shape=(size, size, channels), num_classes=len(info["classes"]))
     if options["anchors"] == "auto":
-        found["anchors"] = info["anchors"]
+        values["anchors"] = info["anchors"]
     elif options["anchors"] is not None:
-        found["anchors"] = options["anchors"]
-    return found
+        values["anchors"] = options["anchors"]
+    return values
 
 
 def built(model, options):
-    """Return the model's grid, and how its boxes are suppressed."""
+    """Return the model's grid and the settings of non-maximum suppression."""
     names = {"nms_iou": "iou", "soft_nms": "sigma"}
     settings = {short: options[name] for name, short in names.items()}
     return {"grid": coding.grid(model), "suppression": settings}
 
 
 def measure(examples, options):
-    """Return the channels and the range of values, and anchors if they are asked for."""
-    found = images.measure(examples, options)
+    """Return the channels and the range of values, and anchors if they are "auto"."""
+    constants = images.measure(examples, options)
     if options["anchors"] == "auto":
         sizes = []
         for example in examples:
@@ -54,14 +54,14 @@ def measure(examples, options):
             sizes.append((bbox[:, 2:] - bbox[:, :2])[:, ::-1] * (width, height) * factor)
         sizes = np.concatenate(sizes)
         sizes = sizes[(sizes > 0).all(axis=1)]
-        found["anchors"] = {str(count): anchors(sizes, count) for count in KINDS}
-    return found
+        constants["anchors"] = {str(count): anchors(sizes, count) for count in KINDS}
+    return constants
 
 
 def prepare(piece, info, options):
     """Return the image in a square (S, S, C) float16 from 0 to 1, and boxes (M, 7) float32.
 
-    Half precision holds the 256 values of a photograph apart, and takes half the disk.
+    Half precision distinguishes the 256 values of a photograph, in half of the disk space.
     """
     image, size = piece["image"], options["image_size"]
     x = images.scale(image, images.bits(image) or info["range"], info["channels"])
@@ -97,7 +97,7 @@ def loss(info, options):
 
 
 def objects(y):
-    """Count the boxes (n, M, 7) that are learnt and scored: no padding, no crowds."""
+    """Count the boxes (n, M, 7) that are trained on and scored: no padding, no crowds."""
     return int(np.sum((y[..., LABEL] >= 0) & (y[..., IGNORED] == 0)))
 
 
@@ -128,7 +128,7 @@ def present(example, pieces, outputs, info):
         plots.save_image(path, shown)
 
     def results(path):
-        found = [
+        entries = [
             {
                 "image_id": path.stem.removesuffix("_boxes"),
                 "category_id": int(row[5]),
@@ -138,7 +138,7 @@ def present(example, pieces, outputs, info):
             }
             for row in rows
         ]
-        path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
 
     return {**row, "arrays": arrays}, {"_boxes.png": picture, "_boxes.json": results}
 
@@ -150,17 +150,17 @@ TASK = Task(
         image_size=416,  # pixels a side of the square that images are fitted into
         max_boxes=100,  # of an image; the smallest of more are left out
         channels=0,  # 1 gray, 3 colour, or the number of bands; 0 as the data
-        anchors=None,  # "auto": found in the data; or pairs (width, height), pixels of the input
+        anchors=None,  # "auto": computed from the data; or pairs (width, height), in pixels
         loss="ciou",
-        label_smoothing=0.0,  # share of the certainty taken from the true class
+        label_smoothing=0.0,  # share of the probability taken from the true class
         focal=0.0,  # exponent of the focal loss of the objectness; 0: plain cross-entropy
         nms_iou=0.45,  # overlap from which the less probable of two boxes is dropped
-        soft_nms=0.0,  # deviation of the Gaussian of soft suppression; 0: the hard one
+        soft_nms=0.0,  # sigma of soft non-maximum suppression; 0: the hard one
         flip="horizontal",
         scale=0.5,  # 0.5: from 1/1.5 to 1.5 times the size
         shift=0.1,
         mosaic=0.5,  # share of the images that are made of four
-        mixup=0.0,  # share of the images that lie over another
+        mixup=0.0,  # share of the images that are blended with another
         brightness=0.2,
         contrast=0.2,
         color_jitter=0.1,

@@ -1,4 +1,4 @@
-"""Masks: read off a segmenter's logits, judged beside the truth, and drawn."""
+"""Masks: decoded from a segmenter's logits, scored against the ground truth, and drawn."""
 
 import numpy as np
 
@@ -17,7 +17,7 @@ def labels(outputs):
 
 
 def probabilities(outputs):
-    """Return the probabilities (..., K), of all K classes, of logits; of one logit that of 1."""
+    """Return the probabilities (..., K) of K logits; of a single logit that of class 1."""
     if outputs.shape[-1] == 1:
         return 1 / (1 + np.exp(-np.asarray(outputs, np.float32)))
     return report.softmax(outputs)
@@ -33,10 +33,10 @@ def score(matrix, info):
     """Score the confusion matrix (K, K) of the pixels."""
     scores, text = report.score_iou(matrix, info)
     chosen = info["classes"][1:] if len(info["classes"]) == 2 else info["classes"]
-    held = [scores["classes"][name] for name in chosen]
-    held = [found for found in held if found["support"] or found["precision"]] or held[:1]
+    rows = [scores["classes"][name] for name in chosen]
+    rows = [row for row in rows if row["support"] or row["precision"]] or rows[:1]
     for key, name in {"dice": "f1-score", "precision": "precision", "recall": "recall"}.items():
-        scores[key] = float(np.mean([found[name] for found in held]))
+        scores[key] = float(np.mean([row[name] for row in rows]))
     return scores, text
 
 
@@ -49,7 +49,7 @@ def painted(classes):
 def plot(x, y, outputs, info):
     """Draw images with true and predicted masks, from worst to best.
 
-    Pixels that do not count are grayed out: void ones, and what an overlapping tile counts.
+    Pixels that do not count are grayed out: void ones, and those that another tile counts.
     """
     predicted = labels(outputs)
     y = np.asarray(losses.middle(y, outputs))

@@ -19,7 +19,7 @@ from zoo.tasks.task import Data, Results, Task, Training, Usage
 
 
 def arguments(info, options):
-    """Return what the data decides of the builder's arguments: of two classes one logit is left."""
+    """Return what the data decides of the builder's arguments: one logit for two classes."""
     count = len(info["classes"])
     fixed = options["margin"] or options["fixed_size"]
     size = (options["tile_height"], options["tile_width"]) if fixed else (None, None)
@@ -42,15 +42,15 @@ def cut(example, options):
     """Cut an image and its mask into overlapping tiles."""
     image, mask, limits = whole(example, options)
     size = options["tile_height"], options["tile_width"]
-    found = tiles.cut(image, mask, *size, options["overlap"], options["margin"])
+    pairs = tiles.cut(image, mask, *size, options["overlap"], options["margin"])
     return [
         {"image": image, "segmentation_mask": mask, "limits": limits, "block": i}
-        for i, (image, mask) in enumerate(found)
+        for i, (image, mask) in enumerate(pairs)
     ]
 
 
 def cover(example, options):
-    """Cover an image with tiles whose predictions make up that of the whole."""
+    """Cover an image with tiles whose predictions are combined into that of the image."""
     image, _, limits = whole(example, options)
     tile = {}
     if options["margin"] or options["fixed_size"]:
@@ -95,12 +95,12 @@ def logged(info):
 
 def decode(outputs, info):
     """Turn logits (B, H, W, K) into the label and the probability of each pixel."""
-    found = []
+    results = []
     for shares, chosen in zip(probabilities(outputs), labels(outputs), strict=True):
         if shares.shape[-1] == 1:
             shares = np.concatenate([1 - shares, shares], axis=-1)
-        found.append({"labels": chosen, "probability": np.max(shares, axis=-1)})
-    return found
+        results.append({"labels": chosen, "probability": np.max(shares, axis=-1)})
+    return results
 
 
 def present(example, pieces, outputs, info):
@@ -109,29 +109,29 @@ def present(example, pieces, outputs, info):
     shares = tiles.blend(pieces, map(probabilities, outputs), pieces[0]["shape"])
     if shares.shape[:2] != image.shape[:2]:
         shares = images.resize(shares, *image.shape[:2])
-    found = shares[..., 0] > 0.5 if shares.shape[-1] == 1 else np.argmax(shares, axis=-1)
-    found = found.astype(np.uint8)
+    predicted = shares[..., 0] > 0.5 if shares.shape[-1] == 1 else np.argmax(shares, axis=-1)
+    predicted = predicted.astype(np.uint8)
     colours, shown = painted(info["classes"])
 
     def mask(path):
-        plots.save_mask(path, found, colours, shown)
+        plots.save_mask(path, predicted, colours, shown)
 
     def overlay(path):
         limits = pieces[0]["limits"] or info["range"]
         x = images.scale(image, limits, image.shape[-1])
-        plots.save_image(path, plots.overlay(x, found, colours, shown))
+        plots.save_image(path, plots.overlay(x, predicted, colours, shown))
 
     row = {"height": image.shape[0], "width": image.shape[1]}
     if shares.shape[-1] == 1:
         shares = np.concatenate([1 - shares, shares], axis=-1)
-    arrays = {"mask": found, "probabilities": shares.astype(np.float32)}
+    arrays = {"mask": predicted, "probabilities": shares.astype(np.float32)}
     for k, name in enumerate(info["classes"]):
-        row |= {f"{name} {key}": value for key, value in region(found == k).items()}
+        row |= {f"{name} {key}": value for key, value in region(predicted == k).items()}
     return {**row, "arrays": arrays}, {"_mask.png": mask, "_overlay.png": overlay}
 
 
 def region(inside):
-    """Describe a region (H, W) of truth values: its share of the area, its connected parts."""
+    """Describe a region (H, W) of booleans: its share of the area, its connected parts."""
     from scipy.ndimage import label
 
     return {"area": float(np.mean(inside)), "parts": label(inside, np.ones((3, 3)))[1]}
@@ -144,7 +144,7 @@ TASK = Task(
         tile_height=256,  # pixels of a tile that is trained on; the data may suggest others
         tile_width=256,  # likewise
         overlap=32,  # pixels that neighbouring tiles share at least; 0: none
-        margin=0,  # pixels that unpadded convolutions eat; 92 for unet with padding=valid
+        margin=0,  # pixels that unpadded convolutions remove; 92 for unet with padding=valid
         fixed_size=False,  # the model takes tiles of this size only
         resolution=1.0,  # images are resized by this factor
         channels=0,  # 1 gray, 3 colour, or the number of bands; 0 as the data

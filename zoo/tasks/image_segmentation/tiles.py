@@ -1,17 +1,17 @@
-"""Large images in overlapping tiles, and the tiles' predictions together again without seams."""
+"""Large images in overlapping tiles, and the tiles' predictions blended without seams."""
 
 import numpy as np
 
 GRID = 32  # pixels; tiles begin at multiples, so that pooling halves them as it halves the whole
 COVER = 640  # pixels; side of a tile in prediction
-CONTEXT = 112  # pixels; as far as the U-Net of four poolings sees around a pixel's cell
+CONTEXT = 112  # pixels; the context of a pixel's cell in a U-Net of four poolings
 BLEND = 32  # pixels over which one tile fades into the next
 
 
 def cut(image, mask, height, width, overlap, margin=0):
-    """Cut an image into tiles of one size, spread evenly, that overlap at least so much.
+    """Cut an image into tiles of one size, spread evenly, that overlap by at least so much.
 
-    An image smaller than a tile is continued by mirroring. There the mask is void, -1, and it is
+    An image smaller than a tile is padded by mirroring. There the mask is void, -1, and it is
     void where an earlier tile has the pixel already, so that every pixel counts once.
 
     Args:
@@ -21,32 +21,32 @@ def cut(image, mask, height, width, overlap, margin=0):
         width: likewise.
         overlap: pixels.
         margin: pixels at each side of a tile that the model returns nothing for; the image is
-            continued by so many, and tiles overlap by so many more.
+            padded by so many, and tiles overlap by so many more.
 
     Returns:
         A list of (tile (height, width, C), its mask (height, width) or None).
 
     Raises:
-        ValueError: if an image is larger than a tile and so much overlap leaves nothing of it.
+        ValueError: if an image is larger than a tile and the overlap is not smaller than the tile.
     """
     image = extend(image, height - margin, width - margin, before=margin)
     image = np.pad(image, [(0, margin), (0, margin), (0, 0)], mode="symmetric")
     if mask is not None:
-        left = np.full(image.shape[:2], -1, mask.dtype)
-        left[margin : margin + mask.shape[0], margin : margin + mask.shape[1]] = mask
-    found = []
+        uncounted = np.full(image.shape[:2], -1, mask.dtype)
+        uncounted[margin : margin + mask.shape[0], margin : margin + mask.shape[1]] = mask
+    pairs = []
     for top in starts(image.shape[0], height, overlap + 2 * margin):
         for first in starts(image.shape[1], width, overlap + 2 * margin):
             rows, columns = slice(top, top + height), slice(first, first + width)
-            tile = None if mask is None else left[rows, columns].copy()
-            found.append((image[rows, columns], tile))
+            tile = None if mask is None else uncounted[rows, columns].copy()
+            pairs.append((image[rows, columns], tile))
             if mask is not None:
-                left[rows, columns][margin : height - margin, margin : width - margin] = -1
-    return found
+                uncounted[rows, columns][margin : height - margin, margin : width - margin] = -1
+    return pairs
 
 
 def starts(length, tile, overlap):
-    """Return where tiles begin that cover a length, evenly spread; one if that does."""
+    """Return the starts of tiles that cover a length, evenly spread; a single one if enough."""
     if length > tile and overlap >= tile:
         raise ValueError(
             f"tiles of {tile} pixels cannot overlap by {overlap}, margins included: make them "
@@ -74,7 +74,7 @@ def cover(image, border=0, tile=(COVER, COVER), context=CONTEXT, fixed=False):
 
     Args:
         image: (H, W, C).
-        border: pixels that the model's output lacks on each side; the image is continued by so
+        border: pixels that the model's output lacks on each side; the image is padded by so
             many, and all tiles have one size.
         tile: the largest height and width of a tile, pixels.
         context: pixels on each side of a tile that are predicted and not used, where `border` is 0.
@@ -94,8 +94,8 @@ def cover(image, border=0, tile=(COVER, COVER), context=CONTEXT, fixed=False):
         )
         for length, largest in zip(image.shape[:2], tile, strict=True)
     ]
-    size = tuple(whole for whole, _, _ in plans)
-    image = extend(image, *(whole + border for whole in size), before=border)
+    size = tuple(covered for covered, _, _ in plans)
+    image = extend(image, *(covered + border for covered in size), before=border)
     (_, height, rows), (_, width, columns) = plans
     pieces = []
     for top, down in rows:
@@ -112,30 +112,30 @@ def plan(length, tile, fixed, context):
     Returns:
         The length covered, the length of a tile, and for each tile its start and its weights.
     """
-    whole = max(length, tile) if fixed else -(-length // GRID) * GRID
-    tile = min(tile, whole)
+    covered = max(length, tile) if fixed else -(-length // GRID) * GRID
+    tile = min(tile, covered)
     blend = min(BLEND, tile // 8) if context else 0
     first = [0]
-    if whole > tile:
-        first = [*range(0, whole - tile, tile - 2 * context - blend), whole - tile]
+    if covered > tile:
+        first = [*range(0, covered - tile, tile - 2 * context - blend), covered - tile]
     weights = np.ones((len(first), tile), np.float32)
     rise = np.concatenate([np.zeros(context), (np.arange(blend) + 0.5) / max(blend, 1)])
     if len(first) > 1:
         weights[1:, : len(rise)] = rise
         weights[:-1, tile - len(rise) :] *= rise[::-1]
-    total = np.zeros(whole, np.float32)
+    total = np.zeros(covered, np.float32)
     for start, row in zip(first, weights, strict=True):
         total[start : start + tile] += row
     shares = [row / total[start : start + tile] for start, row in zip(first, weights, strict=True)]
-    return whole, tile, list(zip(first, shares, strict=True))
+    return covered, tile, list(zip(first, shares, strict=True))
 
 
 def blend(pieces, outputs, shape):
-    """Put the outputs of `cover`'s tiles together.
+    """Blend the outputs of `cover`'s tiles.
 
     Args:
         pieces: what `cover` returned.
-        outputs: for each an array (h, w, K), in order; an iterator, so that one is held at a time.
+        outputs: for each an array (h, w, K), in order; of an iterator, one is in memory at a time.
         shape: (H, W) of the image.
 
     Returns:
@@ -144,7 +144,7 @@ def blend(pieces, outputs, shape):
     Raises:
         ValueError: if an output is smaller than its place.
     """
-    whole = None
+    blended = None
     for piece, output in zip(pieces, outputs, strict=True):
         height, width = len(piece["rows"]), len(piece["columns"])
         top, left = (output.shape[0] - height) // 2, (output.shape[1] - width) // 2
@@ -153,8 +153,8 @@ def blend(pieces, outputs, shape):
                 f"the model returns {output.shape[0]} x {output.shape[1]} pixels for a tile of "
                 f"{height} x {width}: train it with a margin, --set margin={-min(top, left)}"
             )
-        if whole is None:
-            whole = np.zeros((*piece["size"], output.shape[-1]), np.float32)
+        if blended is None:
+            blended = np.zeros((*piece["size"], output.shape[-1]), np.float32)
         weight = piece["rows"][:, None, None] * piece["columns"][:, None]
-        whole[piece["place"]] += weight * output[top : top + height, left : left + width]
-    return whole[: shape[0], : shape[1]]
+        blended[piece["place"]] += weight * output[top : top + height, left : left + width]
+    return blended[: shape[0], : shape[1]]

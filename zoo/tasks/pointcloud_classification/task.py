@@ -29,7 +29,7 @@ def prepare(piece, info, options):
 
 
 def plot(x, y, outputs, info):
-    """Draw a page of clouds coloured by height, wrong ones first."""
+    """Draw a page of clouds coloured by height, misclassified ones first."""
     predicted = np.argmax(outputs, axis=-1)
     panels = []
     for i in report.examples(y, predicted, 16):
@@ -47,29 +47,29 @@ def preview(x, y, info):
 
 def present(example, pieces, outputs, info):
     """Return the table's row of one file, and its picture."""
-    found = report.decode(np.stack([*outputs]), info)[0]
+    result = report.decode(np.stack([*outputs]), info)[0]
     points = np.asarray(example["points"])
 
     def picture(path):
-        title = f"{found['class']}  {found['probability']:.0%}"
+        title = f"{result['class']}  {result['probability']:.0%}"
         panel = (points - points.mean(axis=0), plots.by_height(points), title, plots.INK)
         plots.clouds([panel], size=5).savefig(path, dpi=120, bbox_inches="tight")
 
-    return found, {".png": picture}
+    return result, {".png": picture}
 
 
 TASK = Task(
     name="pointcloud_classification",
     dataset="lidar_objects",
     options=dict(
-        points=1024,  # of a cloud, sampled, or some again where there are fewer
+        points=1024,  # of a cloud, sampled; some are repeated where there are fewer
         loss="cross_entropy",
         sampling="random",  # "random", or "farthest", which spreads points evenly
         normalize="dataset",  # by the radius of the "dataset", or by its own: "unit_ball"
         ground="lowest",  # at the "lowest" points, or where the file has z = 0, "zero"
         rotate=True,  # turned about the up axis at random
-        jitter=0.01,  # deviation of noise on each point, in radii
-        scale=0.05,  # grown or shrunk by this share; little, as size tells classes apart
+        jitter=0.01,  # standard deviation of noise on each point, in radii
+        scale=0.05,  # grown or shrunk by this share; little, as size distinguishes classes
         point_dropout=0.2,  # share of the points left out at most
     ),
     data=Data(

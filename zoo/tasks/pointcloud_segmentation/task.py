@@ -26,11 +26,11 @@ def measure(examples, options):
 
 
 def cut(example, options):
-    """Deal a scan into pieces of at most `points` points, so that each point is in one of them.
+    """Split a scan into pieces of at most `points` points, each point in one of them.
 
     With `block` above 0 the scan is first cut into square columns of that many metres (Qi et al.
-    2017, Sec. 5.1, use 1 m indoors). "index" says which points of the scan a piece holds, "block"
-    from which column it comes.
+    2017, Sec. 5.1, use 1 m indoors). "index" holds the indices of a piece's points in the scan,
+    "block" that of its column.
     """
     points = example["points"]
     blocks = np.zeros(len(points), np.int64)
@@ -54,7 +54,7 @@ def cut(example, options):
 def prepare(piece, info, options):
     """Return points (N, 3) float32, normalised, and labels (N,); repeated points are void, -1.
 
-    With `num_objects` x is a dictionary of "points" and "object", what the cloud is.
+    With `num_objects` x is a dictionary of "points" and "object", the kind of the object.
     """
     count = options["points"]
     chosen = clouds.sample(piece["points"], count, options["sampling"])
@@ -65,7 +65,7 @@ def prepare(piece, info, options):
     )[chosen]
     if options["num_objects"]:
         if "object" not in piece:
-            raise ValueError("num_objects is set, and the data do not say what each object is")
+            raise ValueError("num_objects is set, and the data lack the kind of each object")
         x = {"points": x, "object": np.int32(piece["object"])}
     if "labels" not in piece:
         return x, None
@@ -99,7 +99,7 @@ def decode(outputs, info):
 
 
 def plot(x, y, outputs, info):
-    """Draw pieces with truth beside prediction."""
+    """Draw pieces, ground truth and prediction side by side."""
     predicted = np.argmax(outputs, axis=-1)
     x = x["points"] if isinstance(x, dict) else x
     colours = plots.palette(len(info["classes"]))

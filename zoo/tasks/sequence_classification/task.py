@@ -30,9 +30,9 @@ def suggestions(info, options):
 
 
 def measure(examples, options):
-    """Return the length of the series, whether they differ in it, and their scale."""
-    values = [series.filled(one["series"], options["fill"]) for one in examples]
-    lengths = [len(one) for one in values]
+    """Return the length of the series, whether it varies, and their scale."""
+    values = [series.filled(example["series"], options["fill"]) for example in examples]
+    lengths = [len(steps) for steps in values]
     mean, deviation = series.scales(np.concatenate(values))
     length = options["length"] or max(lengths)
     return {
@@ -65,12 +65,13 @@ def prepare(piece, info, options):
 
 
 def augment(options):
-    """Make the augmentation that the options ask for, the same draws for the same entropy.
+    """Return the augmentation that the options set, deterministic for a given entropy.
 
     Args:
-        options: jitter (deviation of noise on each value), scale (of one factor for each series,
-            1 +- scale), roll (share of the length by which a series may be turned, as an outline
-            that begins anywhere), warp (share by which its middle may be moved in time).
+        options: jitter (standard deviation of noise on each value), scale (each series is
+            multiplied by a factor of 1 +- scale), roll (share of the length by which a series may
+            be rolled, as an outline that begins anywhere), warp (share by which its middle may be
+            moved in time).
 
     Returns:
         A function (x, y, entropy) to (x, y), which leaves padding as it is; or None.
@@ -80,23 +81,23 @@ def augment(options):
 
     def apply(x, y, entropy):
         rng, out = np.random.default_rng(entropy), x.copy()
-        for one in out:
-            steps = int((one[:, 0] != PADDING).sum())
-            values = one[:steps]
+        for row in out:
+            steps = int((row[:, 0] != PADDING).sum())
+            values = row[:steps]
             if options["warp"]:
                 values = warped(values, rng.uniform(-options["warp"], options["warp"]))
             if options["roll"]:
                 reach = options["roll"] * steps / 2
                 values = np.roll(values, round(rng.uniform(-reach, reach)), axis=0)
             values = values * (1 + rng.uniform(-options["scale"], options["scale"]))
-            one[:steps] = values + rng.normal(0, options["jitter"], values.shape)
+            row[:steps] = values + rng.normal(0, options["jitter"], values.shape)
         return out, y
 
     return apply
 
 
 def warped(values, share):
-    """Return values (T, F) of a time that passes slower before its middle, or after it."""
+    """Return values (T, F) with time warped: slower before its middle, or after it."""
     steps = np.linspace(0, 1, len(values))
     source = np.interp(steps, [0, 0.5 + share / 2, 1], [0, 0.5, 1]) * (len(values) - 1)
     low = np.floor(source).astype(int)
@@ -105,7 +106,7 @@ def warped(values, share):
 
 
 def plot(x, y, outputs, info):
-    """Draw a page of series, wrong ones first."""
+    """Draw a page of series, misclassified ones first."""
     predicted = np.argmax(outputs, axis=-1)
     panels = []
     for i in report.examples(y, predicted, 12):
@@ -116,20 +117,20 @@ def plot(x, y, outputs, info):
 def preview(x, y, info):
     """Draw series as training sees them."""
     shown = zip(x[:12], y[:12], strict=True)
-    return figures.series([(one, info["classes"][k], plots.INK) for one, k in shown])
+    return figures.series([(values, info["classes"][k], plots.INK) for values, k in shown])
 
 
 def present(example, pieces, outputs, info):
     """Return the table's row of one series, and its picture."""
-    found = report.decode(np.stack([*outputs]), info)[0]
+    result = report.decode(np.stack([*outputs]), info)[0]
 
     def picture(path):
-        title = f"{found['class']}  {found['probability']:.0%}"
+        title = f"{result['class']}  {result['probability']:.0%}"
         values = np.asarray(example["series"], np.float32)
         drawn = figures.series([(values, title, plots.INK)], size=5.0)
         drawn.savefig(path, dpi=120, bbox_inches="tight")
 
-    return found, {".png": picture}
+    return result, {".png": picture}
 
 
 TASK = Task(
@@ -140,7 +141,7 @@ TASK = Task(
         normalize="dataset",  # each value a step: over the "dataset", over the "series", or "none"
         fill="forward",  # gaps: "forward", "interpolate", "zero" or "none", if there must be none
         loss="cross_entropy",
-        jitter=0.03,  # deviation of noise on each value
+        jitter=0.03,  # standard deviation of noise on each value
         scale=0.1,  # each series is grown or shrunk by this share at most
         roll=0.0,  # share of the length by which a series is turned at most, as an outline
         warp=0.0,  # share by which its middle is moved in time at most
