@@ -48,7 +48,7 @@ def AlexNet(
     if form not in ("paper", "tower"):
         raise ValueError(f'form is "paper" or "tower", not {form!r}')
     image = keras.Input(input_shape, name="image")
-    x = features(image, form=form, groups=groups, width=width)[16]
+    x = convolutions(image, form, groups, width)
     x = layers.MaxPooling2D(3, 2, padding=padding(x), name="pool5")(x)
     x = layers.Flatten(name="flatten")(x)
     for hidden in ("fc6", "fc7"):
@@ -59,13 +59,9 @@ def AlexNet(
     return keras.Model(image, logits, name=name)
 
 
-def features(x, *, form="paper", groups=2, width=1.0):
-    """Apply all convolutions to images (B, H, W, C), with the options of `AlexNet`.
-
-    Returns:
-        The last map before each halving, in a dictionary by its stride 4, 8, 16.
-    """
-    maps, rows = {}, PAPER if form == "paper" else TOWER
+def convolutions(x, form, groups, width):
+    """Apply all convolutions: images to the last map, whose pixels are 16 of the image apart."""
+    rows = PAPER if form == "paper" else TOWER
     for i, (channels, size) in enumerate(rows, 1):
         if i in (2, 3):
             x = layers.MaxPooling2D(3, 2, padding=padding(x), name=f"pool{i - 1}")(x)
@@ -75,8 +71,7 @@ def features(x, *, form="paper", groups=2, width=1.0):
         x = conv(x, int(channels * width), size, parts, f"conv{i}", 4 if i == 1 else 1)
         if form == "paper" and i in (1, 2):
             x = LocalResponseNormalization(name=f"norm{i}")(x)
-        maps[{1: 4, 2: 8}.get(i, 16)] = x
-    return maps
+    return x
 
 
 def conv(x, channels, size, groups, name, strides):

@@ -2,8 +2,8 @@
 
 Cireşan, Meier, Masci & Schmidhuber, Neural Networks 2012,
 https://doi.org/10.1016/j.neunet.2012.02.023. Table 1, one column: 100, 150 and 250 maps, each with
-maximum pooling, and 300 hidden units. The committee is `python -m ensembles average` of columns
-that were trained on differently normalised images.
+maximum pooling, and 300 hidden units. The committee is an average, of `ensembles`, of columns that
+were trained on differently normalised images.
 Departures: the paper does not name its first weights' distribution: Glorot & Bengio 2010.
 """
 
