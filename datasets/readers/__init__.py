@@ -10,7 +10,7 @@ from functools import partial
 from datasets.readers import arrays, clouds, images, series
 from datasets.readers.boxes import coco, voc, yolo_labels
 from datasets.readers.clouds import kitti, scans, semantic_kitti
-from datasets.readers.images import class_folders
+from datasets.readers.images import cifar, class_folders, idx, image_table
 from datasets.readers.masks import image_masks, outlines
 from datasets.readers.series import sequences, ucr
 from datasets.source import BadInput, Source, flag
@@ -87,11 +87,30 @@ LAYOUTS = {
     "image_classification": (
         array_layout("image_classification", "(n, H, W, C)", "(n,)"),
         Layout(
-            "train/cat/1.png       class folders, with or without train/, val/ and test/",
+            "labels.csv            columns filename, label and optionally split, with the images "
+            "beside it or in one folder",
+            image_table.match,
+            image_table.read,
+        ),
+        Layout(
+            "train/cat/1.png       class folders, with or without train/, val/ and test/, or in "
+            "folders of a single folder",
             partial(class_folders.match, extensions=images.EXTENSIONS),
             partial(
                 class_folders.read, extensions=images.EXTENSIONS, read_file=images.read_example
             ),
+        ),
+        Layout(
+            "train-images-idx3-ubyte  and train-labels-idx1-ubyte, and of t10k, test or val; or "
+            ".gz (MNIST)",
+            idx.match,
+            idx.read,
+        ),
+        Layout(
+            "data_batch_1.bin      and test_batch.bin, or train.bin and test.bin; or without .bin, "
+            "pickled (CIFAR)",
+            cifar.match,
+            cifar.read,
         ),
     ),
     "image_segmentation": (

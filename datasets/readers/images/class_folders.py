@@ -1,7 +1,8 @@
 """Class folders: the folder of a file is its class.
 
 `root/<class>/files` has no splits; `root/{train,validation,test}/<class>/files`, and
-`root/<class>/{train,test}/files`, have official splits. Files can be of any kind.
+`root/<class>/{train,test}/files`, have official splits. Files can be of any kind. Folders
+with a single folder, as in archives, are looked through: `root/archive/<class>/files`.
 """
 
 import pathlib
@@ -9,6 +10,8 @@ from collections.abc import Callable, Sequence
 
 from datasets.readers.files import divide, one_or_no_split, safe_name, split_of, subfolders, walk
 from datasets.source import SPLITS, BadInput, Examples, Source, fingerprint, printable
+
+LEVELS = 3  # folders that are looked through
 
 
 def match(path: pathlib.Path, extensions: Sequence[str]) -> bool:
@@ -22,7 +25,7 @@ def read(path: pathlib.Path, extensions: Sequence[str], read_file: Callable) -> 
     """Return the files of class folders as examples.
 
     Args:
-        path: the root folder.
+        path: the root folder, or one up to `LEVELS` folders above it, see `root_of`.
         extensions: of the files that are examples (".ply", ...); others are counted in
             info["ignored"].
         read_file: function from a file to a dictionary of arrays; `label`, the class index, is
@@ -37,12 +40,13 @@ def read(path: pathlib.Path, extensions: Sequence[str], read_file: Callable) -> 
         raise BadInput(
             loose[0], "it is beside the class folders, not in one", "Move it into its class folder"
         )
-    official = has_splits(path, files)
-    placed = [(file, *place(file, path, official)) for file in files]
+    root = root_of(path, files)
+    official = has_splits(root, files)
+    placed = [(file, *place(file, root, official)) for file in files]
     one_or_no_split(placed)
-    check_filled(path, {(split, name) for _, split, name in placed}, extensions, official)
+    check_filled(root, {(split, name) for _, split, name in placed}, extensions, official)
     classes = sorted({name for _, split, name in placed if split in (None, "train")})
-    check_classes(path, placed, classes)
+    check_classes(root, placed, classes)
 
     index = {name: i for i, name in enumerate(classes)}
 
@@ -54,15 +58,41 @@ def read(path: pathlib.Path, extensions: Sequence[str], read_file: Callable) -> 
         return item[0].relative_to(path).as_posix()
 
     by_split = {s: [item for item in placed if (item[1] or "train") == s] for s in SPLITS}
+    info = {"ignored": ignored} if ignored else {}
+    if root != path:
+        inner = printable(root.relative_to(path).as_posix())
+        info["notes"] = [f"the class folders are those in {inner}/"]
     return Source(
         name=safe_name(path),
-        fingerprint=fingerprint(files, path),
+        fingerprint=fingerprint(files, root),
         classes=tuple(map(printable, classes)),
         splits={
             s: Examples.of(items, read_example, title) for s, items in by_split.items() if items
         },
-        info={"ignored": ignored} if ignored else {},
+        info=info,
     )
+
+
+def root_of(path: pathlib.Path, files: Sequence[pathlib.Path]) -> pathlib.Path:
+    """Return the folder of the class folders: below folders with no files but in one folder.
+
+    Args:
+        path: the folder that the user gives.
+        files: the files that are examples.
+
+    Returns:
+        The folder, at most `LEVELS` below `path`. A folder that is a class or a split, by its
+        files or its name, is not looked through.
+    """
+    root, filled = path, {file.parent for file in files}
+    for _ in range(LEVELS):
+        folders = subfolders(root)
+        if len(folders) != 1 or split_of(folders[0].name) or {root, folders[0]} & filled:
+            break
+        if any(split_of(p.name) and p in filled for p in subfolders(folders[0])):
+            break  # the splits of a single class
+        root = folders[0]
+    return root
 
 
 def has_splits(root, files):

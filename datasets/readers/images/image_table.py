@@ -1,0 +1,337 @@
+"""A table of images: a CSV file with a column of file names and a column of labels.
+
+The images are beside the table, or in one folder below, or in train/, val/ and test/ below, or
+where names with folders say. A third column may have the split of each image.
+"""
+
+import csv
+import dataclasses
+import pathlib
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from datasets.readers.files import clutter, divide, safe_name, split_of, walk
+from datasets.readers.images import EXTENSIONS, read_example
+from datasets.readers.series.series_tables import decoded
+from datasets.source import SPLITS, BadInput, Examples, Source, fingerprint, printable
+
+TABLES = (".csv", ".tsv")
+SEPARATORS = "\t;,"
+FILE_NAMES = (
+    "file", "files", "filename", "filenames", "filepath", "path", "image", "images", "img",
+    "imagename", "imagefile", "imagefilename", "imagepath", "imgname", "imgpath", "picture",
+)  # fmt: skip
+IDS = ("imageid", "imgid", "id")  # used if no column has one of the names above
+LABELS = (
+    "label", "labels", "labelname", "class", "classes", "classname", "category", "categoryname",
+    "target", "species", "breed",
+)  # fmt: skip
+SUBSETS = ("split", "subset", "set", "partition")
+SHOWN = 3  # examples that a message names
+NAME_COLUMNS = "Name the column of the files 'filename' and that of the classes 'label'"
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """The positions of the columns; `split` is None if there is none."""
+
+    file: int
+    label: int
+    split: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One row of a table.
+
+    Attributes:
+        line: its line in the file, from 1.
+        name: of the image, as in the table.
+        label: the name of the class.
+        split: of `SPLITS`, or None.
+    """
+
+    line: int
+    name: str
+    label: str
+    split: str | None
+
+
+def match(path: pathlib.Path) -> bool:
+    """Return whether a path is a table of images, or a folder with a table and images.
+
+    A folder with class folders is not one, whatever tables it has.
+    """
+    if path.is_file():
+        return is_table(path) and (has_columns(path) or bool(images_below(path.parent)))
+    return path.is_dir() and bool(tables_in(path)) and one_place(path)
+
+
+def read(path: pathlib.Path) -> Source:
+    """Read the images of a table, with the classes in the order of their names.
+
+    Args:
+        path: a .csv or .tsv file with commas, semicolons or tabs between its columns; or a folder
+            with one such file.
+
+    Raises:
+        BadInput: the table or its columns cannot be determined, an image is missing or has two
+            rows, or a row has no label or an unknown split.
+    """
+    table = path if path.is_file() else table_of(path)
+    root = table.parent
+    header, columns, rows, notes = parse(table)
+    images = images_below(root)
+    files = find_images(table, rows, images)
+    splits = splits_of(table, rows, files)
+    classes = class_names(table, rows, splits)
+    index = {name: i for i, name in enumerate(classes)}
+    notes.append(
+        f"the column {header[columns.file]!r} names the images, and {header[columns.label]!r} "
+        "their classes"
+    )
+    if unlisted := len(set(images) - set(files)):
+        notes.append(f"images without a row in {table.name} are ignored: {unlisted}")
+
+    def read_row(item):
+        file, label = item
+        return {**read_example(file), "label": index[label]}
+
+    def title(item):
+        return item[0].relative_to(root).as_posix()
+
+    items = {split: [] for split in SPLITS}
+    for row, file, split in zip(rows, files, splits, strict=True):
+        items[split or "train"].append((file, row.label))
+    return Source(
+        name=safe_name(path),
+        fingerprint=fingerprint([table, *files], root),
+        classes=tuple(map(printable, classes)),
+        splits={s: Examples.of(chosen, read_row, title) for s, chosen in items.items() if chosen},
+        info={"notes": [printable(note) for note in notes]},
+    )
+
+
+# Which files
+
+
+def is_table(path):
+    """Return whether the name of a file is that of a table."""
+    return path.suffix.lower() in TABLES and not clutter(path.name)
+
+
+def tables_in(folder):
+    """Return the tables directly in a folder, in order."""
+    return sorted(path for path in folder.iterdir() if is_table(path) and path.is_file())
+
+
+def images_below(folder):
+    """Return the images in a folder and below it."""
+    return divide(walk(folder), EXTENSIONS)[0]
+
+
+def one_place(folder):
+    """Return whether all images are beside the table, or in one subfolder, or in splits."""
+    places = {file.relative_to(folder).parts[:-1] for file in images_below(folder)}
+    if not places or max(map(len, places)) > 1:
+        return False
+    return len(places) == 1 or all(place and split_of(place[0]) for place in places)
+
+
+def has_columns(table):
+    """Return whether the columns of a table can be determined."""
+    try:
+        columns_of(table, header_of(table, decoded(table)[0])[0])
+    except BadInput:
+        return False
+    return True
+
+
+def table_of(folder):
+    """Return the one table of a folder; raises `BadInput` if there are several."""
+    tables = tables_in(folder)
+    usable = tables if len(tables) == 1 else [table for table in tables if has_columns(table)]
+    if len(usable) != 1:
+        names = ", ".join(table.name for table in usable or tables)
+        if usable:
+            why, remedy = f"it has several tables of images: {names}", "Give the path of one"
+        else:
+            why = f"no table in it has columns of file names and of labels: {names}"
+            remedy = NAME_COLUMNS
+        raise BadInput(folder, why, remedy)
+    return usable[0]
+
+
+# The table
+
+
+def header_of(table, text):
+    """Return the names of the columns in the first line of a table, and the separator."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    separator = next((s for s in SEPARATORS if s in first), ",")
+    names = next(csv.reader([first], delimiter=separator, skipinitialspace=True), [])
+    return [name.strip() for name in names], separator
+
+
+def columns_of(table, header: Sequence[str]) -> Columns:
+    """Determine the columns by their names; raises `BadInput` with the names that there are."""
+    plain = [re.sub(r"[\s_.-]", "", name).lower() for name in header]
+
+    def places(names):
+        return [i for i, name in enumerate(plain) if name in names]
+
+    chosen = {
+        "the file names": places(FILE_NAMES) or places(IDS),
+        "the labels": places(LABELS),
+        "the splits": places(SUBSETS),
+    }
+    known = ", ".join(repr(name) for name in header)
+    for what, columns in chosen.items():
+        if len(columns) > 1:
+            several = ", ".join(repr(header[i]) for i in columns)
+            why = f"several of its columns could be {what}: {several}"
+            raise BadInput(table, why, "Rename or remove all but one of them")
+        if not columns and what != "the splits":
+            why = f"none of its columns is known to be {what}: it has {known or 'none'}"
+            raise BadInput(table, why, NAME_COLUMNS)
+    (file,), (label,), split = chosen.values()
+    return Columns(file, label, split[0] if split else None)
+
+
+def parse(table: pathlib.Path) -> tuple[list[str], Columns, list[Row], list[str]]:
+    """Return the header of a table, its columns, its rows, and notes on how it was read."""
+    text, notes = decoded(table)
+    header, separator = header_of(table, text)
+    columns = columns_of(table, header)
+    lines = re.split("\r\n|\r|\n", text)
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
+    rows, width = [], None
+    try:
+        for words in reader:
+            if not any(word.strip() for word in words):
+                continue
+            if width is None:  # the header
+                width = len(words)
+                continue
+            if len(words) != width:
+                why = f"line {reader.line_num} has {len(words)} columns, but the header has {width}"
+                raise BadInput(table, why, "Correct the line; quote names that have the separator")
+            rows.append(row_of(table, reader.line_num, words, columns))
+    except csv.Error as error:
+        why = f"line {reader.line_num}: {error}"
+        raise BadInput(table, why, "Correct the quotation marks") from error
+    if not rows:
+        raise BadInput(table, "it has a header but no rows", "Copy it again")
+    return header, columns, rows, notes
+
+
+def row_of(table, line, words, columns):
+    """Return one row; raises `BadInput` if it has no name or label, or an unknown split."""
+    name, label = words[columns.file].strip(), words[columns.label].strip()
+    for what, word in (("file name", name), ("label", label)):
+        if not word:
+            raise BadInput(table, f"line {line} has no {what}", "Fill it, or remove the line")
+    split = None
+    if columns.split is not None and (word := words[columns.split].strip()):
+        split = split_of(word)
+        if split is None:
+            why = f"line {line} is in the split {word!r}"
+            raise BadInput(table, why, "Write train, val or test")
+    return Row(line, name, label, split)
+
+
+# The images of the rows
+
+
+def find_images(
+    table: pathlib.Path, rows: Sequence[Row], images: Sequence[pathlib.Path]
+) -> list[pathlib.Path]:
+    """Return the image of each row.
+
+    A name is relative to the table, or to a folder beside it, with or without extension.
+
+    Raises:
+        BadInput: an image is missing, a name has several images, or an image several rows.
+    """
+    lookups = lookups_of(images, table.parent)
+    files = [find_image(table, row, lookups) for row in rows]
+    missing = [row for row, file in zip(rows, files, strict=True) if file is None]
+    if missing:
+        names = ", ".join(f"{row.name} (line {row.line})" for row in missing[:SHOWN])
+        raise BadInput(
+            table,
+            f"{len(missing)} of its {len(rows)} images are missing: {names}"
+            + (" ..." if len(missing) > SHOWN else ""),
+            f"Put them beside the table or in one folder below, as {' '.join(EXTENSIONS)}",
+        )
+    lines = {}
+    for row, file in zip(rows, files, strict=True):
+        if file in lines:
+            why = f"lines {lines[file]} and {row.line} have the same image, {row.name}"
+            raise BadInput(table, why, "Remove one of them")
+        lines[file] = row.line
+    return files
+
+
+def lookups_of(images, root) -> list[Mapping[str, list[pathlib.Path]]]:
+    """Return what a name may be, in order of preference: {name: images} of each."""
+    exact, stems, inner, inner_stems = {}, {}, {}, {}
+    for file in images:
+        relative = file.relative_to(root)
+        exact.setdefault(relative.as_posix(), []).append(file)
+        stems.setdefault(relative.with_suffix("").as_posix(), []).append(file)
+        if len(relative.parts) == 2:
+            inner.setdefault(file.name, []).append(file)
+            inner_stems.setdefault(file.stem, []).append(file)
+    return [exact, stems, inner, inner_stems]
+
+
+def find_image(table, row, lookups):
+    """Return the image of a row, None if it is missing."""
+    name = row.name.replace("\\", "/").removeprefix("./")
+    for lookup in lookups:
+        files = lookup.get(name, ())
+        if len(files) > 1:
+            root = table.parent
+            several = ", ".join(file.relative_to(root).as_posix() for file in files[:SHOWN])
+            why = f"line {row.line}: {row.name} could be {several}"
+            raise BadInput(table, why, "Write the folder and the extension of each image")
+        if files:
+            return files[0]
+    return None
+
+
+# Splits and classes
+
+
+def splits_of(table, rows, files):
+    """Return the split of each row: of its column, else of its folder, else None for all."""
+    splits = [row.split for row in rows]
+    if not any(splits):
+        tops = [file.relative_to(table.parent).parts[:-1][:1] for file in files]
+        splits = [split_of(top[0]) if top else None for top in tops]
+        official = all(splits) and len(set(splits)) > 1 and "train" in splits
+        return splits if official else [None] * len(rows)
+    for row in rows:
+        if row.split is None:
+            why = f"line {row.line} is in no split while others are"
+            raise BadInput(table, why, "Write train, val or test")
+    if "train" not in splits:
+        present = ", ".join(sorted(set(splits)))
+        raise BadInput(table, f"its splits are {present}, without train", "Add images of train")
+    return splits
+
+
+def class_names(table, rows, splits):
+    """Return the classes in order, those of train; integers in the order of their values."""
+    used = Counter(r.label for r, s in zip(rows, splits, strict=True) if s in (None, "train"))
+    for row, split in zip(rows, splits, strict=True):
+        if row.label not in used:
+            why = f"line {row.line}: class {row.label!r} is in {split} but not in train"
+            raise BadInput(table, why, "Use all classes in train")
+    if len(used) < 2:
+        why = f"a classifier needs at least two classes, but there is only {next(iter(used))!r}"
+        raise BadInput(table, why, "Add images of a second class")
+    integers = all(re.fullmatch(r"-?\d{1,9}", name) for name in used)
+    return sorted(used, key=int) if integers else sorted(used)
