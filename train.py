@@ -9,7 +9,6 @@ Nothing heavy is imported before the command line has been parsed.
 
 import argparse
 import ast
-import inspect
 import json
 import os
 import pathlib
@@ -296,7 +295,7 @@ def train(settings, interrupt):
     keras = terminal.import_keras()
     from datasets import pipeline
     from zoo import tasks
-    from zoo.training import runs, schedule
+    from zoo.training import building, evaluation, runs, schedule
 
     interrupt.check()
     if settings["resume"]:
@@ -306,8 +305,13 @@ def train(settings, interrupt):
     task = tasks.get(settings.get("task") or row.tasks[0])
     splits, record = prepare(settings, task, source)
     settings = record["settings"]
-    model = build(settings, task, record)
-    learner = student_of(model, settings, task, record)
+    previous = previous_run(settings)
+    try:
+        model = building.build(settings, task, record, previous)
+        learner = building.distilled(model, settings, task, record, previous)
+    except ValueError as error:
+        what, _, why = str(error).partition(": ")
+        raise BadInput(what, why.rstrip(".")) from error
     interrupt.check()
     if settings["resume"]:
         run = runs.Run.opened(settings["resume"], record, began)
@@ -330,7 +334,7 @@ def train(settings, interrupt):
         metrics=task.training.metrics(record["info"]),
         jit_compile=settings["jit"],
     )
-    draw(run.folder, {"preview": task.training.preview(*batches[0], record["info"])})
+    evaluation.draw(run.folder, {"preview": task.training.preview(*batches[0], record["info"])})
     callbacks = [keras.callbacks.TerminateOnNaN(), *runs.scored(task, record, splits, size)]
     callbacks += [runs.Interruptible(interrupt), runs.Remaining()]
     count = settings.get("snapshots")
@@ -366,7 +370,7 @@ def train(settings, interrupt):
         schedule.labels(splits["train"]), recorder.history.get("accuracy", ())
     ):
         print(warning)
-    report = evaluate(run, recorder, splits, task, size)
+    report = evaluation.evaluate(run, recorder, splits, task, size)
     return report_run(run, report)
 
 
@@ -487,135 +491,6 @@ def previous_run(settings):
     if not settings["resume"]:
         return {}
     return json.loads(pathlib.Path(settings["resume"], "run.json").read_text(encoding="utf-8"))
-
-
-def build(settings, task, record):
-    """Build the model, with weights transferred if set; complete the record."""
-    from zoo import registry
-    from zoo.training import transfer
-    from zoo.weights import darknet_weights, presets, provenance, saving
-
-    init, source, trained = settings["init"], {}, None
-    try:
-        if init:
-            path = presets.locate(located(init))
-            if not darknet_weights.matches(path):
-                source, trained = saving.record(path), saving.load(path)
-        same = source.get("model") == settings["model"]
-        record["options"] = {**(source["options"] if same else {}), **settings["options"]}
-        arguments = task.training.arguments(record["info"], record["task_options"])
-        given = record["options"]  # the user's options override those of the data
-        record["arguments"] = {name: arguments[name] for name in arguments if name not in given}
-        build = registry.get(settings["model"]).builder
-        earlier = source if same else previous_run(settings)
-        record["arguments"] |= suggested(build, task, record, earlier.get("arguments"))
-        foreign = record["arguments"].keys() - inspect.signature(build).parameters.keys()
-        if foreign:
-            raise ValueError(f"it takes no {', '.join(foreign)}: leave that option out")
-        model = build(**record["arguments"], **record["options"])
-        record["info"] = {**record["info"], **task.training.built(model, record["task_options"])}
-        model = task.training.whole(model, record["info"], record["task_options"])
-        if trained is not None:
-            transferred, fresh = transfer.transfer(trained, model)
-        elif init:
-            transferred, fresh = darknet_weights.load(model, path, partial=True)
-    except ValueError as error:
-        raise BadInput(settings["model"], str(error).rstrip(".")) from error
-    if init:
-        if not transferred:
-            raise BadInput(init, f"none of its weights fits {settings['model']}")
-        count = len(transferred)
-        print(f"From {init}: {count} weights transferred, {len(fresh)} newly initialized")
-        for place in fresh:
-            print(f"  newly initialized: {place}")
-        grids = (of.get("info", {}).get("grid") for of in (source, record))
-        messages = transfer.notes(init, *grids, fresh)
-        messages = [*messages, *provenance.inherit(record, init, source)]
-        for message in messages:
-            print(message)
-    return model
-
-
-def suggested(build, task, record, earlier):
-    """Return values of a builder's options that the task suggests and the user did not set.
-
-    Args:
-        build: the builder.
-        task: the task record.
-        record: of the run.
-        earlier: the arguments of the model whose weights are transferred, whose values are
-            used; or None.
-    """
-    values = task.training.suggestions(record["info"], record["task_options"])
-    if earlier is not None:
-        values = {name: earlier[name] for name in values if name in earlier}
-    free = inspect.signature(build).parameters.keys() - record["options"].keys()
-    values = {name: value for name, value in values.items() if name in free}
-    if values:
-        words = " ".join(f"--set {name}={value}" for name, value in values.items())
-        print(f"Defaults for these data: {words}, unless set otherwise")
-    return values
-
-
-def student_of(model, settings, task, record):
-    """Return the model to fit: the model, or its distillation by a teacher; complete the record."""
-    source = settings.get("teacher")
-    if not source:
-        return model
-    from zoo.training import distillation
-    from zoo.weights import presets, provenance, saving
-
-    try:
-        teacher, record["teacher"] = distillation.load(located(source), model, record, task)
-    except ValueError as error:
-        what, _, why = str(error).partition(": ")
-        raise BadInput(what, why.rstrip(".")) from error
-    earlier = previous_run(settings).get("teacher", record["teacher"])
-    if earlier["sha256"] != record["teacher"]["sha256"]:
-        raise BadInput(source, f"it changed since {settings['resume']} started", "Start a new run")
-    print(f"Teacher: {record['teacher']['name']}, {teacher.count_params():,} parameters")
-    inherited = saving.record(presets.locate(located(source)))
-    for message in provenance.inherit(record, record["teacher"]["name"], inherited):
-        print(message)
-    return distillation.distiller(teacher, model, settings["temperature"])
-
-
-def located(source):
-    """Return the path or the name of a trained model, for `zoo.weights.presets.locate`."""
-    return str(expand(source)) if expand(source).exists() else source
-
-
-def evaluate(run, recorder, splits, task, size):
-    """Score the best epoch's model on validation and test, save figures, and complete the run."""
-    from zoo import plots
-    from zoo.inference import predictors
-    from zoo.weights import saving
-
-    path, info = run.folder / "model.keras", run.record["info"]
-    model, scores, results = saving.load(path), {}, task.results
-    for split in ("validation", "test"):
-        sample = predictors.Sample(len(splits[split]))
-        summary = results.summary(predictors.parts(model, splits[split], size, sample), info)
-        scores[split], report = results.score(summary, info)
-        if split == "validation" and (errors := results.errors(summary, info)):
-            info["found"] = errors
-            saving.save(model, path, {**saving.record(path), "info": info})
-    figures = {"learning_curves": plots.learning_curves(recorder.history)}
-    figures |= results.curves(summary, info)
-    figures |= results.plot(*sample.arrays(), info)
-    draw(run.folder, figures)
-    (run.folder / "report.txt").write_text(report, "utf-8", "backslashreplace")
-    run.note(status="finished", scores=scores, sha256=saving.sha256(path))
-    recorder.state.unlink(missing_ok=True)
-    return report
-
-
-def draw(folder, figures):
-    """Write figures, a dictionary by name, into a run folder."""
-    (folder / "plots").mkdir(exist_ok=True)
-    for name, figure in figures.items():
-        if figure is not None:
-            figure.savefig(folder / "plots" / f"{name}.png", dpi=120, bbox_inches="tight")
 
 
 def unfinished(status, folder, epochs):

@@ -42,7 +42,8 @@ def locate(source, also=()):
     """Return the path of a trained model and check its file, see `zoo.weights.inspection`.
 
     Args:
-        source: the name of a preset, a run folder, or the path of a `.keras` or `.h5` file.
+        source: the name of a preset, a run folder, or the path of a `.keras` or `.h5` file, in
+            which $VARIABLES and ~ are expanded.
         also: further valid names of the caller, for suggestions in the message.
 
     Returns:
@@ -69,7 +70,7 @@ def searched(source, also):
             path = index.HERE / "presets" / str(source) / CARD
             raise records.trouble(path, reason, "Check it out again")
         return verified(str(source), cards[str(source)])
-    path = pathlib.Path(source)
+    path = pathlib.Path(os.path.expandvars(source)).expanduser()
     if path.is_dir():
         if (path / MODEL).is_file():
             return path / MODEL
