@@ -22,7 +22,7 @@ DRAWINGS = DOCS / "images" / "models"
 
 # Folder of models: its title, its data, and the guide for the user's own data.
 KINDS = {
-    "classification": ("Image classification", "images with a label each", None),
+    "classification": ("Image classification", "images with a label each", "pictures"),
     "segmentation": ("Image segmentation", "images with a mask each", "microscopy"),
     "detection": ("Object detection", "images with boxes", "boxes"),
     "pointcloud": ("Point clouds", "LiDAR scans, meshes, objects and scenes", "lidar"),

@@ -1,7 +1,8 @@
 """Logistic regression: one linear layer, whose outputs are the logits of the classes.
 
-Cox, Journal of the Royal Statistical Society B 1958, https://doi.org/10.1111/j.2517-6161.1958.tb00292.x;
-with a softmax over K classes as in Bishop 2006, Sec. 4.3.4. With `--loss one_vs_all` each output is
+Cox, Journal of the Royal Statistical Society B 1958,
+https://doi.org/10.1111/j.2517-6161.1958.tb00292.x. K classes have a softmax, as in Bishop 2006,
+Sec. 4.3.4. With `--loss one_vs_all` each output is
 a classifier of its class against all others, with a sigmoid of its own.
 Departures: none.
 """
