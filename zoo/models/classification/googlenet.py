@@ -5,6 +5,7 @@ normalisation as in Ioffe & Szegedy 2015, https://arxiv.org/abs/1502.03167.
 Departures: batch normalisation, which the paper did not have, in place of biases and of local
 response normalisation (`batch_norm=False` is the paper's); with it the largest kernel of a module
 is 3x3, as in the widely used program whose weights are published (`kernel=5` is the paper's).
+Maps of odd sizes are pooled to half rounded up, there rounded down: images of 224 pixels have none.
 """
 
 import keras
