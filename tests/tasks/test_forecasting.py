@@ -498,7 +498,7 @@ def test_forecasters_neither_vote_nor_have_probabilities(at, tmp_path, capsys):
 
     for words in (["vote", *at], ["calibrate", at[0]]):
         assert ensembles([*words, "--out", str(tmp_path / "runs")]) == 2
-        assert "is for classes, and these members return values" in capsys.readouterr().err
+        assert "is for classes, but these members return values" in capsys.readouterr().err
 
 
 def test_members_of_another_horizon_are_refused(at, tmp_path, workshop, capsys):
