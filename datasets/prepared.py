@@ -119,13 +119,9 @@ def prepare(
         **source.info,
         "notes": [*source.info.get("notes", ()), *facts.get("notes", ())],
     }
-    return Prepared(
-        splits,
-        complete(facts["constants"]),
-        {**info, **facts["constants"]},
-        about,
-        facts["examples"],
-    )
+    options, constants = complete(facts["constants"]), facts["constants"]
+    info |= {name: constants[name] for name in constants if name not in task.data.sizes}
+    return Prepared(splits, options, info, about, facts["examples"])
 
 
 def expand(text):

@@ -150,13 +150,14 @@ def misfit(record, shape=None):
             accepted; without a shape only the limits of the options are checked.
     """
     options, sizes = record.get("task_options", {}), tuple(shape or ())[:-1]
+    defaults = index.tasks().get(record.get("task"), {}).get("options", {})
     for name, (least, most) in LIMITS.items():
         value = options.get(name)
         if is_number(value) and not least <= value <= most:
             return f"its record is damaged: the option {name} is {shown(value)}"
     for name, (axis, most) in SIZES.items():
         value = options.get(name)
-        if not isinstance(value, int):
+        if not isinstance(value, int) or value == defaults.get(name) == 0:  # 0: as the data
             continue
         if not 1 <= value <= most:
             return f"its record is damaged: the option {name} is {shown(value)}"
