@@ -223,7 +223,8 @@ folder, peaks = pathlib.Path(sys.argv[1]), []
 for name, size in [("small", (256, 256)), ("large", (3000, 4000))]:
     image = np.random.default_rng(0).integers(0, 255, size, np.uint8)
     Image.fromarray(image).save(folder / f"{name}.png")
-    words = ["predict", "unet_dsb2018", str(folder / f"{name}.png"), "--out", str(folder / name)]
+    words = ["predict", "unet_dsb2018_bce", str(folder / f"{name}.png")]
+    words += ["--out", str(folder / name)]
     assert main(words) == 0
     peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)  # Linux counts KiB
 print(peaks[1] - peaks[0])

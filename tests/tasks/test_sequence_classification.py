@@ -219,7 +219,7 @@ def test_padding_counts_for_nothing_in_patches_either(name):
 
 
 def test_patches_of_series_of_any_length_are_refused():
-    with pytest.raises(ValueError, match="patch is 3 steps of None"):
+    with pytest.raises(ValueError, match="patch is 3, and series have None steps"):
         zoo.create("gru", (None, 2), (3,), patch=3)
     with pytest.raises(ValueError, match="patch is 0"):
         zoo.create("gru", (8, 2), (3,), patch=0)
