@@ -13,7 +13,7 @@ from zoo.nn.ensemble import Mixture
 from zoo.weights import records
 
 SAMPLE = 2**24  # numbers of inputs and outputs of a `Sample`, about 64 MB
-LEAST = 16  # examples of a `Sample` at least
+LEAST = 8  # examples of a `Sample` at least
 ELEMENTS = 2**19  # numbers in a batch that `stream` makes, about: two gray images of 512 x 512
 
 
@@ -88,6 +88,8 @@ def predict(model, x, batch_size):
         rows[rows >= count] = start
         batch = keras.tree.map_structure(lambda array, rows=rows: array[rows], x)
         batches.append(model.predict_on_batch(for_each_input(model, batch)))
+    if len(batches) == 1:  # not copied: maps of one batch may take much memory
+        return keras.tree.map_structure(lambda part: np.asarray(part)[:count], batches[0])
     return keras.tree.map_structure(lambda *parts: np.concatenate(parts)[:count], *batches)
 
 
