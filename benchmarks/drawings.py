@@ -21,13 +21,14 @@ STYLE = (
 )
 UNLABELLED = (  # operations that are not listed in a box
     "Activation BatchNormalization BroadcastTo CropLike Dropout ExpandDims GetItem InputLayer "
-    "LeakyReLU Multiply Ones OnesLike Permute ReLU Reshape RowNormalization StepReshape "
-    "ZeroPadding2D"
+    "LeakyReLU Multiply Ones OnesLike Pad Permute ReLU SpatialDropout2D Reshape "
+    "RowNormalization StepReshape ZeroPadding2D"
 ).split()
 ATTACHED = (
     "Dropout Flatten Reshape StepReshape Permute".split()
 )  # operations that never form their own box
 LABELS = {
+    "Absolute": "absolute value",
     "Add": "sum",
     "Concatenate": "concatenate",
     "CropLike": "crop",
@@ -35,13 +36,19 @@ LABELS = {
     "Flatten": "flatten",
     "GlobalAveragePooling2D": "global average pooling",
     "GlobalMaxPooling1D": "global max pooling",
+    "LayerNormalization": "layer norm",
+    "LocalContrast": "local contrast norm",
+    "LocalResponseNormalization": "local response norm",
+    "PartialConv2D": "partly connected conv",
+    "Split": "split the channels",
+    "Tokens": "class token and positions",
     "Grid": "decode the cells to rows of boxes",
 }
 
 
 def drawing(model):
     """Return the SVG text of a functional `keras.Model`."""
-    boxes, edges = blocks(model)
+    boxes, edges, counts = merged(*blocks(model))
     order = sort(boxes, edges)
     size = next((s for s in (shape(o) for o in boxes[order[0]]) if len(s) == 3), None)
     levels, lines, level = {}, {}, 0
@@ -50,7 +57,7 @@ def drawing(model):
         halved = size and len(out) == 3 and None not in (size[0], out[0]) and out[0]
         level = max(0, round(math.log2(size[0] / out[0]))) if halved else level
         levels[key] = level  # vectors have the level of the last map
-        lines[key] = wrapped(labels(boxes[key]))
+        lines[key] = wrapped(times(labels(boxes[key]), counts.get(key, 1)))
     tops, y = {}, PAD
     for key in order:
         tops[key] = y
@@ -116,6 +123,41 @@ def blocks(model):
         split_words |= {
             max(sorted(candidates), key=lambda word: sum(key.startswith(word) for key in cycle))
         }
+
+
+def merged(boxes, edges):
+    """Combine equal boxes in a row: return boxes, edges, and how many each combined one stands for.
+
+    Boxes are equal if they have the same labels and the same output shape.
+    """
+    order, counts = sort(boxes, edges), {}
+    for start in order:
+        run = [start]
+        while len(after := {end for first, end in edges if first == run[-1]}) == 1:
+            (end,) = after
+            equal = labels(boxes[end]) == labels(boxes[start]) and shape(boxes[end][-1]) == shape(
+                boxes[start][-1]
+            )
+            if not equal or {first for first, last in edges if last == end} != {run[-1]}:
+                break
+            run.append(end)
+        if len(run) > 1 and start in boxes:
+            name = f"{run[0]} to {run[-1]}"
+            counts[name] = len(run)
+            boxes = {
+                name if key == start else key: boxes[key] for key in boxes if key not in run[1:]
+            }
+            names = dict.fromkeys(run, name)
+            edges = {(names.get(a, a), names.get(b, b)) for a, b in edges}
+            edges = {(a, b) for a, b in edges if a != b}
+    return boxes, edges, counts
+
+
+def times(words, count):
+    """Return the labels of so many equal boxes."""
+    if count == 1:
+        return words
+    return [f"{count} × {words[0]}" if len(words) == 1 else f"{count} × ({' → '.join(words)})"]
 
 
 def key_of(name, split_words):
@@ -184,7 +226,7 @@ def shape(operation):
 def labels(operations):
     """Return the labels of a box's operations, with repetitions combined."""
     words = [label(operation) for operation in operations if label(operation)]
-    for period in (1, 2, 3):
+    for period in range(1, 8):
         words = repeated(words, period)
     return words or ["input"]
 
@@ -201,6 +243,13 @@ def label(operation):
         stride = operation.strides[0]
         text = "transposed conv" if "Transpose" in kind else "conv"
         return f"{text} {sides}{f' /{stride}' if stride > 1 else ''}, {operation.filters}"
+    if kind == "DepthwiseConv2D":
+        sides, stride = "×".join(map(str, operation.kernel_size)), operation.strides[0]
+        return f"depthwise conv {sides}{f' /{stride}' if stride > 1 else ''}"
+    if kind == "MultiHeadAttention":
+        return f"attention of {operation.num_heads} heads"
+    if kind == "AveragePooling2D":
+        return f"average pooling {'×'.join(map(str, operation.pool_size))}"
     if kind == "MaxPooling2D":
         stride = f" /{operation.strides[0]}" if operation.strides[0] > 1 else ", stride 1"
         return f"max pooling {'×'.join(map(str, operation.pool_size))}{stride}"
