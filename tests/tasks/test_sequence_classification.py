@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from conftest import CLASSES, toy
 
-import train as train_module
 import zoo
 from train import main as train
 from zoo import registry, tasks
 from zoo.__main__ import main as zoo_command
 from zoo.nn.layers import PADDING, Patches
+from zoo.training import building
 
 TASK = tasks.get("sequence_classification")
 
@@ -180,7 +180,7 @@ def test_suggestions_are_for_options_that_a_builder_has_and_nobody_set(capsys):
     record = {"info": info, "task_options": TASK.options, "options": {"units": 8}}
 
     def suggested(name, earlier=None):
-        return train_module.suggested(registry.get(name).builder, TASK, record, earlier)
+        return building.suggested(registry.get(name).builder, TASK, record, earlier)
 
     assert suggested("gru") == {"bidirectional": True, "steps": "mean", "patch": 4}
     assert "--set steps=mean --set patch=4, unless set otherwise" in capsys.readouterr().out
