@@ -132,4 +132,7 @@ def test_example_task_trains_predicts_exports_and_averages(copy, tmp_path, brigh
     )
     average = json.loads((runs / "average-brightness-1" / "run.json").read_text())
     assert average["scores"]["test"]["mae"] < 150
+    for row in average["rows"]:  # in the units of the values, as the scores
+        low, high = row["interval"]
+        assert low <= row["scores"]["mae"] <= high
     assert (tmp_path / "model.onnx").exists()

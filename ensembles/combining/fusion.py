@@ -14,13 +14,13 @@ from keras import layers, ops
 from ensembles.evaluation import report
 from zoo.inference import predictors
 from zoo.nn.ensemble import Frozen, Joined, Members, digest
+from zoo.tasks import images
 from zoo.tasks.boxes import detections, fusion, nms
 from zoo.tasks.image_detection import task as image_detection
 from zoo.training import runs
 from zoo.weights import provenance, saving
 
 SCORES = ("map50", "map", "map75", "ar100")
-LUMA = np.float32([0.299, 0.587, 0.114])  # of ITU-R BT.601, as in `zoo.tasks.images.scale`
 
 
 def fuse(members, data, args, cut, warnings=()):
@@ -42,9 +42,11 @@ def fuse(members, data, args, cut, warnings=()):
     if args.fit:
         settings |= fitted(members, data, settings, args.batch_size)
     for member, prepared in zip(members, data, strict=True):
-        boxes, y, milliseconds = detected(member, prepared.splits["test"], args.batch_size)
+        model, info = saving.load(member.path), member.record["info"]
+        test = prepared.splits["test"]
+        boxes, y, milliseconds = predicted(model, info, test, args.batch_size)
         facts = dict(parameters=member.parameters, milliseconds=milliseconds)
-        rows.append(row(member.name, "member", member, y, boxes, **facts))
+        rows.append(row(member.name, "member", info, y, boxes, **facts))
     place = largest(members)
     about, split = data[place].about, data[place].splits["test"]
     model, info = combined(members, settings)
@@ -67,10 +69,8 @@ def fuse(members, data, args, cut, warnings=()):
     run = runs.Run.created(args.out, f"fuse-{about['name']}", record, began)
     saving.save(model, run.folder / "model.keras", record)
     boxes, y, milliseconds = predicted(model, info, split, args.batch_size)
-    scores, _ = detections.score(list(zip(y, boxes, strict=True)), info)
     facts = dict(parameters=model.count_params(), milliseconds=milliseconds)
-    scores = {key: scores.get(key) for key in SCORES}
-    rows.append({"name": args.method, "kind": "ensemble", "scores": scores, **facts})
+    rows.append(row(args.method, "ensemble", info, y, boxes, **facts))
     facts = {
         "data": f"{about['name']} ({about['fingerprint']}), {len(split):,} test images",
         "command": args.command_line,
@@ -81,7 +81,7 @@ def fuse(members, data, args, cut, warnings=()):
     figures |= detections.pictures(split.take()[0], y, boxes, info)
     report.write(run.folder, f"fuse: {about['name']}", rows, facts=facts, figures=figures)
     digests = dict(sha256=saving.sha256(run.folder / "model.keras"))
-    run.note(status="finished", rows=rows, scores={"test": scores}, **digests)
+    run.note(status="finished", rows=rows, scores={"test": rows[-1]["scores"]}, **digests)
     return run.folder, report.table(rows)
 
 
@@ -140,7 +140,7 @@ def adapted(x, info, of, number):
         scale, offset = (high - low) / (own_high - own_low), (low - own_low) / (own_high - own_low)
         x = ops.clip(x * scale + offset, 0.0, 1.0)
     if of["channels"] == 1 < info["channels"]:
-        x = ops.sum(x * LUMA, axis=-1, keepdims=True)
+        x = ops.sum(x * images.LUMA, axis=-1, keepdims=True)
     return x
 
 
@@ -167,7 +167,9 @@ def fitted(members, data, settings, batch_size):
     def score(iou, weights):
         tried = {**settings, "iou": iou, "weights": weights}
         fused = [fusion.fuse(rows, limit=1.0, **tried) for rows in zip(*boxes, strict=True)]
-        return row("", "", members[-1], y, fused)["scores"]["map"]
+        info = members[-1].record["info"]
+        fused = [scaled(rows, info["grid"]["size"][0]) for rows in fused]
+        return row("", "", info, y, fused)["scores"]["map"]
 
     best = settings["iou"], settings["weights"] or [1.0] * len(members)
     highest, before = score(*best), None
@@ -245,10 +247,7 @@ def scaled(rows, factor):
     return np.concatenate([rows[:, :4] * np.float32(factor), rows[:, 4:]], axis=1)
 
 
-def row(name, kind, member, y, boxes, **facts):
-    """Return the report's row of boxes in shares of the member's square, of ground truth y."""
-    info = member.record["info"]
-    size = info["grid"]["size"][0]
-    pairs = list(zip(y, [scaled(rows, size) for rows in boxes], strict=True))
-    scores, _ = detections.score(pairs, info)
+def row(name, kind, info, y, boxes, **facts):
+    """Return the report's row of boxes of each image, of ground truth y, both in pixels."""
+    scores, _ = detections.score(list(zip(y, boxes, strict=True)), info)
     return {"name": name, "kind": kind, "scores": {key: scores.get(key) for key in SCORES}, **facts}

@@ -14,6 +14,7 @@ import zoo
 from ensembles import __main__ as command
 from ensembles.combining import fusion
 from zoo import __main__ as cli
+from zoo.tasks import images
 from zoo.tasks.boxes import fusion as boxes_fusion
 from zoo.weights import saving
 
@@ -133,7 +134,7 @@ def test_members_of_other_ranges_and_channels_see_what_they_are_used_to():
     x = keras.ops.convert_to_numpy(model(pixels / 255))
     resized = keras.ops.image.resize(pixels, (4, 4), antialias=True)
     scaled = np.clip((keras.ops.convert_to_numpy(resized) - 50) / 50, 0, 1)
-    np.testing.assert_allclose(x[..., 0], scaled @ fusion.LUMA, atol=1e-5)
+    np.testing.assert_allclose(x[..., 0], scaled @ images.LUMA, atol=1e-5)
 
 
 def test_weights_are_fitted_to_validation(trained, tmp_path, capsys):

@@ -59,17 +59,9 @@ class Predictor:
         if steps:
             self.model = Recursive(self.model, steps)
 
-    def outputs(self, x):
-        """Return the outputs for prepared inputs (n, ...), NumPy arrays (n, ...)."""
-        return predict(self.model, x, self.batch_size)
-
     def stream(self, inputs):
         """Yield the output of each of an iterable of prepared inputs, without the batch's axis."""
         return stream(self.model, inputs, self.batch_size)
-
-    def results(self, x):
-        """Return decoded outputs for prepared inputs (n, ...), a list of dictionaries."""
-        return self.task.usage.decode(self.outputs(x), self.info)
 
 
 def predict(model, x, batch_size):

@@ -29,22 +29,33 @@ def dense_norm(x, units, name):
     return layers.ReLU(name=name)(x)
 
 
-def leaky_conv(x, channels, size, name, *, strides=1, batch_norm=True):
-    """Apply a convolution, optional batch normalisation, and leaky ReLU, as Darknet does.
+def padded_conv(x, channels, size, name, *, strides=1, groups=1, **options):
+    """Apply a convolution that pads all sides by ⌊size / 2⌋, as PyTorch's and Darknet's do.
 
-    Strided convolutions pad all four sides, whereas Keras' "same" pads an even size on two sides.
+    Keras' "same" pads an even input of a strided convolution on two sides.
+
+    Args:
+        x: maps (B, H, W, C).
+        channels: of the output; without effect if depthwise.
+        size: of the kernel, odd.
+        name: of the layers.
+        strides: of the convolution.
+        groups: of channels that are convolved apart; 0 for each channel by itself (depthwise).
+        options: of the layer.
     """
-    if strides > 1:
+    if strides > 1 and size > 1:
         x = layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
-    x = layers.Conv2D(
-        channels,
-        size,
-        strides=strides,
-        padding="valid" if strides > 1 else "same",
-        use_bias=not batch_norm,
-        kernel_initializer="he_normal",
-        name=f"{name}_conv",
-    )(x)
+    options |= dict(strides=strides, padding="valid" if strides > 1 else "same")
+    options |= dict(name=f"{name}_conv")
+    if groups:
+        options |= dict(groups=groups, kernel_initializer="he_normal")
+        return layers.Conv2D(channels, size, **options)(x)
+    return layers.DepthwiseConv2D(size, depthwise_initializer="he_normal", **options)(x)
+
+
+def leaky_conv(x, channels, size, name, *, strides=1, batch_norm=True):
+    """Apply a convolution, optional batch normalisation, and leaky ReLU, as Darknet does."""
+    x = padded_conv(x, channels, size, name, strides=strides, use_bias=not batch_norm)
     if batch_norm:
         norm = layers.BatchNormalization(momentum=MOMENTUM, epsilon=EPSILON, name=f"{name}_norm")
         x = norm(x)
@@ -52,10 +63,7 @@ def leaky_conv(x, channels, size, name, *, strides=1, batch_norm=True):
 
 
 def conv_norm(x, channels, size, name, *, strides=1, groups=1, activation="relu", epsilon=EPSILON):
-    """Apply a convolution without bias, batch normalisation and an activation.
-
-    All sides are padded by ⌊size / 2⌋, where Keras' "same" with strides leaves out two sides of an
-    even input; so sizes and places are those of PyTorch's programs.
+    """Apply `padded_conv` without bias, batch normalisation and an activation.
 
     Args:
         x: maps (B, H, W, C).
@@ -67,17 +75,7 @@ def conv_norm(x, channels, size, name, *, strides=1, groups=1, activation="relu"
         activation: a name that Keras knows, or None.
         epsilon: added to the variance.
     """
-    if strides > 1 and size > 1:
-        x = layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
-    padding = "valid" if strides > 1 else "same"
-    shared = dict(strides=strides, padding=padding, use_bias=False, name=f"{name}_conv")
-    if groups:
-        conv = layers.Conv2D(
-            channels, size, groups=groups, kernel_initializer="he_normal", **shared
-        )
-    else:
-        conv = layers.DepthwiseConv2D(size, depthwise_initializer="he_normal", **shared)
-    x = conv(x)
+    x = padded_conv(x, channels, size, name, strides=strides, groups=groups, use_bias=False)
     x = layers.BatchNormalization(momentum=MOMENTUM, epsilon=epsilon, name=f"{name}_norm")(x)
     return layers.Activation(activation, name=name)(x) if activation else x
 

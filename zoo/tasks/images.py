@@ -5,6 +5,8 @@ from keras import layers, ops
 
 from zoo.nn.layers import reseed
 
+LUMA = np.float32([0.299, 0.587, 0.114])  # gray of red, green and blue, of ITU-R BT.601
+
 
 def measure(examples, options):
     """Return the number of channels and the range of values of the data set's images."""
@@ -71,7 +73,7 @@ def scale(image, limits, channels):
     x = (np.asarray(image, np.float32) - np.float32(low)) / np.float32(max(high - low, 1e-6))
     x = np.clip(x, 0.0, 1.0)
     if x.shape[-1] == 3 and channels == 1:
-        return x @ np.float32([[0.299], [0.587], [0.114]])  # luma of ITU-R BT.601
+        return x @ LUMA[:, None]
     return np.repeat(x, channels, axis=-1) if x.shape[-1] < channels else x
 
 

@@ -118,7 +118,7 @@ def files_of(path):
     if path.is_dir():
         if len(by_name) > 1:
             why = f"it contains several data sets: {', '.join([*by_name][:10])}"
-            raise BadInput(path, why, "Give one of the files; the other split is found")
+            raise BadInput(path, why, "Give one of the files; the other split is read too")
         ((name, files),) = by_name.items()
     else:
         name, split = parts(path)

@@ -11,7 +11,7 @@ Maps of odd sizes are pooled to half rounded up, there rounded down: images of 2
 import keras
 from keras import layers
 
-from zoo.nn.blocks import conv_norm
+from zoo.nn.blocks import conv_norm, padded_conv
 from zoo.nn.layers import LocalResponseNormalization
 from zoo.registry import register
 
@@ -93,17 +93,7 @@ def features(x, *, depth=22, width=1.0, batch_norm=True, kernel=3, epsilon=1e-3)
         channels = int(channels * width)
         if batch_norm:
             return conv_norm(x, channels, size, name, strides=strides, epsilon=epsilon)
-        if strides > 1:
-            x = layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
-        return layers.Conv2D(
-            channels,
-            size,
-            strides=strides,
-            padding="valid" if strides > 1 else "same",
-            activation="relu",
-            kernel_initializer="he_normal",
-            name=name,
-        )(x)
+        return padded_conv(x, channels, size, name, strides=strides, activation="relu")
 
     def halved(x, name, size=3):
         return layers.MaxPooling2D(size, 2, padding="same", name=name)(x)

@@ -10,7 +10,7 @@ where the paper does in the first 1x1; the stride of a stage is in its first blo
 import keras
 from keras import layers, ops
 
-from zoo.nn.blocks import MOMENTUM, conv_norm
+from zoo.nn.blocks import MOMENTUM, conv_norm, padded_conv
 from zoo.registry import register
 
 BLOCKS = {  # of each stage, by depth
@@ -128,7 +128,6 @@ def residual(x, channels, name, *, strides, bottleneck, shortcut, epsilon):
 
 def preactivated(x, channels, name, *, strides, bottleneck, shortcut, epsilon):
     """Apply a block of version 2: nothing but the sum is between blocks."""
-    shared = dict(use_bias=False, kernel_initializer="he_normal")
     y = first = norm_relu(x, f"{name}_1", epsilon)
     if bottleneck:
         plan = ((channels, 1, 1), (channels, 3, strides), (4 * channels, 1, 1))
@@ -137,16 +136,9 @@ def preactivated(x, channels, name, *, strides, bottleneck, shortcut, epsilon):
     for i, (filters, size, step) in enumerate(plan, 1):
         if i > 1:
             y = norm_relu(y, f"{name}_{i}", epsilon)
-        if step > 1:
-            y = layers.ZeroPadding2D(size // 2, name=f"{name}_{i}_pad")(y)
-        padding = "valid" if step > 1 else "same"
-        conv = layers.Conv2D(
-            filters, size, strides=step, padding=padding, name=f"{name}_{i}_conv", **shared
-        )
-        y = conv(y)
+        y = padded_conv(y, filters, size, f"{name}_{i}", strides=step, use_bias=False)
     if shortcut == "projection" and (strides > 1 or x.shape[-1] != y.shape[-1]):
-        conv = layers.Conv2D(y.shape[-1], 1, strides=strides, name=f"{name}_skip_conv", **shared)
-        x = conv(first)
+        x = padded_conv(first, y.shape[-1], 1, f"{name}_skip", strides=strides, use_bias=False)
     return layers.Add(name=name)([reduced(x, y, strides, name), y])
 
 

@@ -10,7 +10,6 @@ import numpy as np
 
 CONFIDENCES = ("box_and_model_avg", "avg", "max", "absent_model_aware_avg")
 ROWS = "rows"  # the form of a model's grid whose outputs are the rows of several detectors
-METHODS = ("wbf", "nms", "soft_nms")
 SIGMA = 0.5  # of soft non-maximum suppression, as in its paper
 
 
