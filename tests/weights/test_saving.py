@@ -370,6 +370,15 @@ def test_a_weights_member_with_a_false_size_is_an_error(tmp_path):
         saving.load(path)
 
 
+def test_a_recurrent_network_that_keeps_its_state_from_another_program_loads(tmp_path):
+    layers = [keras.Input(batch_shape=(2, 5, 1)), keras.layers.LSTM(2, stateful=True)]
+    model, x = keras.Sequential(layers), np.ones((2, 5, 1), "float32")
+    model.save(tmp_path / "m.keras")
+    loaded = saving.load(tmp_path / "m.keras")
+    for _ in range(2):  # the second batch continues from the state of the first
+        np.testing.assert_allclose(loaded(x), model(x), rtol=1e-6)
+
+
 @pytest.mark.parametrize("loss", ["mse", "tversky"])
 def test_compiled_models_inside_of_a_model_are_counted_and_loaded(tmp_path, loss):
     inner = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)], name="inner")

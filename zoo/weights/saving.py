@@ -140,24 +140,25 @@ def build(config):
     return keras.saving.deserialize_keras_object(copy.deepcopy(config), safe_mode=True)
 
 
-def uncompiled(value):
-    """Return nested dictionaries and lists without compile configurations."""
+def weights_only(value):
+    """Return a configuration without what creates other variables: optimizers, kept states."""
     if isinstance(value, dict):
-        pairs = value.items()
-        return {key: uncompiled(inner) for key, inner in pairs if key != "compile_config"}
-    return [uncompiled(inner) for inner in value] if isinstance(value, list) else value
+        pairs = {**value, "stateful": False} if "stateful" in value else value
+        return {k: weights_only(inner) for k, inner in pairs.items() if k != "compile_config"}
+    return [weights_only(inner) for inner in value] if isinstance(value, list) else value
 
 
 def parameters(config):
     """Return the number of weights of a configuration's model without allocating them.
 
     The model is built in a separate thread, so that the state which Keras keeps for uninitialized
-    models ends with it. Optimizers of inner models are removed: they would create variables.
+    models ends with it. Optimizers of inner models are removed, and recurrent layers keep no state:
+    these would create variables.
     """
 
     def count():
         with keras.StatelessScope(initialize_variables=False):
-            model = build(uncompiled(config))
+            model = build(weights_only(config))
             return sum(math.prod(weight.shape) for weight in model.weights)
 
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
