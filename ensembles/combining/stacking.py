@@ -236,6 +236,7 @@ def compile_model(model, common, learning_rate):
         metrics=common.task.training.metrics(common.info),
         jit_compile=False,
     )
+    model.optimizer.build(model.trainable_variables)  # or else the first step is traced twice
 
 
 def fine_tune(model, models, ensemble, args, epochs):

@@ -60,10 +60,21 @@ def at(workshop, monkeypatch):
     return [str(workshop / "runs" / f"unet-squares-{i}") for i in (1, 2, 3)]
 
 
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Let commands train in this process, which has imported everything."""
+
+    def run(words):
+        assert words[:2] == [sys.executable, str(ROOT / "train.py")]
+        return subprocess.CompletedProcess(words, train(words[2:]))
+
+    monkeypatch.setattr(trainings.subprocess, "run", run)
+
+
 def made(capsys):
-    """Return the run folder that a command printed."""
+    """Return the run folder that a command printed, behind those of its trainings."""
     text = capsys.readouterr().out
-    line = next(line for line in text.splitlines() if line.startswith("Run folder: "))
+    line = [line for line in text.splitlines() if line.startswith("Run folder: ")][-1]
     return pathlib.Path(line.removeprefix("Run folder: ").split("  ")[0])
 
 
@@ -275,10 +286,9 @@ def test_a_meta_learner_of_ones_own_comes_from_a_file(at, tmp_path, capsys):
 
 
 def test_folds_are_trained_once_and_stacked_on_what_each_says_of_its_own(
-    workshop, monkeypatch, tmp_path, capsys
+    workshop, monkeypatch, tmp_path, capsys, in_this_process
 ):
     monkeypatch.setenv("ZOO_CACHE", str(workshop / "cache"))
-    monkeypatch.chdir(ROOT)
     options = "--member-epochs 1 --member-batch-size 4 --member-learning-rate 0.01"
     small = f"--epochs 1 --batch-size 4 --learning-rate 0.01 {options} {SMALL}".split()
     words = ["folds", "--model", "unet", "--loss", "dice", "--loss", "bce", "--folds", "2"]
@@ -303,8 +313,7 @@ def test_folds_are_trained_once_and_stacked_on_what_each_says_of_its_own(
         np.testing.assert_array_equal(a, b)
 
 
-def test_a_student_learns_from_an_ensemble(at, workshop, monkeypatch, tmp_path, capsys):
-    monkeypatch.chdir(ROOT)
+def test_a_student_learns_from_an_ensemble(at, workshop, tmp_path, capsys, in_this_process):
     out = ["--out", str(tmp_path / "runs")]
     assert ensembles(["average", *at, *out]) == 0
     teacher = made(capsys)

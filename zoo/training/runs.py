@@ -136,12 +136,14 @@ class Recorder(keras.callbacks.Callback):
     def restore(self, model):
         """Restore a compiled model from the checkpoint; return the number of finished epochs.
 
+        Its optimizer is built in any case: TensorFlow traces a step twice that creates variables.
+
         Raises:
             ValueError: if the checkpoint is damaged.
         """
+        model.optimizer.build(student(model).trainable_variables)
         if not self.state.exists():
             return 0
-        model.optimizer.build(student(model).trainable_variables)
         try:
             with np.load(self.state) as state:
                 history = json.loads(str(state["history"]))
