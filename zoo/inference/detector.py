@@ -121,10 +121,14 @@ def steady(model, raw, spread, allowed):
     """
     layer, rng = last(model), np.random.default_rng(0)
     arrays = [ops.convert_to_numpy(x) for x in coding.scored(raw, layer.grid)]
+    inputs = [keras.Input(x.shape[1:]) for x in arrays]
+    suppress = keras.layers.Lambda(lambda pair: nms.suppress(*pair, **layer.settings))
+    graph = keras.Model(inputs, suppress(inputs))  # its loop is ten times as fast as eagerly
+    graph.compile(jit_compile=False)
 
     def rows(spread):
         shaken = [x * np.float32(1 + rng.uniform(-spread, spread, x.shape)) for x in arrays]
-        return ops.convert_to_numpy(nms.suppress(*shaken, **layer.settings)) / unit(model)
+        return graph.predict_on_batch(shaken) / unit(model)
 
     plain, repeats = rows(0), [rows(spread) for _ in range(8)]
     return np.all([np.abs(repeat - plain).max(axis=-1) <= allowed for repeat in repeats], axis=0)
