@@ -51,6 +51,7 @@ def trained(tmp_path_factory):
         info = {**batch.info, **batch.task.training.built(model, batch.options)}
         loss = batch.task.training.loss(info, batch.options)
         model.compile(keras.optimizers.Adam(0.003), loss, jit_compile=False)
+        model.optimizer.build(model.trainable_variables)
         model.fit(batch.x, batch.y, batch_size=8, epochs=40, verbose=0)
         record = {
             "model": name,
