@@ -313,8 +313,8 @@ def run_fuse(args):
                 "{} knows the classes {}, the data have {}".format(member.name, *names)
             )
     known = [
-        provenance.leakage([one], own.about, cut, own.examples)
-        for one, own in zip(opened, data, strict=True)
+        provenance.leakage([member], own.about, cut, own.examples)
+        for member, own in zip(opened, data, strict=True)
     ]
     refusals = [text for pair in known for text in pair[0]]
     warnings = list(dict.fromkeys(text for pair in known for text in pair[1]))

@@ -10,7 +10,7 @@ def record(task="image_segmentation", **changes):
     """Return the record that a run of train.py leaves in its model's file."""
     from zoo import tasks
 
-    found = {
+    defaults = {
         "model": "unet",
         "arguments": {},
         "options": {},
@@ -20,7 +20,7 @@ def record(task="image_segmentation", **changes):
         "data": {"name": "toy", "source": "toy", "fingerprint": "0123456789abcdef"},
         "settings": {"command": "python train.py --model unet"},
     }
-    return {**found, **changes}
+    return {**defaults, **changes}
 
 
 def mapper(name="unet", size=None, channels=1, units=1, seed=0, ending=None, **more):

@@ -59,7 +59,7 @@ def tasks():
     "explanations" are the comments beside its options. One that several tasks of a subject (image,
     pointcloud ...) have alike is explained in the first of them.
     """
-    found, shared = {}, {}
+    records, shared = {}, {}
     for path in sorted((HERE / "tasks").glob("*/task.py")):
         text = path.read_text(encoding="utf-8")
         for node in ast.walk(ast.parse(text)):
@@ -71,8 +71,8 @@ def tasks():
                 known = {**alike, **own}
                 alike.update({**own, **alike})
                 explanations = {name: known.get(name, "") for name in fields["options"]}
-                found[fields["name"]] = {**fields, "explanations": explanations}
-    return found
+                records[fields["name"]] = {**fields, "explanations": explanations}
+    return records
 
 
 def choices(default, explanation):
@@ -161,12 +161,12 @@ def _arguments(docstring, options):
 
 def _comments(text, call):
     """Return the comments beside the keywords of a call, by keyword, those below included."""
-    found, lines = {}, text.splitlines()
+    comments, lines = {}, text.splitlines()
     for keyword, end in itertools.pairwise([*call.keywords, call]):
         last = end.end_lineno if end is call else end.value.lineno - 1
         rows = "\n".join(lines[keyword.value.end_lineno - 1 : last])
-        found[keyword.arg] = " ".join(re.findall(r"  # (.*)$", rows, flags=re.MULTILINE))
-    return {name: comment for name, comment in found.items() if comment}
+        comments[keyword.arg] = " ".join(re.findall(r"  # (.*)$", rows, flags=re.MULTILINE))
+    return {name: comment for name, comment in comments.items() if comment}
 
 
 def _headline(docstring):

@@ -73,9 +73,11 @@ def wanted(task, result):
         return {name: result[name] for name in ("forecast", "lower", "upper")}
     if task == "image_detection":
         return {"boxes": np.column_stack([result["boxes"], result["scores"], result["labels"]])}
-    chances = result["probabilities"]
+    probabilities = result["probabilities"]
     return {
-        "probabilities": np.array([*chances.values()] if isinstance(chances, dict) else chances)
+        "probabilities": np.array(
+            [*probabilities.values()] if isinstance(probabilities, dict) else probabilities
+        )
     }
 
 
@@ -282,11 +284,11 @@ def test_layers_that_do_nothing_at_inference_are_left_out():
     active = keras.layers.Dropout(0.5, name="active")
     x = keras.layers.Dense(2)(active(keras.layers.Flatten()(x), training=True))
     model = keras.Model(image, x)
-    twin = export.portable(model, "m.onnx")
-    kinds = [type(layer).__name__ for layer in twin._flatten_layers()]
+    copy = export.portable(model, "m.onnx")
+    kinds = [type(layer).__name__ for layer in copy._flatten_layers()]
     assert not {"RandomFlip", "RandomRotation", "GaussianNoise"} & {*kinds}
     assert kinds.count("Identity") == 3 and kinds.count("Dropout") == 1
-    before, after = (keras.Model(m.input, m.get_layer("active").input) for m in (model, twin))
+    before, after = (keras.Model(m.input, m.get_layer("active").input) for m in (model, copy))
     images = np.random.default_rng(0).uniform(size=(2, 8, 8, 3)).astype("float32")
     np.testing.assert_array_equal(*(m.predict_on_batch(images) for m in (before, after)))
 

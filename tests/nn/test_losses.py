@@ -32,8 +32,8 @@ def pixels(*values):
 
 # Four pixels, probabilities 0.9, 0.6, 0.3, 0.2 of class 1; truth 1, 0, 1, void.
 TRUTH = pixels(1, 0, 1, -1)
-CHANCES = np.array([0.9, 0.6, 0.3, 0.2])
-LOGITS = logit(CHANCES)[None, None, :, None].astype("float32")
+PROBABILITIES = np.array([0.9, 0.6, 0.3, 0.2])
+LOGITS = logit(PROBABILITIES)[None, None, :, None].astype("float32")
 TP, FP, FN = 0.9 + 0.3, 0.6, 0.1 + 0.7
 
 

@@ -11,8 +11,8 @@ import pytest
 from datasets.readers import files, read
 from datasets.source import BadInput
 from tests.readers.test_readers_layouts import (
-    CHANCE,
     OBJECTS,
+    RNG,
     SCENES,
     examples,
     put,
@@ -23,9 +23,9 @@ from tests.readers.test_readers_layouts import (
 
 def arrays(**changes):
     made = {
-        "x_train": CHANCE.normal(size=(6, 5, 3)),
+        "x_train": RNG.normal(size=(6, 5, 3)),
         "y_train": np.arange(6) % 3,
-        "x_test": CHANCE.normal(size=(2, 5, 3)).astype(np.float32),
+        "x_test": RNG.normal(size=(2, 5, 3)).astype(np.float32),
         "y_test": np.array([[2], [0]], np.uint8),
     } | changes
     return {name: array for name, array in made.items() if array is not None}
@@ -75,7 +75,7 @@ def test_arrays_of_clouds_take_an_axis_and_a_unit(tmp_path):
 
 
 def test_arrays_for_segmentation(tmp_path):
-    labels = CHANCE.integers(-1, 4, (6, 5))
+    labels = RNG.integers(-1, 4, (6, 5))
     labels[0, 0] = 3
     np.savez(tmp_path / "own.npz", **arrays(y_train=labels, x_test=None, y_test=None))
     source = read(tmp_path / "own.npz", SCENES)
@@ -130,7 +130,7 @@ def test_reading_arrays_needs_numpy_alone(tmp_path):
 @pytest.mark.parametrize("kind", [OBJECTS, SCENES])
 def test_damaged_layouts_are_refused_or_read_soundly(layout, kind, tmp_path):
     if layout == "arrays":
-        y = np.arange(6) % 3 if kind == OBJECTS else CHANCE.integers(0, 3, (6, 5))
+        y = np.arange(6) % 3 if kind == OBJECTS else RNG.integers(0, 3, (6, 5))
         np.savez_compressed(tmp_path / "own.npz", **arrays(y_train=y, x_test=None, y_test=None))
         path = tmp_path / "own.npz"
     elif layout == "kitti":
@@ -142,17 +142,17 @@ def test_damaged_layouts_are_refused_or_read_soundly(layout, kind, tmp_path):
     else:
         return
     sound = {file: file.read_bytes() for file in ([path] if path.is_file() else files.walk(path))}
-    chance = random.Random(layout + kind)
+    rng = random.Random(layout + kind)
     for _ in range(80):
         for file, raw in sound.items():
             file.write_bytes(raw)
-        victim = chance.choice(list(sound))
+        victim = rng.choice(list(sound))
         raw = bytearray(sound[victim])
-        if chance.random() < 0.4:
-            raw = raw[: chance.randrange(len(raw))]
+        if rng.random() < 0.4:
+            raw = raw[: rng.randrange(len(raw))]
         else:
-            for _ in range(chance.choice([1, 3])):
-                raw[chance.randrange(len(raw))] ^= 1 << chance.randrange(8)
+            for _ in range(rng.choice([1, 3])):
+                raw[rng.randrange(len(raw))] ^= 1 << rng.randrange(8)
         victim.write_bytes(raw)
         try:
             source = read(path, kind)

@@ -18,9 +18,9 @@ from datasets.source import BadInput
 from tests.readers.test_readers_fuzz import CASES, damage
 
 KIND = "image_detection"
-CHANCE = np.random.default_rng(5)
+RNG = np.random.default_rng(5)
 HEIGHT, WIDTH = 32, 64  # powers of two: every form gives the same numbers to the last bit
-PICTURE = CHANCE.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+PICTURE = RNG.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
 CLASSES = ("cat", "dog")
 BOXES = [("dog", 4, 2, 20, 30), ("cat", 33, 16, 64, 32)]  # class, left, top, right, bottom
 BBOX = np.float32([[2 / 32, 4 / 64, 30 / 32, 20 / 64], [16 / 32, 33 / 64, 1, 1]])
@@ -248,7 +248,7 @@ def test_each_form_matches_its_own_layouts_alone(tmp_path):
 
 def test_random_boxes_are_the_same_in_all_forms(tmp_path):
     height, width = 123, 457
-    corners = CHANCE.uniform(0, [width, height], (2, 50, 2)).round(3)
+    corners = RNG.uniform(0, [width, height], (2, 50, 2)).round(3)
     low, high = corners.min(0), corners.max(0) + 0.01
     high = high.clip(max=[width, height])
     boxes = [("cat", *a, *b) for a, b in zip(low.tolist(), high.tolist(), strict=True)]
@@ -940,9 +940,9 @@ def test_damaged_files_are_refused_or_read_soundly(name, tmp_path):
     picture(tmp_path / "a.png")
     if name in ("a.txt", "data.yaml"):
         put(tmp_path / "a.txt", FILES["a.txt"]), put(tmp_path / "data.yaml", FILES["data.yaml"])
-    chance, sound = random.Random(name), 0
+    rng, sound = random.Random(name), 0
     for _ in range(2 * CASES):
-        content, cut = damage(FILES[name].encode(), chance)
+        content, cut = damage(FILES[name].encode(), rng)
         put(tmp_path / name, content)
         try:
             source = read(tmp_path, KIND)

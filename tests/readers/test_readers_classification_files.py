@@ -15,10 +15,10 @@ from datasets.readers.images import array_pickle, cifar
 from datasets.source import BadInput
 
 KIND = "image_classification"
-CHANCE = np.random.default_rng(5)
-IMAGES = CHANCE.integers(0, 256, (6, 5, 4), np.uint8)
+RNG = np.random.default_rng(5)
+IMAGES = RNG.integers(0, 256, (6, 5, 4), np.uint8)
 LABELS = np.array([0, 1, 2, 0, 1, 2], np.uint8)
-ROWS = CHANCE.integers(0, 256, (4, 3072), np.uint8)
+ROWS = RNG.integers(0, 256, (4, 3072), np.uint8)
 MNIST = pathlib.Path(os.environ.get("ZOO_DATA", "/nowhere")) / "mnist"
 
 
@@ -332,8 +332,8 @@ def test_pickles_cut_or_with_flipped_bytes_are_refused_or_read(tmp_path):
     write_all(tmp_path, PICKLED_10)
     for i in range(150):
         damaged = bytearray(raw)
-        place = int(CHANCE.integers(0, 200 if i % 2 else len(raw)))
-        damaged[place] ^= 1 << int(CHANCE.integers(0, 8))
+        place = int(RNG.integers(0, 200 if i % 2 else len(raw)))
+        damaged[place] ^= 1 << int(RNG.integers(0, 8))
         for content in (raw[:place], bytes(damaged)):
             (tmp_path / "data_batch_2").write_bytes(content)
             try:

@@ -374,9 +374,9 @@ def test_the_layout_that_was_read_is_said(tmp_path):
 
 @pytest.mark.parametrize("name", [*MESHES, *TABLES])
 def test_damaged_files_of_these_formats_are_refused_or_finite(name, tmp_path):
-    sound, chance = {**MESHES, **TABLES}[name], random.Random(name)
+    sound, rng = {**MESHES, **TABLES}[name], random.Random(name)
     for _ in range(15):
-        raw, _ = damage(sound, chance)
+        raw, _ = damage(sound, rng)
         try:
             points = clouds.read_cloud(put(tmp_path / name, raw))["points"]
         except BadInput as error:

@@ -25,14 +25,14 @@ MEMORY = 1 << 30  # bytes that reading a file of a few kB may take
 OPEN_ENDED = ("plain.xyz", "labels.csv", "semicolons.txt", "kitti.bin")
 
 
-def damage(raw, chance):
+def damage(raw, rng):
     """Cut a file or flip up to ten bits, half of the time in its first 700 bytes: the header."""
-    if chance.random() < 0.4:
-        return raw[: chance.randrange(len(raw))], True
+    if rng.random() < 0.4:
+        return raw[: rng.randrange(len(raw))], True
     flipped = bytearray(raw)
-    reach = min(len(raw), chance.choice([700, len(raw)]))
-    for _ in range(chance.choice([1, 1, 3, 10])):
-        flipped[chance.randrange(reach)] ^= 1 << chance.randrange(8)
+    reach = min(len(raw), rng.choice([700, len(raw)]))
+    for _ in range(rng.choice([1, 1, 3, 10])):
+        flipped[rng.randrange(reach)] ^= 1 << rng.randrange(8)
     return bytes(flipped), False
 
 
@@ -96,12 +96,12 @@ def fuzz(path):
     is_image = path.suffix in EXTENSIONS
     read, check_cut = (read_image, check_cut_image) if is_image else (read_cloud, check_cut_cloud)
     valid = read(path)
-    raw, chance = path.read_bytes(), random.Random(path.name)
+    raw, rng = path.read_bytes(), random.Random(path.name)
     in_use = int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (in_use + MEMORY, in_use + MEMORY))
     refused = 0
     for case in range(CASES):
-        content, cut = damage(raw, chance)
+        content, cut = damage(raw, rng)
         path.write_bytes(content)
         print(f"case {case}", flush=True)  # the last line tells which case killed the process
         signal.alarm(SECONDS)

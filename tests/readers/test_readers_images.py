@@ -19,12 +19,12 @@ from datasets.readers.masks import image_masks, mask_classes
 from datasets.source import BadInput
 
 MASKS, PICTURES = "image_segmentation", "image_classification"
-CHANCE = np.random.default_rng(3)
-GRAY = CHANCE.integers(0, 256, (20, 30), np.uint8)
-RGB = CHANCE.integers(0, 256, (20, 30, 3), np.uint8)
-DEEP = CHANCE.integers(0, 65536, (20, 30), np.uint16)
-WIDE = CHANCE.integers(0, 65536, (20, 30, 3), np.uint16)
-INDEX = CHANCE.integers(0, 4, (20, 30), np.uint8)
+RNG = np.random.default_rng(3)
+GRAY = RNG.integers(0, 256, (20, 30), np.uint8)
+RGB = RNG.integers(0, 256, (20, 30, 3), np.uint8)
+DEEP = RNG.integers(0, 65536, (20, 30), np.uint16)
+WIDE = RNG.integers(0, 65536, (20, 30, 3), np.uint16)
+INDEX = RNG.integers(0, 4, (20, 30), np.uint8)
 SMOOTH = np.add.outer(np.arange(20), np.arange(30) * 3).astype(np.uint8) + 60  # JPEG keeps it
 
 
@@ -230,7 +230,7 @@ def test_pictures_are_turned_upright(name, orientation, tmp_path):
 def test_all_bands_of_a_tiff_are_read(count, planar, photometric, kind, tmp_path):
     if photometric == "rgb" and count < 4:
         pytest.skip("Pillow reads three, and there is no RGB of two")
-    bands = CHANCE.integers(0, 200, (20, 30, count)).astype(kind)
+    bands = RNG.integers(0, 200, (20, 30, count)).astype(kind)
     path = tmp_path / "a.tif"
     stored = np.moveaxis(bands, -1, 0) if planar else bands
     layout = {"planarconfig": "separate" if planar else "contig", "photometric": photometric}
@@ -245,7 +245,7 @@ def test_all_bands_of_a_tiff_are_read(count, planar, photometric, kind, tmp_path
 @pytest.mark.parametrize("compression", ["lzw", "deflate", "packbits"])
 @pytest.mark.parametrize("orientation", UPRIGHT)
 def test_bands_are_turned_and_alpha_is_left_out(orientation, compression, tmp_path):
-    bands = CHANCE.integers(0, 256, (20, 30, 5)).astype(np.uint8)
+    bands = RNG.integers(0, 256, (20, 30, 5)).astype(np.uint8)
     path = tmp_path / "a.tif"
     tag = (274, "H", 1, orientation, True)
     layout = {"photometric": "rgb", "extrasamples": (0, 2), "compression": compression}
@@ -402,7 +402,7 @@ def test_masks_keep_their_values(tmp_path):
 
 @pytest.mark.parametrize("bits", [2, 4])
 def test_few_bits_are_spread_in_images_and_not_in_masks(bits, tmp_path):
-    array = CHANCE.integers(0, 2**bits, (6, 8, 1), np.uint8)
+    array = RNG.integers(0, 2**bits, (6, 8, 1), np.uint8)
     path = save_png(tmp_path / "a.png", array, bits)
     np.testing.assert_array_equal(read_mask(path), array[..., 0])
     np.testing.assert_array_equal(read_image(path), array * (255 // (2**bits - 1)))
@@ -743,7 +743,7 @@ def test_class_folders_of_images(tmp_path):
 
 def arrays(path, **changes):
     made = {
-        "x_train": CHANCE.integers(0, 256, (4, 6, 5, 3), np.uint8),
+        "x_train": RNG.integers(0, 256, (4, 6, 5, 3), np.uint8),
         "y_train": np.arange(4) % 2,
     } | changes
     np.savez(path / "own.npz", **made)
@@ -753,7 +753,7 @@ def arrays(path, **changes):
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32, np.float64])
 @pytest.mark.parametrize("shape", [(4, 6, 5), (4, 6, 5, 1), (4, 6, 5, 3), (4, 6, 5, 7)])
 def test_arrays_of_images(shape, kind, tmp_path):
-    x = CHANCE.integers(0, 200, shape).astype(kind)
+    x = RNG.integers(0, 200, shape).astype(kind)
     source = read(arrays(tmp_path, x_train=x), PICTURES)
     assert source.classes == ("0", "1")
     examples = [example.read() for example in source.splits["train"]]
@@ -765,7 +765,7 @@ def test_arrays_of_images(shape, kind, tmp_path):
 
 @pytest.mark.parametrize("channel", [(), (1,)])
 def test_arrays_of_masks(channel, tmp_path):
-    y = CHANCE.integers(0, 2, (4, 6, 5, *channel)).astype(np.uint8)
+    y = RNG.integers(0, 2, (4, 6, 5, *channel)).astype(np.uint8)
     source = read(arrays(tmp_path, y_train=y * 255), MASKS)
     assert source.classes == ("background", "foreground")
     example = next(iter(source.splits["train"])).read()

@@ -13,7 +13,7 @@ from datasets.readers.images import class_folders
 from datasets.source import BadInput, Source
 
 OBJECTS, SCENES = "pointcloud_classification", "pointcloud_segmentation"
-CHANCE = np.random.default_rng(1)
+RNG = np.random.default_rng(1)
 
 
 def put(path, content=b"0 0 0\n1 1 1\n"):
@@ -129,10 +129,10 @@ SHIFT = np.array([0.1, -0.2, -0.3])
 def box_points(inside):
     """Points in a KITTI box, or just outside, from the devkit's corner formula, in sensor frame."""
     half = np.array([BOX["l"], BOX["h"], BOX["w"]]) / 2
-    local = CHANCE.uniform(-0.99, 0.99, (40, 3)) * half
+    local = RNG.uniform(-0.99, 0.99, (40, 3)) * half
     if not inside:
-        axis = CHANCE.integers(0, 3, 40)
-        local[np.arange(40), axis] = (CHANCE.choice([-1.05, 1.05], 40)) * half[axis]
+        axis = RNG.integers(0, 3, 40)
+        local[np.arange(40), axis] = (RNG.choice([-1.05, 1.05], 40)) * half[axis]
     local[:, 1] -= half[1]
     c, s = np.cos(BOX["ry"]), np.sin(BOX["ry"])
     camera = local @ np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]]).T + [BOX[k] for k in "xyz"]

@@ -252,7 +252,7 @@ def test_matrices_of_matlab_are_those_that_scipy_wrote(value, tmp_path):
 
 @pytest.mark.parametrize("name", ["plain.mat", "packed.mat", "a.npy", "strips.tif", "tiles.tif"])
 def test_damaged_files_are_refused_or_read(name, tmp_path):
-    chance, path, refused = random.Random(name), tmp_path / name, 0
+    rng, path, refused = random.Random(name), tmp_path / name, 0
     if name.endswith(".tif"):
         bands = np.dstack([RGB, RGB])
         tile = (16, 16) if name == "tiles.tif" else None
@@ -264,7 +264,7 @@ def test_damaged_files_are_refused_or_read(name, tmp_path):
         save(path, DISC)
     raw = path.read_bytes()
     for _ in range(CASES // 3):
-        path.write_bytes(damage(raw, chance)[0])
+        path.write_bytes(damage(raw, rng)[0])
         try:
             images.read_image(path) if name.endswith(".tif") else mask_files.read(path)
         except BadInput as error:

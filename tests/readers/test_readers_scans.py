@@ -7,7 +7,7 @@ from datasets.readers import read
 from datasets.readers.clouds import semantic_kitti
 from datasets.source import BadInput
 from tests.readers.test_readers_clouds import write_las
-from tests.readers.test_readers_layouts import CHANCE, SCENES, examples, put, refused
+from tests.readers.test_readers_layouts import RNG, SCENES, examples, put, refused
 
 
 def test_semantic_kitti_has_its_19_classes_and_its_splits(tmp_path):
@@ -40,7 +40,7 @@ def test_velodyne_beside_labels_is_read_without_sequences(tmp_path):
 
 
 def test_classes_of_a_survey_are_named_and_a_block_is_suggested(tmp_path):
-    points = CHANCE.uniform(0, [25, 18, 3], (60, 3)) + [100_000, 400_000, 0]
+    points = RNG.uniform(0, [25, 18, 3], (60, 3)) + [100_000, 400_000, 0]
     write_las(tmp_path / "town.laz", points)
     source = read(tmp_path / "town.laz", SCENES)
     assert source.name == "town" and source.options == {"block": 10.0}

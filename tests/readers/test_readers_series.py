@@ -238,26 +238,26 @@ def test_what_is_decided_about_a_text_is_noted(tmp_path):
 
 @pytest.mark.parametrize("case", range(24))
 def test_a_table_is_read_however_it_is_written(case, tmp_path):
-    chance = random.Random(case)
-    steps, digits = chance.randrange(4, 9), chance.choice([1, 2, 4])
-    values = np.round([[chance.uniform(-1e4, 1e4) for _ in "ab"] for _ in range(steps)], digits)
+    rng = random.Random(case)
+    steps, digits = rng.randrange(4, 9), rng.choice([1, 2, 4])
+    values = np.round([[rng.uniform(-1e4, 1e4) for _ in "ab"] for _ in range(steps)], digits)
     separator = ",;\t"[case % 3]
-    decimal = "," if case % 3 and chance.random() < 0.5 else "."
-    group = chance.choice(["", "\u00a0", "'", "." if decimal == "," else ""])
-    unit, quote = chance.choice(["", "", " kW", "%"]), chance.choice(["", '"'])
+    decimal = "," if case % 3 and rng.random() < 0.5 else "."
+    group = rng.choice(["", "\u00a0", "'", "." if decimal == "," else ""])
+    unit, quote = rng.choice(["", "", " kW", "%"]), rng.choice(["", '"'])
 
     def word(number):
         text = f"{number:,.{digits}f}" if group else f"{number:.{digits}f}"
         return text.translate({ord(","): group, ord("."): decimal})
 
     rows = [["date", "a" if not quote else "Load, kW", "b"]]
-    rows += [["", "kW", "-"]] * chance.randrange(2)
+    rows += [["", "kW", "-"]] * rng.randrange(2)
     for i, (a, b) in enumerate(values, 1):
         rows.append([f"2020-01-{i:02}", word(a) + unit, word(b)])
-    end, trailing = chance.choice(["\n", "\r\n", "\r"]), chance.choice(["", separator])
+    end, trailing = rng.choice(["\n", "\r\n", "\r"]), rng.choice(["", separator])
     lines = [separator.join(f"{quote}{cell}{quote}" for cell in row) + trailing for row in rows]
-    text = (end * chance.choice([1, 2])).join(lines) + end * chance.randrange(3)
-    raw = text.encode(chance.choice(["utf-8", "utf-8-sig", "utf-16", "cp1252"]))
+    text = (end * rng.choice([1, 2])).join(lines) + end * rng.randrange(3)
+    raw = text.encode(rng.choice(["utf-8", "utf-8-sig", "utf-16", "cp1252"]))
     result = example(tmp_path / "a.csv", raw)
     np.testing.assert_allclose(result["values"], values)
     assert result["columns"].tolist() == rows[0][1:] and len(result["times"]) == steps
@@ -719,11 +719,11 @@ def fuzz(path):
     import signal
 
     valid, raw = check(path), path.read_bytes()
-    chance, refusals = random.Random(path.name), 0
+    rng, refusals = random.Random(path.name), 0
     in_use = int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (in_use + (1 << 30), in_use + (1 << 30)))
     for case in range(test_readers_fuzz.CASES):
-        content, cut = test_readers_fuzz.damage(raw, chance)
+        content, cut = test_readers_fuzz.damage(raw, rng)
         path.write_bytes(content)
         print(f"case {case}", flush=True)  # the last line tells which case killed the process
         signal.alarm(test_readers_fuzz.SECONDS)

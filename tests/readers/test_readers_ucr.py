@@ -219,9 +219,9 @@ def test_damaged_files_are_refused_or_read_soundly(tmp_path):
     rows = [f"{i},{i / 3},-{i}:{i},?,{i}.5:{'2' if i % 2 else 'slow'}\n" for i in range(20)]
     raw = put(tmp_path / "a.ts", lines="".join(rows)).read_bytes()
     valid = [item for _, item in examples(read(tmp_path / "a.ts", KIND))]
-    chance, refusals = random.Random(0), 0
+    rng, refusals = random.Random(0), 0
     for _ in range(400):
-        content, cut = damage(raw, chance)
+        content, cut = damage(raw, rng)
         (tmp_path / "a.ts").write_bytes(content)
         try:
             source = read(tmp_path / "a.ts", KIND)
