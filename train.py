@@ -303,9 +303,9 @@ def train(settings, interrupt):
     keras.utils.set_random_seed(settings["seed"])
     keras.config.set_dtype_policy(settings["precision"])
     task = tasks.get(settings.get("task") or row.tasks[0])
-    splits, record = prepare(settings, task, source)
-    settings = record["settings"]
     previous = previous_run(settings)
+    splits, record = prepare(settings, task, source, previous)
+    settings = record["settings"]
     try:
         model = building.build(settings, task, record, previous)
         learner = building.distilled(model, settings, task, record, previous)
@@ -411,10 +411,16 @@ def opened(settings, task):
     return open_source(path, task, settings.get("hints"))
 
 
-def prepare(settings, task, source=None):
+def prepare(settings, task, source, previous):
     """Prepare the data; return their splits, and the record of the run.
 
     The record's "settings" are the given ones and those that depend on the data.
+
+    Args:
+        settings: of the command.
+        task: the task record.
+        source: what `opened` returned.
+        previous: the record of the run that is resumed; {} for a new one.
     """
     from datasets import prepared, splits
     from zoo import tasks
@@ -430,7 +436,7 @@ def prepare(settings, task, source=None):
         skip_bad=settings["skip_bad"],
         fold=settings.get("fold"),
         validate=settings.get("validate"),
-        fingerprint=previous_run(settings).get("data", {}).get("fingerprint"),
+        fingerprint=previous.get("data", {}).get("fingerprint"),
         hints=settings.get("hints"),
     )
     for message in data.about["skipped"]:

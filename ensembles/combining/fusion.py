@@ -97,21 +97,15 @@ def combined(members, settings):
     Returns:
         A `keras.Model` from images (B, S, S, C) to (B, M, 100, 6) rows of M detectors, see
         `zoo.tasks.boxes.nms.suppress`, in pixels of S; and its `info`.
-
-    Raises:
-        ValueError: if a detector takes more channels than the largest one.
     """
-    first = members[largest(members)]
-    info, size = first.record["info"], first.record["info"]["grid"]["size"]
+    info = members[largest(members)].record["info"]
+    size = info["grid"]["size"]
     entry, outputs = keras.Input((*size, info["channels"]), name="input"), []
     networks = [Frozen.of(saving.load(member.path), member.layer) for member in members]
     known = Members({model.name: digest(model) for model in networks}, name="members")
     x = known(entry)
     for i, (member, network) in enumerate(zip(members, networks, strict=True), 1):
         of = member.record["info"]
-        if of["channels"] > info["channels"]:
-            why = f"takes {of['channels']} channels, and {first.name}, the largest, "
-            raise ValueError(f"{member.name} {why}{info['channels']}: train both on as many")
         rest = {**of["suppression"], "score": detections.SCORED}
         boxes = nms.Boxes(of["grid"], rest, dtype="float32", name=f"boxes_{i}")
         rows = boxes(network(adapted(x, info, of, i)))
@@ -186,7 +180,10 @@ def fitted(members, data, settings, batch_size):
 
 
 def check(members, weights):
-    """Raise a `ValueError` unless detectors have the same classes in the same order."""
+    """Raise a `ValueError` unless detectors can be fused.
+
+    They have the same classes in the same order, and the channels of the largest one, or one.
+    """
     for member in members:
         if member.record["info"]["grid"]["form"] == fusion.ROWS:
             raise ValueError(f"{member.name} combines detectors already: give its members instead")
@@ -197,6 +194,12 @@ def check(members, weights):
                 f"{members[0].name} and {member.name} cannot be fused: their classes are {names}. "
                 "Train them on data of the same classes, in the same order"
             )
+    first = members[largest(members)]
+    channels = first.record["info"]["channels"]
+    for member in members:
+        if (own := member.record["info"]["channels"]) not in (1, channels):
+            why = f"takes {own} channels, and {first.name}, the largest, {channels}"
+            raise ValueError(f"{member.name} {why}: train both on as many")
     if weights and len(weights) != len(members):
         raise ValueError(f"{len(weights)} weights for {len(members)} members: give one per member")
     if weights and not fusion.usable(weights):

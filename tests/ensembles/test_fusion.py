@@ -138,6 +138,18 @@ def test_members_of_other_ranges_and_channels_see_what_they_are_used_to():
     np.testing.assert_allclose(x[..., 0], scaled @ images.LUMA, atol=1e-5)
 
 
+@pytest.mark.parametrize("channels", [2, 5])
+def test_members_of_other_bands_are_refused(channels):
+    def member(name, size, channels):
+        info = {"classes": CLASSES, "grid": {"form": "yolo", "size": size}, "channels": channels}
+        return types.SimpleNamespace(name=name, record={"info": info})
+
+    large, gray = member("large", [8, 8], 3), member("gray", [4, 4], 1)
+    fusion.check([large, gray], None)
+    with pytest.raises(ValueError, match=f"other takes {channels} channels, and large"):
+        fusion.check([large, gray, member("other", [4, 4], channels)], None)
+
+
 def test_weights_are_fitted_to_validation(trained, tmp_path, capsys):
     data, files = trained
     words = ["--data", str(data), "--out", str(tmp_path), "--fit"]

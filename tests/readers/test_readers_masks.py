@@ -469,12 +469,12 @@ def test_hints_and_notes_travel_from_the_command_to_the_record(tmp_path, capsys)
     words = ["--model", "unet", "--data", str(tmp_path / "eyes"), "--mask-suffix", "_2ndHO"]
     settings = train.parse(words)
     assert settings["hints"] == {"mask_suffix": "_2ndHO"}
-    splits, record = train.prepare(settings, tasks.get("image_segmentation"))
+    splits, record = train.prepare(settings, tasks.get("image_segmentation"), None, {})
     assert sum(map(len, splits.values())) == 3
     assert any("EXIF" in note for note in record["notes"])
     assert "EXIF" in capsys.readouterr().out
     with pytest.raises(BadInput, match="Choose one: --mask-suffix _1stHO"):
-        train.prepare({**settings, "hints": {}}, tasks.get("image_segmentation"))
+        train.prepare({**settings, "hints": {}}, tasks.get("image_segmentation"), None, {})
     assert provenance.cut([member(settings)])["hints"] == {"mask_suffix": "_2ndHO"}
     assert provenance.cut([member(settings), member({})])["hints"] is None
 
