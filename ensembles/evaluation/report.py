@@ -364,9 +364,9 @@ def page(title, rows, facts, images):
 
 
 def heading(key):
-    """Return a name as an HTML heading: "learning_curves" is "Learning curves"."""
+    """Return a name as an HTML heading: "learning_curves" is "Learning curves", mAP stays."""
     text = plots.label(key)
-    return escape(text[:1].upper() + text[1:])
+    return escape(text[:1].upper() + text[1:] if text.partition(" ")[0].islower() else text)
 
 
 def score_table(rows):
