@@ -116,12 +116,12 @@ def blocks(model):
         boxes = {}
         for operation in operations:
             boxes.setdefault(keys[operation.name], []).append(operation)
-        cycle = cyclic(boxes, edges)
-        candidates = {key.split("_")[0] for key in cycle} - split_words
-        if not cycle or not candidates:
+        cycle = [operation.name for key in cyclic(boxes, edges) for operation in boxes[key]]
+        candidates = {name.split("_")[0] for name in cycle} - split_words
+        if not candidates:
             return boxes, edges
         split_words |= {
-            max(sorted(candidates), key=lambda word: sum(key.startswith(word) for key in cycle))
+            max(sorted(candidates), key=lambda word: sum(name.startswith(word) for name in cycle))
         }
 
 
