@@ -88,8 +88,8 @@ LAYOUTS = {
     "image_classification": (
         array_layout("image_classification", "(n, H, W, C)", "(n,) or (n, K)"),
         Layout(
-            "labels.csv            columns filename, label (several labels: cat;dog; a number: "
-            "value) and optionally split, with the images beside it or in one folder",
+            "labels.csv            columns filename, label (or labels, or value) and optionally "
+            "split, with the images beside it or in one folder",
             image_table.match,
             image_table.read,
             hints=("target",),

@@ -174,8 +174,9 @@ def values(table, header, chosen, rows, train):
         raise BadInput(table, "it has no column of numbers", "Name one of them 'value'")
     names, array = [header[i] for i in chosen], numbers(table, header, chosen, rows)
     constants, notes = targets.values(names, array[train])
-    text = f"{', '.join(map(repr, names))} {'are values' if len(names) > 1 else 'is the value'}"
-    notes = [f"numbers are predicted (regression); {targets.otherwise('classes')}", *notes]
+    text = f"{', '.join(map(repr, names))} {'are values' if len(names) > 1 else 'is a value'}"
+    other = f"; {targets.otherwise('classes')}" if len(names) == 1 else ""
+    notes = [f"numbers are predicted (regression){other}", *notes]
     return Targets([*array], (), f"{text} to predict", notes, constants)
 
 
