@@ -25,15 +25,18 @@ def drawn(truth, predicted, names):
 
 
 def panels(truth, predicted, names, draw):
-    """Return a figure with a panel for each value, drawn by `draw` (axes, truth, predicted)."""
+    """Return a figure with a panel for each value.
+
+    It is drawn by `draw` (axes, truth, predicted), which returns what is added to its title.
+    """
     count = min(len(names), PANELS)
     columns = min(COLUMNS, count)
     rows = -(-count // columns)
     figure = Figure(figsize=(4.2 * columns, 3.8 * rows), layout="constrained")
     for k in range(count):
         axes = figure.add_subplot(rows, columns, k + 1)
-        draw(axes, truth[:, k], predicted[:, k])
-        axes.set_title(plain(names[k][:40]), color=INK, fontsize=10)
+        title = plain(names[k][:40]) + draw(axes, truth[:, k], predicted[:, k])
+        axes.set_title(title, color=INK, fontsize=10)
         axes.grid(alpha=0.25)
     return figure
 
@@ -51,6 +54,7 @@ def against_true(axes, truth, predicted):
     axes.plot(limits, limits, color=QUIET, linewidth=1.0, linestyle="--")
     axes.set_xlabel("true")
     axes.set_ylabel("predicted")
+    return ""
 
 
 def residuals(axes, truth, predicted):
@@ -60,5 +64,4 @@ def residuals(axes, truth, predicted):
     axes.axhline(0, color=QUIET, linewidth=1.0, linestyle="--")
     axes.set_xlabel("predicted")
     axes.set_ylabel("true - predicted (residual)")
-    label = f"mean {error.mean():.3g}, standard deviation {error.std():.3g}"
-    axes.text(0.5, 0.98, label, transform=axes.transAxes, ha="center", va="top", fontsize=8)
+    return f"\nmean {error.mean():.3g}, standard deviation {error.std():.3g}"

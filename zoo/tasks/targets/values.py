@@ -12,6 +12,7 @@ from zoo.tasks import report
 from zoo.tasks.targets import figures
 from zoo.tasks.targets.target import Target
 
+LONGEST = 44  # characters of a title
 RESERVED = ("file", "written", "arrays")  # columns of the table of predictions
 
 
@@ -72,7 +73,8 @@ def text(values, info):
     """Return values in their units as a text, with their names if there are several."""
     if len(values) == 1:
         return f"{values[0]:.4g}"
-    return ", ".join(f"{n} {v:.4g}" for n, v in zip(info["columns"], values, strict=True))
+    words = ", ".join(f"{n} {v:.4g}" for n, v in zip(info["columns"], values, strict=True))
+    return words if len(words) <= LONGEST else f"{words[: LONGEST - 3]}..."
 
 
 def shown(y, outputs, info, count):
