@@ -75,7 +75,8 @@ def stack(
 
     members = opening.open(sources)
     common = checks.check(members)
-    common = dataclasses.replace(common, info=common.info or info or {})
+    info = common.info or info or {}
+    common = dataclasses.replace(common, info=info, task=common.task.of(info))
     data = cache.Examples(x, y, groups)
     key = "" if folder is None else cache.fingerprint(x)
     outputs = cache.outputs(members, common, data, folder=folder, key=key)

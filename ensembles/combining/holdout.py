@@ -6,6 +6,8 @@ a series overlap, so they are split by time.
 
 import numpy as np
 
+from zoo.tasks.targets import labels
+
 SHARE = 0.15  # of the groups of each class, or of the windows of each series
 
 
@@ -50,8 +52,7 @@ def random_split(y, groups=None, seed=0):
     """
     y, indices = np.asarray(y), np.arange(len(y))
     if y.ndim == 2 and y.dtype == bool:
-        ranked = np.where(y, y.sum(axis=0), len(y) + 1)
-        y = np.where(y.any(axis=1), ranked.argmin(axis=1), -1)
+        y = labels.rarest(y)
     if groups is not None and len(np.unique(groups)) > 1:
         indices = np.unique(groups, return_inverse=True)[1]
     first = np.unique(indices, return_index=True)[1]

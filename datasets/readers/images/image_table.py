@@ -164,19 +164,18 @@ def one_place(folder):
     return len(places) == 1 or all(place and split_of(place[0]) for place in places)
 
 
-def has_columns(table):
-    """Return whether the columns of a table can be determined."""
+def known_columns(table):
+    """Return the `Columns` of a table, None if they cannot be determined."""
     try:
-        columns_of(table, header_of(table, decoded(table)[0])[0])
+        return columns_of(table, header_of(table, decoded(table)[0])[0])
     except BadInput:
-        return False
-    return True
+        return None
 
 
-def is_labelled(table):
-    """Return whether a column of a table, whose columns can be determined, has labels by name."""
-    columns = columns_of(table, header_of(table, decoded(table)[0])[0])
-    return columns.label is not None or bool(columns.values)
+def has_columns(table):
+    """Return whether columns of a table are of file names and of targets by their names."""
+    columns = known_columns(table)
+    return columns is not None and (columns.label is not None or bool(columns.values))
 
 
 def table_of(folder):
@@ -184,8 +183,8 @@ def table_of(folder):
     tables = tables_in(folder)
     usable = tables
     if len(tables) > 1:
-        known = [table for table in tables if has_columns(table)]
-        usable = [table for table in known if is_labelled(table)] or known
+        named = [table for table in tables if has_columns(table)]
+        usable = named or [table for table in tables if known_columns(table)]
     if len(usable) != 1:
         names = ", ".join(table.name for table in usable or tables)
         if usable:

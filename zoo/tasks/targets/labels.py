@@ -114,15 +114,19 @@ def named(flags, classes):
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
+def rarest(y):
+    """Return the index of the rarest label that each example (n, K) bool has, -1 without any."""
+    ranked = np.where(y, y.sum(axis=0), len(y) + 1)
+    return np.where(y.any(axis=1), ranked.argmin(axis=1), -1)
+
+
 def shown(y, outputs, info, count):
     """Return the examples of a figure: up to half with an error, the rarest labels in turns."""
     y, predicted, classes = np.asarray(y, bool), np.asarray(outputs) > 0, info["classes"]
-    wrong = (y != predicted).any(axis=1)
-    support = np.where(y, y.sum(axis=0), len(y) + 1)
-    rarest = np.where(y.any(axis=1), support.argmin(axis=1), -1)
+    wrong, turns = (y != predicted).any(axis=1), rarest(y)
     chosen = [
-        *report.taking_turns(np.flatnonzero(wrong), rarest)[: count // 2],
-        *report.taking_turns(np.flatnonzero(~wrong), rarest),
+        *report.taking_turns(np.flatnonzero(wrong), turns)[: count // 2],
+        *report.taking_turns(np.flatnonzero(~wrong), turns),
     ]
     panels = []
     for i in chosen[:count]:
