@@ -305,7 +305,7 @@ def train(settings, interrupt):
     task = tasks.get(settings.get("task") or row.tasks[0])
     previous = previous_run(settings)
     splits, record = prepare(settings, task, source, previous)
-    settings = record["settings"]
+    task, settings = tasks.of(record), record["settings"]
     try:
         model = building.build(settings, task, record, previous)
         learner = building.distilled(model, settings, task, record, previous)
@@ -439,13 +439,15 @@ def prepare(settings, task, source, previous):
         fingerprint=previous.get("data", {}).get("fingerprint"),
         hints=settings.get("hints"),
     )
+    task = task.of(data.info)
     for message in data.about["skipped"]:
         print(f"skipped {message}")
     if "layout" in data.about:
         print(f"{settings['data']}: read as {data.about['layout']}")
     messages = [*data.about["notes"], *data.info.get("notes", ())]
     messages += task.training.notes(data.splits["train"], data.info, data.options)
-    messages += schedule.balance(schedule.labels(data.splits["train"]), data.info["classes"])
+    labels = schedule.labels(data.splits["train"], task.multilabel)
+    messages += schedule.balance(labels, data.info["classes"])
     messages += unscored(data, task)
     messages += data.about.get("duplicates", [])
     for message in messages:

@@ -11,7 +11,7 @@ import json
 import os
 import pathlib
 
-from datasets import open_source
+from datasets import chosen, open_source
 from datasets.source import BadInput, legible
 
 
@@ -22,7 +22,7 @@ class Prepared:
     Attributes:
         splits: `datasets.splits.Arrays` by split: "train", "validation", "test".
         options: of the task: its defaults, those that the data suggest, and those that were given.
-        info: "classes", and the constants that were computed from the data.
+        info: "classes", and the constants that the reader knows or that were computed.
         about: what a record stores of the data: source, name, fingerprint, sizes, skipped, and
             further facts of the source, like its licence; "duplicates", if there are any; "notes",
             sentences on what was decided or left out, which are printed before training.
@@ -81,8 +81,12 @@ def prepare(
         raise BadInput(data, why, "Start a new run")
     suggested = {name: source.options[name] for name in source.options if name in task.options}
     options = {**task.options, **suggested, **(options or {})}
-    info = {"classes": [legible(name) for name in source.classes]}
     read = {name: options[name] for name in task.data.prepared}
+    key = f"{task.name} {json.dumps(read, sort_keys=True)} {key}"
+    if text := options.get("classes"):
+        source = chosen.choose(source, text, task.data.fields[1])
+        key += f" classes {text}"
+    info = {"classes": [legible(name) for name in source.classes], **source.constants}
 
     def complete(constants):
         """Return the options, sizes of 0 replaced by those that were measured."""
@@ -99,7 +103,7 @@ def prepare(
             ),
             fields=task.data.fields,
             measured=None if task.data.measures_all else pipeline.MEASURED,
-            key=f"{task.name} {json.dumps(read, sort_keys=True)} {key}",
+            key=key,
             skip_bad=skip_bad,
             fold=fold,
             validate=validate,

@@ -23,6 +23,7 @@ HINTS = {
         "UNIT",
         "the unit of clouds: m, mm, cm, km, in, ft or us-ft (that of the file, or m)",
     ),
+    "target": ("KIND", "how targets of images are read: classes, labels (several) or values"),
 }
 
 
@@ -76,10 +77,12 @@ class Example:
         read: function that returns its dictionary of NumPy arrays, or raises `BadInput`. Under
             "notes" it may have a list of sentences on what was decided or left out in this example
             ("rotated by its EXIF orientation"): they are counted and printed before training.
+        label: the index of its class, where that is known before it is read; else None.
     """
 
     name: str
     read: Callable[[], dict]
+    label: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,11 +93,22 @@ class Examples:
     iterate: Callable[[], Iterator[Example]]
 
     @classmethod
-    def of(cls, items: Sequence, read: Callable, name: Callable = str) -> "Examples":
-        """Return examples of a sequence: `read(item)` is the dictionary, `name(item)` the name."""
+    def of(
+        cls,
+        items: Sequence,
+        read: Callable,
+        name: Callable = str,
+        label: Callable = lambda item: None,
+    ) -> "Examples":
+        """Return examples of a sequence: `read(item)` is the dictionary, `name(item)` the name.
+
+        `label(item)` is the index of the class, if that is known without reading.
+        """
         return cls(
             len(items),
-            lambda: (Example(name(item), lambda item=item: read(item)) for item in items),
+            lambda: (
+                Example(name(item), lambda item=item: read(item), label(item)) for item in items
+            ),
         )
 
     def __len__(self):
@@ -117,6 +131,8 @@ class Source:
         info: further facts for the record ("licence", "homepage", "unit" ...); "notes" is a list of
             sentences on what the reader decided or left out, printed before training.
         options: values that suit the data better than a task's defaults, like {"points": 256}.
+        constants: what a record stores of targets that are not classes, in its `info`: "target",
+            which is "labels" or "values", and of values their names and scales.
     """
 
     name: str
@@ -125,6 +141,7 @@ class Source:
     splits: Mapping[str, Examples]
     info: Mapping = dataclasses.field(default_factory=dict)
     options: Mapping = dataclasses.field(default_factory=dict)
+    constants: Mapping = dataclasses.field(default_factory=dict)
 
 
 def fingerprint(paths: Sequence[pathlib.Path], root: pathlib.Path) -> str:

@@ -162,7 +162,7 @@ def _parts(stored, splits, validate):
     if len(unique) < n:
         why = f"without the test there are {len(unique)} files, never divided, too few for {n}"
         raise BadInput("The data", why, "Use fewer parts")
-    labels = y[rows] if getattr(y, "ndim", 0) == 1 else None
+    labels = y[rows] if getattr(y, "ndim", 0) == 1 or is_multi_hot(y) else None
     strata = _strata(labels, ids)
     rng = np.random.default_rng(0)
     order = [rng.permutation(np.flatnonzero(strata == value)) for value in np.unique(strata)]
@@ -185,11 +185,27 @@ def _group_ids(groups):
 
 
 def _strata(y, ids):
-    """Return the label of each group, if labels are one integer per group; else zeros."""
+    """Return the label of each group, if labels are one integer per group; else zeros.
+
+    Of several labels, (n, K) bool, it is the rarest one that the group has, -1 without any.
+    """
     first = np.unique(ids, return_index=True)[1]
+    if is_multi_hot(y):
+        y = rarest(np.asarray(y))
     if isinstance(y, np.ndarray) and y.ndim == 1 and np.array_equal(y, y[first][ids]):
         return y[first]
     return np.zeros(len(first), int)
+
+
+def is_multi_hot(y):
+    """Return whether y has several labels for each example, (n, K) bool."""
+    return getattr(y, "ndim", 0) == 2 and y.dtype == bool
+
+
+def rarest(y):
+    """Return the index of the rarest label that each example (n, K) bool has, -1 without any."""
+    support = y.sum(axis=0)
+    return np.where(y.any(axis=1), np.where(y, support, len(y) + 1).argmin(axis=1), -1)
 
 
 class _Concatenated:

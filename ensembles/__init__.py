@@ -75,7 +75,8 @@ def stack(
 
     members = opening.open(sources)
     common = checks.check(members)
-    common = dataclasses.replace(common, info=common.info or info or {})
+    info = common.info or info or {}
+    common = dataclasses.replace(common, info=info, task=common.task.of(info))
     data = cache.Examples(x, y, groups)
     key = "" if folder is None else cache.fingerprint(x)
     outputs = cache.outputs(members, common, data, folder=folder, key=key)
@@ -96,5 +97,8 @@ def _mixture(sources, inputs, weights, of):
     members = opening.open(sources)
     common = checks.check(members)
     shapes = combine.any_size([(*member.output_shape[:-1], common.units) for member in members])
-    head = combine.mixture(shapes, weights, of)
+    if common.task.values and of == "votes":
+        raise ValueError("vote is for classes, but these members return values. Use average")
+    of = "logits" if common.task.values else of
+    head = combine.mixture(shapes, weights, of, common.task.multilabel)
     return combine.build_model(members, common, head, inputs=inputs)

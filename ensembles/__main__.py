@@ -260,15 +260,13 @@ def report_run(run, text):
 def run_evaluate(args):
     """Compare members, their mean and their vote, and write a report; no model is saved."""
     ensemble = gather(args)
-    from ensembles.combining import combine
     from ensembles.evaluation import results
 
     ensemble.permit(False, args.allow_leakage)
     warn(ensemble)
     ensemble.outputs("test")
     run = results.started(ensemble, args, {"tta": args.tta}, False)
-    of = "logits" if ensemble.common.task.values else "probabilities"
-    logits = ensemble.apply(combine.mixture(ensemble.shapes, of=of), "test")
+    logits = ensemble.apply(ensemble.mixture(), "test")
     print(f"\n{results.compared(ensemble, args, run, logits)}\n\nRun folder: {run.folder}")
     return 0
 

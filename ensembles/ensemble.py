@@ -92,6 +92,16 @@ class Ensemble:
         count = len(self.members[0].output_shape) - 1
         return [(None,) * count + (self.common.units,)] * len(self.members)
 
+    def mixture(self, weights=None, of="probabilities"):
+        """Return the head of the members' weighted mean, of values whatever `of` is."""
+        task = self.common.task
+        of = "logits" if task.values else of
+        return combine.mixture(self.shapes, weights, of, task.multilabel)
+
+    def decisions(self, logits):
+        """Return logits as those of decisions: of several labels (n, K, 1), one for each label."""
+        return logits[..., None] if self.common.task.multilabel else logits
+
     def apply(self, head, split):
         """Return a head's logits for a split."""
         return combine.apply(head, self.outputs(split), self.data.splits[split], self.batch_size)
@@ -112,10 +122,10 @@ class Ensemble:
         statistics = intervals.statistics(self.common.task, self.common.info, y, logits)
         self._statistics[kind, name] = statistics
         plain = {key: value for key, value in scores.items() if isinstance(value, float)}
-        plain = {first: plain.pop(first), **plain}
+        plain = {first: plain.pop(first, float("nan")), **plain}
         numbers, calibration = {"nll": None, "ece": None}, None
         if not self.common.task.values:
-            p = probabilities.of_logits(logits)
+            p = probabilities.of_logits(self.decisions(logits))
             calibration = probabilities.calibration(p, y)
             nll = probabilities.negative_log_likelihood(p, y)
             numbers = {"nll": nll, "ece": calibration["error"]}

@@ -79,7 +79,9 @@ def predict(source, inputs, *, batch_size=16, tta=False, steps=None, confidence=
 
     Returns:
         A list with a dictionary for each input, with "file" if it is one. By task, it contains for
-        classification: "class", "probability" and "probabilities", a dictionary by class;
+        classification: "class", "probability" and "probabilities", a dictionary by class; of
+        several labels "labels", a list of names, and "probabilities"; of values "values" (K,)
+        float64 in the units of the training values;
         image segmentation: "mask" (H, W) uint8, indices of classes, and "probabilities"
         (H, W, K) float32;
         image detection: "boxes" (n, 4) float32, x1, y1, x2, y2 in pixels of the image, "scores"

@@ -98,7 +98,11 @@ def trained_page(source, record, model):
         ("options", assignments(options)),
         ("members", ", ".join(member["name"] for member in record.get("members", []))),
         ("task", record.get("task", "")),
-        ("classes", ", ".join(info.get("classes", []))),
+        (
+            "labels" if info.get("target") == "labels" else "classes",
+            ", ".join(info.get("classes", [])),
+        ),
+        ("values", ", ".join(info["columns"]) if info.get("target") == "values" else ""),
         ("data", ", ".join(str(data[key]) for key in ("name", "source", "licence") if key in data)),
         ("test", ", ".join(f"{k} {v:.4f}" for k, v in test.items() if isinstance(v, float))),
         ("command", record.get("command", record.get("settings", {}).get("command", ""))),

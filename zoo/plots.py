@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 INK, QUIET = "#1b1f24", "#8a939e"
 WORDS = {"nll": "NLL", "ece": "ECE", "iou": "IoU", "tta": "TTA", "mse": "MSE", "mae": "MAE"}
-WORDS |= {"mase": "MASE", "r2": "R²", "map": "mAP", "map50": "mAP50", "map75": "mAP75"}
+WORDS |= {"mase": "MASE", "r2": "R²", "map": "mAP", "map50": "mAP50", "map75": "mAP75", "f1": "F1"}
 WORDS |= {"ar100": "AR100", "ap": "AP", "ap50": "AP50", "milliseconds": "time (ms)"}
 
 
@@ -149,7 +149,7 @@ def images(panels, legend=(), columns=4, size=2.6):
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
     height = size * max(image.shape[0] / image.shape[1] for image, *_ in panels)
-    height += 0.25 * any(title for _, title, _ in panels)
+    height += 0.25 * max(title.count("\n") + 1 if title else 0 for _, title, _ in panels)
     figure = Figure(figsize=(size * columns, height * rows + 0.4 * bool(legend)))
     figure.set_layout_engine("constrained", w_pad=0.03, h_pad=0.03)
     for i, (image, title, ink) in enumerate(panels, start=1):
@@ -237,25 +237,31 @@ def boxes(image, corners, colours, words=None):
     return np.asarray(picture, np.float32) / 255
 
 
-def precision_recall(curves, classes):
+def precision_recall(curves, classes, areas=None, title="average precision at IoU 0.5"):
     """Draw precision-recall curves, one line per class.
 
     Args:
         curves: for each class (recall (n,), precision (n,)), or None without objects.
         classes: names of the classes.
+        areas: the average precision of each class; by default the mean of its precision, where the
+            points of recall are equally spaced.
+        title: of the legend.
     """
+    if areas is None:
+        areas = [None if curve is None else np.mean(curve[1]) for curve in curves]
     figure = Figure(figsize=(5.0, 4.2), layout="constrained")
     axes = figure.add_subplot()
-    for name, curve, colour in zip(classes, curves, palette(len(classes)), strict=True):
+    colours = palette(len(classes))
+    for name, curve, area, colour in zip(classes, curves, areas, colours, strict=True):
         if curve is not None:
-            axes.plot(*curve, color=colour, label=plain(f"{name}  {np.mean(curve[1]):.3f}"))
+            axes.plot(*curve, color=colour, label=plain(f"{name}  {area:.3f}"))
     axes.set_xlim(0, 1.005)
     axes.set_ylim(0, 1.02)
     axes.set_xlabel("recall")
     axes.set_ylabel("precision")
     axes.grid(alpha=0.25)
     if len(classes) <= 20:
-        axes.legend(frameon=False, title="average precision at IoU 0.5")
+        axes.legend(frameon=False, title=title)
     return figure
 
 

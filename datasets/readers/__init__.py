@@ -48,6 +48,7 @@ def array_layout(kind, x, y):
     """Return the layout of an .npz of arrays, whose shapes depend on the kind."""
     drawing = f"data.npz              arrays x_train {x}, y_train {y}, x_test, y_test"
     hints = ("up", "units") if kind.startswith("pointcloud") else ()
+    hints = ("target",) if kind == "image_classification" else hints
     return Layout(drawing, arrays.match, partial(arrays.read, kind=kind), hints)
 
 
@@ -85,12 +86,13 @@ LAYOUTS = {
         ),
     ),
     "image_classification": (
-        array_layout("image_classification", "(n, H, W, C)", "(n,)"),
+        array_layout("image_classification", "(n, H, W, C)", "(n,) or (n, K)"),
         Layout(
-            "labels.csv            columns filename, label and optionally split, with the images "
-            "beside it or in one folder",
+            "labels.csv            columns filename, label (or labels, or value) and optionally "
+            "split, with the images beside it or in one folder",
             image_table.match,
             image_table.read,
+            hints=("target",),
         ),
         Layout(
             "train/cat/1.png       class folders, with or without train/, val/ and test/, or in "

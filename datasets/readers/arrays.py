@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from datasets.readers import array_targets
 from datasets.readers.arrayfiles import read_npz
 from datasets.readers.clouds import metres, oriented
 from datasets.readers.clouds.units import check_hints
@@ -30,7 +31,7 @@ def match(path: pathlib.Path, **hints) -> bool:
         return True
 
 
-def read(path: pathlib.Path, kind: str, **hints) -> Source:
+def read(path: pathlib.Path, kind: str, target: str | None = None, **hints) -> Source:
     """Read x_train, y_train and, if present, x_val, y_val, x_test, y_test.
 
     For point clouds x is (examples, N, 3), metres; for images (examples, H, W, C), or (examples,
@@ -40,11 +41,13 @@ def read(path: pathlib.Path, kind: str, **hints) -> Source:
     array `classes` of strings names them. Labels of classification may also be names, or one-hot
     rows; integers may be floats. Without names, `datasets.readers.masks.mask_classes` describes the
     meaning of mask values. For part segmentation, object_train, object_val and object_test are the
-    category of each cloud, integers from 0.
+    category of each cloud, integers from 0. Targets of images may also be labels or values, see
+    `array_targets`; an array `columns` names the values.
 
     Args:
         path: of the file.
         kind: a key of `FORMS`.
+        target: of images, what the targets are: classes, labels or values.
         **hints: for clouds, the `up` axis and the `units`, see `clouds.read_cloud`.
 
     Raises:
@@ -53,7 +56,8 @@ def read(path: pathlib.Path, kind: str, **hints) -> Source:
     """
     check_hints(**hints)
     arrays, form = dict(read_npz(path)), FORMS[kind]
-    notes = [] if form.dense else as_indices(path, arrays)
+    found = targets_of(path, arrays, target) if form.x == "image" and not form.dense else None
+    notes = [] if form.dense or found else as_indices(path, arrays)
     splits, objects = {}, {}
     for split, suffix in SUFFIXES.items():
         x, y = arrays.get(f"x_{suffix}"), arrays.get(f"y_{suffix}")
@@ -67,6 +71,10 @@ def read(path: pathlib.Path, kind: str, **hints) -> Source:
                 "Save x_train, y_train, x_test and y_test together",
             )
         x = form.check(path, f"x_{suffix}", x)
+        if found:
+            check_count(path, f"y_{suffix}", y, x)
+            splits[split] = x, found.arrays[split]
+            continue
         splits[split] = x, check_labels(path, f"y_{suffix}", y, x, form.dense)
         if form.dense and (kinds := arrays.get(f"object_{suffix}")) is not None:
             objects[split] = check_labels(path, f"object_{suffix}", kinds, x, False)
@@ -76,7 +84,14 @@ def read(path: pathlib.Path, kind: str, **hints) -> Source:
             f"it has the categories of the objects of {', '.join(objects)}, but not of every split",
             "Save an array object_... beside each x_... and y_...",
         )
-    classes, label = form.name(path, arrays.get("classes"), splits)
+    if found:
+        classes = found.names if found.constants["target"] == "labels" else ()
+        notes += found.notes
+    else:
+        classes, known = form.name(path, arrays.get("classes"), splits)
+
+    def label(title, y):
+        return y if found else known(title, y)
 
     def read_one(item):
         split, i = item
@@ -98,7 +113,27 @@ def read(path: pathlib.Path, kind: str, **hints) -> Source:
         },
         info={"notes": notes} if notes else {},
         options={"num_objects": 1 + max(int(k.max()) for k in objects.values())} if objects else {},
+        constants=found.constants if found else {},
     )
+
+
+def targets_of(path, arrays, target):
+    """Return the `array_targets.Targets` of an .npz, None if its targets are classes or missing."""
+    splits = {f"y_{suffix}": split for split, suffix in SUFFIXES.items() if f"y_{suffix}" in arrays}
+    if "y_train" not in splits.keys():
+        return None
+    names = arrays.get("columns", arrays.get("classes"))
+    if names is not None:
+        check_names(path, names)
+    ys = {name: arrays[name] for name in splits}
+    return array_targets.read(path, ys, names, splits, target)
+
+
+def check_count(path, name, y, x):
+    """Raise unless there is a target for each example."""
+    if len(y) != len(x):
+        why = f"array {name!r} of shape {y.shape} does not match {name.replace('y', 'x', 1)!r}"
+        raise BadInput(path, f"{why} of shape {x.shape}", "Save one target for each image")
 
 
 def check_clouds(path, name, x):

@@ -50,7 +50,7 @@ def any_size(shapes):
     return [(None,) * (len(shape) - 1) + tuple(shape[-1:]) for shape in shapes]
 
 
-def mixture(shapes, weights=None, of="probabilities"):
+def mixture(shapes, weights=None, of="probabilities", multilabel=False):
     """Return the head that computes a weighted mean; see `zoo.nn.ensemble.Mixture`.
 
     Raises:
@@ -64,7 +64,7 @@ def mixture(shapes, weights=None, of="probabilities"):
                 "below 0 and at least one above"
             )
         weights = (weights / weights.sum()).tolist()
-    layer = Mixture(weights, of, name="mixture")
+    layer = Mixture(weights, of, multilabel, name="mixture")
     return head(lambda logits, passed: layer(logits), shapes)
 
 

@@ -6,6 +6,8 @@ a series overlap, so they are split by time.
 
 import numpy as np
 
+from zoo.tasks.targets import labels
+
 SHARE = 0.15  # of the groups of each class, or of the windows of each series
 
 
@@ -36,6 +38,7 @@ def split(examples, y, common, seed=0):
 def random_split(y, groups=None, seed=0):
     """Draw the held-out part, stratified by class if each example has one label.
 
+    With several labels, (n, K) bool, the class of an example is the rarest label that it has.
     Groups are not divided; the class of a group is that of its first example. A class with one
     group is not held out, unless all classes have one group.
 
@@ -48,6 +51,8 @@ def random_split(y, groups=None, seed=0):
         (fit, held out): two ascending arrays of indices.
     """
     y, indices = np.asarray(y), np.arange(len(y))
+    if y.ndim == 2 and y.dtype == bool:
+        y = labels.rarest(y)
     if groups is not None and len(np.unique(groups)) > 1:
         indices = np.unique(groups, return_inverse=True)[1]
     first = np.unique(indices, return_index=True)[1]

@@ -22,14 +22,13 @@ from zoo.weights import saving
 def average(ensemble, args):
     """Average probabilities, logits or values, with the given weights."""
     of = "logits" if ensemble.common.task.values else args.of
-    head = combine.mixture(ensemble.shapes, args.weights, of)
-    return head, {"of": of, "weights": args.weights}, args.weights
+    return ensemble.mixture(args.weights, of), {"of": of, "weights": args.weights}, args.weights
 
 
 def vote(ensemble, args):
-    """Majority vote over the most probable classes; the higher mean probability breaks ties."""
+    """Majority vote over the most probable classes, or on each label; the mean breaks ties."""
     require_classes(ensemble, "vote")
-    return combine.mixture(ensemble.shapes, of="votes"), {}, None
+    return ensemble.mixture(of="votes"), {}, None
 
 
 def weights(ensemble, args):
@@ -37,14 +36,14 @@ def weights(ensemble, args):
     if ensemble.common.task.values:
         fitted = forecast_weights.search(products(ensemble))
         facts = {"metric": "mse", "weights": fitted.tolist()}
-        return combine.mixture(ensemble.shapes, fitted, "logits"), facts, fitted
+        return ensemble.mixture(fitted), facts, fitted
     fitted = selection.search(
-        ensemble.outputs("validation"),
+        [*map(ensemble.decisions, ensemble.outputs("validation"))],
         ensemble.labels("validation"),
         metric=metric(ensemble, args.metric),
     )
     facts = {"metric": args.metric, "weights": fitted.tolist()}
-    return combine.mixture(ensemble.shapes, fitted), facts, fitted
+    return ensemble.mixture(fitted), facts, fitted
 
 
 def select(ensemble, args):
@@ -52,16 +51,15 @@ def select(ensemble, args):
     if ensemble.common.task.values:
         fitted, history = forecast_weights.select(products(ensemble), args.rounds)
         facts = {"metric": "mse", "rounds": args.rounds, "weights": fitted.tolist()}
-        head = combine.mixture(ensemble.shapes, fitted, "logits")
-        return head, {**facts, "history": history}, fitted
+        return ensemble.mixture(fitted), {**facts, "history": history}, fitted
     fitted, history = selection.select(
-        ensemble.outputs("validation"),
+        [*map(ensemble.decisions, ensemble.outputs("validation"))],
         ensemble.labels("validation"),
         rounds=args.rounds,
         metric=metric(ensemble, args.metric),
     )
     facts = {"metric": args.metric, "rounds": args.rounds, "weights": fitted.tolist()}
-    return combine.mixture(ensemble.shapes, fitted), {**facts, "history": history}, fitted
+    return ensemble.mixture(fitted), {**facts, "history": history}, fitted
 
 
 def products(ensemble):
@@ -127,9 +125,8 @@ def load_function(word):
 def calibrate(ensemble, args):
     """Divide the logits by the temperature with the lowest log-loss on the validation split."""
     require_classes(ensemble, "calibrate")
-    temperature = calibration.temperature(
-        ensemble.outputs("validation")[0], ensemble.labels("validation")
-    )
+    logits = ensemble.decisions(ensemble.outputs("validation")[0])
+    temperature = calibration.temperature(logits, ensemble.labels("validation"))
     layer = keras.layers.Rescaling(1 / temperature, name="temperature")
     head = combine.head(lambda logits, passed: layer(logits[0]), ensemble.shapes)
     return head, {"temperature": temperature}, None
@@ -147,7 +144,9 @@ def soup(ensemble, args):
     names = [member.name for member in ensemble.members]
     weights = []
     for member in ensemble.members:
-        model = graph.in_logits(saving.load(member.path), member.path)
+        model = saving.load(member.path)
+        if not (task := ensemble.common.task).values:
+            model = graph.in_logits(model, member.path, task.multilabel)
         weights.append(model.get_weights())
     if args.recipe == "uniform":
         model.set_weights(soups.uniform(weights, names=names))
@@ -185,11 +184,12 @@ def out_of_fold(parts, ensemble, args):
     y = np.concatenate([part.labels("validation") for part in parts])
     data = cache.Chained([part.data.splits["validation"] for part in parts])
     meta, facts, _ = fit_meta_learner(outputs, y, ensemble, args, data)
-    count = len(parts)
+    count, task = len(parts), ensemble.common.task
 
     def build(logits, passed):
         groups = [logits[i : i + count] for i in range(0, len(logits), count)]
-        means = [Mixture(name=f"mean_{i}")(group) for i, group in enumerate(groups, 1)]
+        mean = dict(of="logits" if task.values else "probabilities", multilabel=task.multilabel)
+        means = [Mixture(**mean, name=f"mean_{i}")(group) for i, group in enumerate(groups, 1)]
         return meta(combine.named(means) | ({} if passed is None else {combine.PASSED: passed}))
 
     shape = ensemble.common.input_shape if args.passthrough else None
@@ -205,8 +205,10 @@ def metric(ensemble, name):
     def score(y, p):
         """Score probabilities (n, ..., C) by the metric that picks the best training epoch."""
         logits = keras.ops.convert_to_numpy(keras.ops.log(keras.ops.maximum(p, 1e-7)))
-        if ensemble.common.units == 1:
+        if ensemble.common.units == 1 or task.multilabel:
             logits = logits[..., 1:] - logits[..., :1]
+        if task.multilabel:  # from decisions (n, K, 1)
+            logits = logits[..., 0]
         scores, _ = task.results.evaluate(y, logits, info)
         return scores[task.training.best[0].removeprefix("val_")]
 

@@ -4,6 +4,8 @@ Wolpert 1992, Neural Networks 5. Members are frozen, so the meta-learner is trai
 outputs, without running them again; afterwards both are combined into one model.
 """
 
+import functools
+
 import keras
 import numpy as np
 from keras import layers, ops
@@ -26,13 +28,16 @@ def linear(logits, passed, units, kernel_size):
     return y
 
 
-def dense(logits, passed, units, kernel_size):
+def dense(logits, passed, units, kernel_size, multilabel=False):
     """Mean of probabilities plus a correction: a hidden layer of 16 units, initialized to zero."""
     members = [ops.log_softmax(TwoClasses.of(member), axis=-1) for member in logits]
+    if multilabel:
+        members = [ops.log_sigmoid(z) for member in logits for z in (member, -member)]
     x = concatenated(members, passed)
     x = layers.Dense(16, activation="relu", name="hidden")(x)
     x = layers.Dense(units, kernel_initializer="zeros", name="correction")(x)
-    return layers.Add(name="corrected")([Mixture(name="average")(logits), x])
+    mean = Mixture(multilabel=multilabel, name="average")(logits)
+    return layers.Add(name="corrected")([mean, x])
 
 
 def conv(logits, passed, units, kernel_size):
@@ -81,6 +86,7 @@ def across_steps(values, passed, units, kernel_size):
 
 MEANS = ("linear", "dense")  # initialized to the mean, so that epoch 0 may be best
 HEADS = {"linear": linear, "dense": dense, "conv": conv}  # for logits
+LABELS = {"linear": linear, "dense": functools.partial(dense, multilabel=True)}  # a sigmoid each
 FORECASTS = {"linear": by_step, "dense": across_steps}  # for values
 
 
@@ -124,7 +130,8 @@ def meta_learner(build, shapes, common, passthrough=False):
     """
     custom = not isinstance(build, str)
     if isinstance(build, str):
-        known = FORECASTS if common.task.values else HEADS
+        known = LABELS if common.task.multilabel else HEADS
+        known = FORECASTS if common.task.values else known
         if build not in known:
             raise ValueError(f"unknown meta-learner {build!r}: there are {', '.join(known)}")
         if passthrough and common.task.values:
@@ -143,7 +150,8 @@ def meta_learner(build, shapes, common, passthrough=False):
         )
     if custom:
         check_saveable(meta)
-        meta = meta if common.task.values else graph.in_logits(meta, "the meta-learner")
+        if not common.task.values:
+            meta = graph.in_logits(meta, "the meta-learner", common.task.multilabel)
     return meta
 
 

@@ -5,11 +5,14 @@ scores of resamples with replacement. Scores of labels are functions of counts t
 examples, so all resamples are scored by one matrix product.
 """
 
+import dataclasses
+
 import numpy as np
 
 from zoo.tasks.image_segmentation import masks
 
 DRAWS = 1000  # number of resamples
+PART = 50  # resamples at a time, where each needs memory for all examples
 COVERAGE = 0.95
 
 
@@ -73,6 +76,36 @@ SCORES = {
 ERRORS = {"mse": np.square, "mae": np.abs}
 
 
+@dataclasses.dataclass(frozen=True)
+class Ranking:
+    """True labels (n, K) bool and their logits, of which the mean average precision is computed."""
+
+    y: np.ndarray
+    logits: np.ndarray
+
+    def resampled(self, weights):
+        """Return the mean average precision of each resample, with weights (DRAWS, n): (DRAWS,).
+
+        A label that no example of a resample has is left out of its mean.
+        """
+        total, count = np.zeros(len(weights)), np.zeros(len(weights))
+        for truth, logits in zip(self.y.T, self.logits.T, strict=True):
+            order = np.argsort(-logits, kind="stable")
+            last = np.flatnonzero(np.diff(logits[order], append=-np.inf))  # of equal scores
+            for start in range(0, len(weights), PART):
+                part = slice(start, start + PART)
+                drawn = weights[part][:, order].astype(np.float64)
+                chosen = np.cumsum(drawn, axis=1)[:, last]
+                hits = np.cumsum(drawn * truth[order], axis=1)[:, last]
+                gained = np.diff(hits, axis=1, prepend=0)
+                precision = hits / np.maximum(chosen, 1)
+                support = hits[:, -1]
+                area = (gained * precision).sum(axis=1) / np.maximum(support, 1)
+                total[part] += np.where(support > 0, area, 0)
+                count[part] += support > 0
+        return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+
+
 def statistics(task, info, y, logits):
     """Return the statistics of each example that a task's first score is computed from.
 
@@ -84,10 +117,12 @@ def statistics(task, info, y, logits):
 
     Returns:
         `counts` of labels, the mean errors (n,) of forecasts, the summaries (n, S) of a task whose
-        summaries are arrays; or None if the score is no function of
-        sums over examples.
+        summaries are arrays, the `Ranking` of several labels; or None if the score is no function
+        of sums over examples.
     """
     name = first_score(task)
+    if task.multilabel:
+        return Ranking(np.asarray(y, bool), np.asarray(logits, np.float32))
     if not task.data.series and task.values:
         rows = (slice(i, i + 1) for i in range(len(y)))
         summaries = [task.results.summarize(y[row], np.asarray(logits[row]), info) for row in rows]
@@ -135,6 +170,8 @@ def resampled(statistics, name, weights, score=None):
         weights: what `draws` returns.
         score: from a summary to a dictionary of scores, where the statistics are summaries.
     """
+    if isinstance(statistics, Ranking):
+        return statistics.resampled(weights)
     if statistics.ndim == 2:
         return np.array([score(summary)[name] for summary in weights @ statistics])
     if statistics.ndim == 1:
@@ -145,7 +182,7 @@ def resampled(statistics, name, weights, score=None):
 def interval(values):
     """Return the central 95 % percentile interval [low, high] of values (d,)."""
     tail = 100 * (1 - COVERAGE) / 2
-    low, high = np.percentile(values, [tail, 100 - tail])
+    low, high = np.nanpercentile(values, [tail, 100 - tail])
     return [float(low), float(high)]
 
 

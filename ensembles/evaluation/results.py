@@ -4,7 +4,6 @@ import time
 
 import numpy as np
 
-from ensembles.combining import combine
 from ensembles.evaluation import calibration, probabilities, report, uncertainty
 from zoo.tasks import report as task_report
 from zoo.tasks.image_segmentation import masks
@@ -113,7 +112,8 @@ def write_report(ensemble, args, run, rows, figures):
     }
     agreement = None
     if not common.task.values:
-        agreement = probabilities.agreement(ensemble.outputs("test"), ensemble.labels("test"))
+        decisions = [*map(ensemble.decisions, ensemble.outputs("test"))]
+        agreement = probabilities.agreement(decisions, ensemble.labels("test"))
     title = f"{args.command}: {about['name']}"
     report.write(run.folder, title, rows, facts=facts, agreement=agreement, figures=figures)
     return report.table(rows)
@@ -156,7 +156,8 @@ def figures_of(ensemble, logits, diagram):
     if task.values:
         x, y = test.take()
         return task.results.plot(x, y, logits, info)
-    y, outputs = ensemble.labels("test"), ensemble.outputs("test")
+    y, decide = ensemble.labels("test"), ensemble.decisions
+    outputs = [*map(decide, ensemble.outputs("test"))]
     rows = drawn_examples(y, logits)
     x, _ = test.take(rows)
     figures = task.results.plot(x, y[rows], logits[rows], info)
@@ -177,7 +178,7 @@ def figures_of(ensemble, logits, diagram):
         figures["uncertainty"] = uncertainty.picture(
             test.take(rows)[0] if maps else None,
             y[rows],
-            logits[rows],
+            decide(logits[rows]),
             [np.asarray(member[rows]) for member in outputs],
             info,
         )
@@ -236,8 +237,8 @@ def baselines(ensemble):
     if len(ensemble.members) == 1:
         return rows
     methods = (("average", "probabilities"), ("vote", "votes"))
-    for name, of in (("average", "logits"),) if ensemble.common.task.values else methods:
-        logits = ensemble.apply(combine.mixture(ensemble.shapes, of=of), "test")
+    for name, of in methods[:1] if ensemble.common.task.values else methods:
+        logits = ensemble.apply(ensemble.mixture(of=of), "test")
         name += " with TTA" * ensemble.tta
         count = sum(member.parameters for member in ensemble.members)
         rows.append(ensemble.row(name, "ensemble", logits, parameters=count)[0])

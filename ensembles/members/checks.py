@@ -10,6 +10,7 @@ from zoo import tasks
 from zoo.tasks.image_detection import task as image_detection
 
 RECORDED = ("task", "task_options", "info")
+OF_VALUES = ("columns", "targets", "mean", "deviation")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,12 +53,12 @@ def check(members, task=None):
     name = first.record["task"] if first else task or guess(members[0])
     if name == image_detection.TASK.name:
         raise opening.detector_error(members[0].name)
-    task = tasks.get(name)
+    task = tasks.get(name).of(first.record["info"] if first else {})
     for member in recorded[1:]:
         check_records(first, member, task)
     for member in members[1:]:
         check_shapes(members[0], member, task)
-    check_activations(members)
+    check_activations(members, task)
     options, info = dict(task.options), {}
     if first:
         options = {**options, **first.record["task_options"]}
@@ -80,6 +81,9 @@ def check_records(first, second, task):
 
     if a["task"] != b["task"]:
         differ("their task", a["task"], b["task"], "Combine models of one task")
+    x, y = (record["info"].get("target", "classes") for record in (a, b))
+    if x != y:
+        differ("what they predict", x, y, "Combine models of one kind of target")
     x, y = a["info"]["classes"], b["info"]["classes"]
     if x != y:
         what = "the order of their classes" if sorted(x) == sorted(y) else "their classes"
@@ -87,7 +91,10 @@ def check_records(first, second, task):
     for key in sorted((set(a["info"]) | set(b["info"])) - {"found"}):
         if a["info"].get(key) != b["info"].get(key):
             values = a["info"].get(key), b["info"].get(key)
-            differ(f"the scale of their inputs, {key},", *values, "Train them on the same data")
+            what = "the scale of their inputs"
+            if key in OF_VALUES and "target" in a["info"]:
+                what = "what their values are"
+            differ(f"{what}, {key},", *values, "Train them on the same data")
     for key in set(task.data.prepared) - set(task.data.sizes):
         x, y = (record["task_options"].get(key, task.options[key]) for record in (a, b))
         if x != y:
@@ -111,11 +118,13 @@ def check_shapes(first, second, task):
         shapes = first.output_shape, second.output_shape
         differ("they return shapes", *shapes, "Combine models of one task")
     k, units = first.output_shape[-1], {first.output_shape[-1], second.output_shape[-1]}
-    if len(units) > 1 and units != {1, 2}:
+    if len(units) > 1 and (units != {1, 2} or task.multilabel):
         differ("their numbers of classes are", k, second.output_shape[-1], "Use the same classes")
     if task.values and first.output_shape != second.output_shape:
         shapes = first.output_shape, second.output_shape
-        differ("their forecasts have shapes", *shapes, "Train them with one horizon")
+        if task.data.series:
+            differ("their forecasts have shapes", *shapes, "Train them with one horizon")
+        differ("their values have shapes", *shapes, "Train them on the same values")
     dense = len(a) == 2 and len(first.output_shape) == 2 and not task.values
     if dense and a[0] != b[0] and None not in (a[0], b[0]):
         differ("their numbers of points are", a[0], b[0], "Train them with as many points")
@@ -124,8 +133,21 @@ def check_shapes(first, second, task):
         differ("their maps lack a height and width of", *margins, "Train them with one padding")
 
 
-def check_activations(members):
-    """Raise a `ValueError` if some members, but not all, end in several sigmoids."""
+def check_activations(members, task):
+    """Raise a `ValueError` if some members, but not all, end in several sigmoids.
+
+    Of labels, members may end in logits or in sigmoids, since the task has a sigmoid for each; they
+    may not end in a softmax.
+    """
+    if task.multilabel:
+        for member in members:
+            if member.ending == "softmax":
+                raise ValueError(
+                    f"{member.name} ends in a softmax, for one true class, and the others are for "
+                    f"{member.output_shape[-1]} labels, of which several may be true at once. "
+                    "Train it on the same labels"
+                )
+        return
     multi_label = [
         member for member in members if member.ending == "sigmoid" and member.output_shape[-1] > 1
     ]
@@ -193,6 +215,12 @@ def fixed(common, info):
     Raises:
         ValueError: if the classes differ.
     """
+    kinds = [known.get("target", "classes") for known in (common.info, info)]
+    if kinds[0] != kinds[1]:
+        raise ValueError(
+            f"the members predict {kinds[0]}, and the data have {kinds[1]}. Combine them on data "
+            f"of {kinds[0]}"
+        )
     if common.info["classes"] != info["classes"]:
         names = ", ".join(common.info["classes"]), ", ".join(info["classes"])
         raise ValueError(
@@ -206,7 +234,8 @@ def fixed(common, info):
 
 def completed(common, data):
     """Return `common` with the data's options, and its classes and constants if there are none."""
-    return dataclasses.replace(common, options=data.options, info=common.info or data.info)
+    info = common.info or data.info
+    return dataclasses.replace(common, options=data.options, info=info, task=common.task.of(info))
 
 
 def verify(members, outputs, common):
@@ -223,7 +252,8 @@ def verify(members, outputs, common):
     """
     for member, array in zip(members, outputs, strict=True):
         not_finite = 0
-        probable = member.ending == "linear" and not common.task.values and common.units > 1
+        exclusive = not common.task.values and not common.task.multilabel
+        probable = member.ending == "linear" and exclusive and common.units > 1
         for (part,) in probabilities.blocks(array):
             part = np.asarray(part, np.float32).reshape(len(part), -1, array.shape[-1])
             not_finite += int((~np.isfinite(part).all(axis=(1, 2))).sum())

@@ -76,7 +76,7 @@ def kind_of(model, path):
     return checked(model, path).kind
 
 
-def in_logits(model, path):
+def in_logits(model, path, multilabel=False):
     """Return a model with the same inputs and weights that returns logits.
 
     A sigmoid or softmax is removed if its values are the output. If they are averaged or resized
@@ -86,14 +86,21 @@ def in_logits(model, path):
     Args:
         model: a functional `keras.Model` with one output.
         path: of its file, for error messages.
+        multilabel: whether the outputs are of labels, with a sigmoid each; these are then inverted
+            one by one.
 
     Raises:
-        ValueError: as of `kind_of`.
+        ValueError: as of `kind_of`, or it ends in a softmax although labels do not exclude another.
     """
     values, output = checked(model, path), model.outputs[0]
     if values.kind == "linear":
         return model
-    multiple = output.shape[-1] != 1
+    if multilabel and values.kind == "softmax":
+        why = (
+            "it ends in a softmax, for one true class, and these are labels, of which several hold"
+        )
+        raise saving.trouble(path, why, "End it in a linear layer or sigmoids")
+    multiple = output.shape[-1] != 1 and not multilabel
     if values.direct and not (multiple and values.kind == "sigmoid"):
         layer = getattr(values.layer, "layer", values.layer)  # the inner layer of a TimeDistributed
         if hasattr(layer, "activation"):

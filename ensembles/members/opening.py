@@ -49,7 +49,8 @@ class Member:
     def load(self, common):
         """Load the model, frozen, from the shared input to logits, named after its layer."""
         model = saving.load(self.path)
-        model = model if common.task.values else graph.in_logits(model, self.path)
+        if not common.task.values:
+            model = graph.in_logits(model, self.path, common.task.multilabel)
         model = adapted(model, common, self)
         return Frozen.of(model, self.layer)
 
@@ -94,7 +95,7 @@ def open(sources, *, detectors=False):
         model = saving.load(path)
         shapes = [tuple(tensor.shape[1:]) for tensor in input_and_output(model, path)]
         check_finite(model, path)
-        values = "task" in record and tasks.get(record["task"]).values
+        values = "task" in record and tasks.of(record).values
         count = names[: i + 1].count(name)
         members.append(
             Member(

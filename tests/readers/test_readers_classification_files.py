@@ -449,7 +449,7 @@ def test_folders_of_splits_of_tables(tmp_path):
         (PLAIN + "no.png,cat\nx.png,dog\n", ["2 of its 5", "no.png (line 5), x.png (line 6)"]),
         (PLAIN + "../a.png,cat\n", ["1 of its 4", "../a.png (line 5)"]),
         (PLAIN + "a,dog\n", ["lines 2 and 5", "same image"]),
-        (PLAIN + "d.png,\n", ["line 5 has no label"]),
+        (PLAIN.replace("g,dog", "g,"), ["line 3 has no label", "--target labels"]),
         (PLAIN + ",cat\n", ["line 5 has no file name"]),
         (PLAIN + "d.png,cat,dog\n", ["line 5 has 3 columns", "the header has 2"]),
         (PLAIN + '"d.png,cat\n', ["quotation marks"]),

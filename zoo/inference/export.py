@@ -354,7 +354,7 @@ def output_names(model, facts, count):
     if detector.last(model):
         return ["boxes"]
     word = facts.get("output", "").replace(":", " ").partition(" ")[0]
-    name = word if word in ("forecast", "logits") else "output"
+    name = word if word in ("forecast", "logits", "value") else "output"
     return [name] if count == 1 else [f"{name}_{i}" for i in range(count)]
 
 

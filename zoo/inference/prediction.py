@@ -49,8 +49,8 @@ def check(path, record, *, tta=False, steps=None, confidence=None, iou=None):
     if not {"task", "task_options", "info"} <= record.keys():
         why = "it does not say what it was trained for"
         raise ValueError(f"{path}: {why}. Use a model that was trained by train.py")
-    task = tasks.get(record["task"])
-    if steps is not None and not task.values:
+    task = tasks.of(record)
+    if steps is not None and not task.data.series:
         raise ValueError(f"steps are for forecasts, and this model is for {task.name}: leave them")
     if confidence is None and iou is None:
         return

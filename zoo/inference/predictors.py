@@ -47,7 +47,7 @@ class Predictor:
             raise records.trouble(
                 getattr(model, "name", "the model"), reason, "Copy its file again"
             )
-        self.task, self.info = tasks.get(record["task"]), dict(record["info"])
+        self.task, self.info = tasks.of(record), dict(record["info"])
         self.options = {**self.task.options, **record["task_options"]}
         self.model, self.batch_size = model, batch_size
         if confidence is not None:
@@ -165,21 +165,24 @@ def stream(model, inputs, batch_size):
 
 
 class Averaged:
-    """A model that predicts the mean probabilities of several views of each input.
+    """A model that predicts the mean of several views of each input: of probabilities or values.
 
     `predict` and `stream` take it as a model.
 
     Args:
         model: a `keras.Model` from a batch to logits (B, ..., K); one logit for two classes.
         views: pairs of functions (there, back), see `zoo.tasks.Task`.
+        values: whether outputs are values, not logits.
+        multilabel: whether they are logits of labels, with a sigmoid each.
     """
 
-    def __init__(self, model, views):
+    def __init__(self, model, views, values=False, multilabel=False):
         self.model, self.views = model, views
-        self.mean = Mixture(dtype="float32")
+        of = "logits" if values else "probabilities"
+        self.mean = Mixture(of=of, multilabel=multilabel, dtype="float32")
 
     def predict_on_batch(self, x):
-        """Return logits of the mean probabilities for a batch, (B, ..., K) float32."""
+        """Return logits of the mean probabilities, or mean values, for a batch, float32."""
         outputs = [back(self.model.predict_on_batch(there(x))) for there, back in self.views]
         return keras.ops.convert_to_numpy(self.mean(outputs))
 
@@ -204,7 +207,7 @@ def with_views(model, task, options):
             "the model was trained without flips and turns, so there is nothing to average over: "
             "predict without --tta, or train it with flip (images) or rotate (clouds)"
         )
-    return Averaged(model, views)
+    return Averaged(model, views, task.values, task.multilabel)
 
 
 class Recursive:

@@ -164,8 +164,9 @@ def around(model, path, record, score=None):
         A `keras.Model` whose input has the size of the model's: images (B, H, W, C), uint8 from 0
         to 255 if the training images were uint8, else float32 in their range; points (B, N, 3)
         float32, metres, z up; series (B, T, F) float32 in their own units. Its outputs are a
-        dictionary: "probabilities" (B, ..., K) of the K classes; of a forecaster "forecast" (B, H,
-        K) with "lower" and "upper", in the units of the series. Of a detector the output is the
+        dictionary: "probabilities" (B, ..., K) of the K classes or labels; "value" (B, K) in the
+        units of the values; of a forecaster "forecast" (B, H, K) with "lower" and "upper", in the
+        units of the series. Of a detector the output is the
         rows (B, 100, 6) of `zoo.inference.detector.with_boxes`.
 
     Raises:
@@ -174,7 +175,7 @@ def around(model, path, record, score=None):
     if not {"task", "task_options", "info"} <= record.keys():
         why = "it does not record what its inputs were, so no preprocessing can be included"
         raise ValueError(f"{path}: {why}. Use a model that was trained by train.py")
-    task, info = tasks.get(record["task"]), record["info"]
+    task, info = tasks.of(record), record["info"]
     settings = {"ragged": False, "normalize": "dataset", **task.options, **record["task_options"]}
     settings |= {
         key: info[key] for key in ("range", "radius", "mean", "deviation", "ragged") if key in info
@@ -229,6 +230,9 @@ def outputs(logits, task, info):
             name: InUnits(**scales, errors=errors, name=name)(logits)
             for name, errors in ends.items()
         }
+    if task.multilabel:
+        end = keras.layers.Activation("sigmoid", dtype="float32", name="probabilities")
+        return {"probabilities": end(logits)}
     if logits.shape[-1] > 1:
         return {
             "probabilities": keras.layers.Softmax(dtype="float32", name="probabilities")(logits)
@@ -253,13 +257,14 @@ def facts(record, inside=False, score=None):
     """
     if not {"task", "task_options", "info"} <= record.keys():
         return {}
-    task, info = tasks.get(record["task"]), record["info"]
+    task, info = tasks.of(record), record["info"]
     options = {**task.options, **record["task_options"]}
     names = "range channels radius length ragged mean deviation columns targets grid suppression"
     known = {name: info[name] for name in names.split() if name in info}
     chosen = "normalize ground resolution margin fill".split()
     described = {
         "task": task.name,
+        **({"target": info["target"]} if "target" in info else {}),
         "classes": info.get("classes", []),
         "input": input_text(task.name, info, options, inside),
         "output": output_text(task, info, inside, score),
@@ -321,6 +326,8 @@ def output_text(task, info, inside, score):
     if task.values:
         units = f"in the units of the {'series' if task.data.series else 'training values'}"
         return f"{values_name(task)}: {units if inside else 'standardized'}"
+    if task.multilabel:
+        return "probabilities of the labels" if inside else "logits of the labels, a sigmoid each"
     if inside:
         return "probabilities of the classes"
     return "logits" + " (one: class 1 against class 0)" * (len(info["classes"]) == 2)

@@ -58,7 +58,7 @@ def prepared(record, prepare):
     """Prepare the data of a record; raise a `ValueError` if they are not available."""
     if prepare is None or not {"task", "task_options", "info", "data"} <= record.keys():
         raise ValueError("the data are not available")
-    return prepare(record, tasks.get(record["task"]), tasks.fingerprint())
+    return prepare(record, tasks.of(record), tasks.fingerprint())
 
 
 def chosen(split, model):

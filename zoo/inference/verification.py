@@ -263,7 +263,7 @@ def check_score(where, record, model, prepare):
         data = stored_example.prepared(record, prepare)
     except ValueError as error:
         return Check("score", None, f"not checked: {error}")
-    results, size = tasks.get(record["task"]).results, record.get("settings", {}).get("batch_size")
+    results, size = tasks.of(record).results, record.get("settings", {}).get("batch_size")
     parts = predictors.parts(model, data.splits["test"], size or 16)
     scores, _ = results.score(results.summary(parts, record["info"]), record["info"])
     pairs = {key: (known[key], scores[key]) for key in known if key in scores}
@@ -304,7 +304,7 @@ def built(record):
             model = builder(**record["arguments"], **record["options"])
             if "task" not in record:
                 return described(model), {}
-            task, options = tasks.get(record["task"]), record["task_options"]
+            task, options = tasks.of(record), record["task_options"]
             info = task.training.built(model, options)
             model = task.training.whole(model, {**record["info"], **info}, options)
             return described(model), json.loads(json.dumps(info))

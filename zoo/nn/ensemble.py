@@ -90,25 +90,32 @@ class TwoClasses(keras.layers.Layer):
 class Mixture(keras.layers.Layer):
     """The weighted mean of several models' predictions: called on a list of logits (B, ..., K).
 
-    With one logit (K = 1), its sigmoid is the probability of class 1. For one model it is the
-    identity.
+    With one logit (K = 1), its sigmoid is the probability of class 1; with several labels, that of
+    each logit is the probability of its label. For one model it is the identity.
 
     Args:
         weights: one number per model, not below 0; None for equal weights.
         of: "probabilities", whose mean is returned as its logarithm; "logits"; or "votes", the
             fraction of models that predict a class, with ties broken by the mean probability.
+        multilabel: whether the logits are of labels with a sigmoid each, not of one class.
     """
 
     TIE = 1e-3  # weight of the mean probability among the votes; keeps logarithms finite
 
-    def __init__(self, weights=None, of="probabilities", **kwargs):
+    def __init__(self, weights=None, of="probabilities", multilabel=False, **kwargs):
         super().__init__(**kwargs)
         if of not in ("probabilities", "logits", "votes"):
             raise ValueError(f"of must be probabilities, logits or votes, not {of!r}")
-        self.weights_of_models, self.of = weights, of
+        self.weights_of_models, self.of, self.multilabel = weights, of, multilabel
 
     def call(self, inputs):
         """Return logits of the shape of one model's logits."""
+        if self.multilabel:
+            return self.mean([logits[..., None] for logits in inputs])[..., 0]
+        return self.mean(inputs)
+
+    def mean(self, inputs):
+        """Return the logits of the mean of classes."""
         weights = self.weights_of_models
         weights = np.ones(len(inputs)) if weights is None else weights
         weights = np.asarray(weights, np.float64) / np.sum(weights)
@@ -142,7 +149,8 @@ class Mixture(keras.layers.Layer):
         """Return the arguments."""
         weights = self.weights_of_models
         weights = None if weights is None else [float(weight) for weight in weights]
-        return {**super().get_config(), "weights": weights, "of": self.of}
+        labels = {"multilabel": True} if self.multilabel else {}
+        return {**super().get_config(), "weights": weights, "of": self.of, **labels}
 
 
 @register

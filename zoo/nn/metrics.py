@@ -1,4 +1,4 @@
-"""Metrics that Keras lacks, computed from a confusion matrix accumulated over the batches."""
+"""Metrics that Keras lacks, most of them computed from a confusion matrix over the batches."""
 
 import keras
 from keras import ops
@@ -74,3 +74,13 @@ class DiceScore(ConfusionMetric):
         if self.num_classes == 2:
             return scores[1]
         return ops.divide_no_nan(ops.sum(scores), ops.sum(ops.cast(totals > 0, scores.dtype)))
+
+
+@register
+class LabelAccuracy(keras.metrics.Mean):
+    """Fraction of correct decisions on labels (B, K), of logits (B, K) with a sigmoid each."""
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Accumulate a batch."""
+        correct = ops.equal(ops.cast(y_true, "bool"), ops.convert_to_tensor(y_pred) > 0)
+        return super().update_state(ops.cast(correct, self.dtype))

@@ -3,9 +3,9 @@
 import hashlib
 import pathlib
 
-from zoo.tasks.task import Task, get
+from zoo.tasks.task import Task, get, of
 
-__all__ = ["Task", "fingerprint", "get"]
+__all__ = ["Task", "fingerprint", "get", "of"]
 
 
 def fingerprint():

@@ -6,6 +6,8 @@ import numpy as np
 
 from zoo import plots
 
+WRONG = "#b3261e"  # colour of the titles of wrong predictions
+
 
 def softmax(logits):
     """Return the probabilities of logits (..., K), float64."""
@@ -134,4 +136,4 @@ def verdict(classes, truth, predicted):
     """Return the title of an example, and its colour."""
     if truth == predicted:
         return classes[truth], plots.INK
-    return f"true {classes[truth]}, predicted {classes[predicted]}", "#b3261e"
+    return f"true {classes[truth]}, predicted {classes[predicted]}", WRONG

@@ -10,13 +10,12 @@ import math
 import operator
 from collections.abc import Callable, Mapping
 
-import keras
 import numpy as np
 
 from zoo import index
-from zoo.nn.metrics import MeanClassAccuracy
 from zoo.registry import unknown
-from zoo.tasks import report
+from zoo.tasks import report, targets
+from zoo.tasks.targets.classes import accuracies, cross_entropy
 
 DEFAULTS = dict(epochs=20, updates=800, batch_size=32, learning_rate=0.001, jit=False)
 BLOCK = 2**22  # numbers of outputs that are summarized at once, 16 MB
@@ -30,19 +29,6 @@ def whole_example(example, options):
 def identity(shape, options):
     """Return the only view of an input that is not changed."""
     return [(lambda x: x, lambda y: y)]
-
-
-def cross_entropy(info, options):
-    """Return cross-entropy on logits of classes."""
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-
-def accuracies(info):
-    """Return the metrics of a classifier in the progress bar."""
-    return [
-        keras.metrics.SparseCategoricalAccuracy("accuracy"),
-        MeanClassAccuracy(len(info["classes"]), "mean_class_accuracy"),
-    ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,10 +176,10 @@ class Usage:
 class Task:
     """What a kind of problem is: four records, each for one reader.
 
-    `info` is a dictionary of plain values: "classes", a list of names, and whatever `Data.measure`
-    returned. `options` is a dictionary too: the field below with what `--set` changed. Both are
-    stored with the model. Batches are NumPy arrays, (B, ...). Fields that are left out are those of
-    a classifier.
+    `info` is a dictionary of plain values: "classes", a list of names, the constants of the
+    `Source`, and whatever `Data.measure` returned. `options` is a dictionary too: the field below
+    with what `--set` changed. Both are stored with the model. Batches are NumPy arrays, (B, ...).
+    Fields that are left out are those of a classifier.
 
     Attributes:
         name: what it is called; the name of its folder.
@@ -204,6 +190,7 @@ class Task:
         results: scores and figures.
         usage: how a trained model is used.
         values: whether outputs are values, not logits of classes.
+        multilabel: whether outputs are logits of labels, with a sigmoid each.
         models: the task whose models it takes too, "" if none.
     """
 
@@ -215,7 +202,17 @@ class Task:
     results: Results = Results()
     dataset: str = ""
     values: bool = False
+    multilabel: bool = False
     models: str = ""
+
+    def of(self, info):
+        """Return the task for data with these constants, whose targets may not be classes."""
+        if "target" not in info:
+            return self
+        target = targets.of(info)
+        training = dataclasses.replace(self.training, best=target.best)
+        kinds = dict(values=target.values, multilabel=target.multilabel)
+        return dataclasses.replace(self, training=training, **kinds)
 
 
 def get(name):
@@ -227,3 +224,8 @@ def get(name):
     if name not in index.tasks():
         raise ValueError(unknown("task", name, index.tasks()))
     return importlib.import_module(f"zoo.tasks.{name}.task").TASK
+
+
+def of(record):
+    """Return the task of a model's record, for the data that it was trained on."""
+    return get(record["task"]).of(record.get("info", {}))

@@ -112,4 +112,4 @@ def distilled(model, settings, task, record, previous):
     inherited = saving.record(presets.locate(source))
     for message in provenance.inherit(record, record["teacher"]["name"], inherited):
         print(message)
-    return distillation.distiller(teacher, model, settings["temperature"])
+    return distillation.distiller(teacher, model, settings["temperature"], task.multilabel)

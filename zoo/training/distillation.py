@@ -17,18 +17,25 @@ class LogitsDistillation(keras.distillation.LogitsDistillation):
     """T² times the KL divergence between the student's and the teacher's probabilities at T.
 
     One logit z of class 1 is replaced by the pair (0, z), because the softmax of a single logit is
-    always 1.
+    always 1; so is each logit of several labels, whose divergences are averaged.
 
     Args:
         temperature: T, the divisor of the logits.
+        multilabel: whether the logits are of labels, with a sigmoid each.
     """
 
-    def __init__(self, temperature):
+    def __init__(self, temperature, multilabel=False):
+        self.multilabel = multilabel
         # Given by name, as in Keras' default, the divergence would be computed on the logits.
         super().__init__(temperature, keras.losses.KLDivergence())
 
     def compute_loss(self, teacher_outputs, student_outputs, **kwargs):
         """Return the mean over all examples, pixels or points of logits (B, ..., K), a scalar."""
+        if self.multilabel:
+            teacher_outputs, student_outputs = (
+                teacher_outputs[..., None],
+                student_outputs[..., None],
+            )
         pair = TwoClasses.of(teacher_outputs), TwoClasses.of(student_outputs)
         return super().compute_loss(*pair, **kwargs)
 
@@ -42,15 +49,16 @@ class Distiller(keras.distillation.Distiller):
         return penalty + super().compute_loss(x, y, y_pred, sample_weight, training)
 
 
-def distiller(teacher, student, temperature):
+def distiller(teacher, student, temperature, multilabel=False):
     """Return the distiller, to compile with the student's loss and metrics, and to fit.
 
     Args:
         teacher: a `keras.Model` that returns logits (B, ..., K), see `load`.
         student: the `keras.Model` to train, with the same inputs and logits of the same shape.
         temperature: divisor of the logits of both.
+        multilabel: whether the logits are of labels, with a sigmoid each.
     """
-    loss = LogitsDistillation(temperature)
+    loss = LogitsDistillation(temperature, multilabel)
     return Distiller(teacher, student, loss, student_loss_weight=STUDENT_WEIGHT)
 
 
@@ -86,6 +94,9 @@ def objection(teacher, student, task):
     if task.values:
         return "it predicts values, and a teacher must predict classes. Train without a teacher"
     a, b = teacher["info"], student["info"]
+    if a.get("target") != b.get("target"):
+        known, given = (info.get("target", "classes") for info in (a, b))
+        return f"it predicts {known}, and the data have {given}. Use a teacher of {given}"
     if a["classes"] != b["classes"]:
         known, given = ", ".join(a["classes"]), ", ".join(b["classes"])
         return f"its classes are {known}, those of the data {given}. Use one of the same classes"

@@ -54,30 +54,39 @@ def described(steps, epochs, size):
     return lines
 
 
-def labels(arrays):
-    """Return the integer labels (n,) of a split, `datasets.splits.Arrays`; None if it has none."""
+def labels(arrays, multilabel=False):
+    """Return the labels of a split, `datasets.splits.Arrays`; None if it has none.
+
+    They are integers (n,), or with `multilabel` (n, K) bool.
+    """
     y = arrays.y
+    if multilabel:
+        return np.asarray(y[arrays.rows])
     if getattr(y, "ndim", 0) != 1 or not np.issubdtype(y.dtype, np.integer):
         return None
     return np.asarray(y[arrays.rows])
 
 
 def balance(values, classes):
-    """Return messages on unbalanced classes.
+    """Return messages on unbalanced classes or labels.
 
     Args:
-        values: labels (n,) of the training split, or None.
+        values: labels of the training split, see `labels`, or None.
         classes: names of the classes.
     """
     if values is None or not classes:
         return []
-    counts = np.bincount(values, minlength=len(classes))
+    several = values.ndim == 2
+    counts = values.sum(axis=0) if several else np.bincount(values, minlength=len(classes))
     few, many = int(counts.argmin()), int(counts.argmax())
     if counts[many] < UNBALANCED * max(counts[few], 1):
         return []
+    what = "Labels" if several else "Classes"
+    advice = "The mean average precision counts all labels alike"
     return [
-        f"Classes are unbalanced: {counts[few]:,} training examples of {classes[few]}, "
-        f"{counts[many]:,} of {classes[many]}. Compare mean_class_accuracy with accuracy"
+        f"{what} are unbalanced: {counts[few]:,} training examples of {classes[few]}, "
+        f"{counts[many]:,} of {classes[many]}. "
+        + (advice if several else "Compare mean_class_accuracy with accuracy")
     ]
 
 

@@ -122,7 +122,9 @@ def objection_to_task(record):
         if name in options and not same_type(value, options[name]):
             what = f"not of the type of {options[name]!r}"
             return f"its record is damaged: the option {name} is {shown(value)}, {what}"
-    for name in NEEDED.get(task, NEEDED.get(task.partition("_")[0], ())):
+    values = record.get("info", {}).get("target") == "values"
+    needed = NEEDED.get(task, NEEDED.get(task.partition("_")[0], ())) + OF_VALUES * values
+    for name in needed:
         if "info" in record and name not in record["info"]:
             return f"its record is damaged: it lacks {name}"
     return None
@@ -283,6 +285,7 @@ CONSTANTS = {  # of the data, in `info`: the expected type, and its check
     "columns": NAMES,
     "notes": NAMES,
     "found": MAPPING,
+    "target": ("labels or values", lambda value: value in ("labels", "values")),
     "targets": ("a positive integer", is_count),
     "channels": ("a positive integer", lambda value: is_count(value) and value <= MOST_PIXELS),
     "length": ("a positive integer", lambda value: is_count(value) and value <= MOST_POINTS),
@@ -300,6 +303,7 @@ CONSTANTS = {  # of the data, in `info`: the expected type, and its check
     "grid": ("the grid of a detector", is_grid),
     "suppression": ("settings of non-maximum suppression", is_suppression),
 }
+OF_VALUES = ("columns", "targets", "mean", "deviation")
 NEEDED = {  # constants that a task requires, by its name or the first word of its name
     "forecasting": ("columns", "targets", "mean", "deviation"),
     "image": ("classes", "channels", "range"),

@@ -57,6 +57,9 @@ def read(path: pathlib.Path, extensions: Sequence[str], read_file: Callable) -> 
     def title(item):
         return item[0].relative_to(path).as_posix()
 
+    def label(item):
+        return index[item[2]]
+
     by_split = {s: [item for item in placed if (item[1] or "train") == s] for s in SPLITS}
     info = {"ignored": ignored} if ignored else {}
     if root != path:
@@ -67,7 +70,9 @@ def read(path: pathlib.Path, extensions: Sequence[str], read_file: Callable) -> 
         fingerprint=fingerprint(files, root),
         classes=tuple(map(printable, classes)),
         splits={
-            s: Examples.of(items, read_example, title) for s, items in by_split.items() if items
+            s: Examples.of(items, read_example, title, label)
+            for s, items in by_split.items()
+            if items
         },
         info=info,
     )

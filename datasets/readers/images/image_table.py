@@ -1,18 +1,19 @@
-"""A table of images: a CSV file with a column of file names and a column of labels.
+"""A table of images: a CSV file with a column of file names, and a column of labels or several.
 
 The images are beside the table, or in one folder below, or in train/, val/ and test/ below, or
-where names with folders say. A third column may have the split of each image.
+where names with folders say. A further column may have the split of each image.
 """
 
 import csv
 import dataclasses
 import pathlib
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from datasets.readers import targets
 from datasets.readers.files import clutter, divide, safe_name, split_of, walk
-from datasets.readers.images import EXTENSIONS, read_example
+from datasets.readers.images import EXTENSIONS, read_example, table_targets
+from datasets.readers.images.table_targets import plain
 from datasets.readers.series.series_tables import decoded
 from datasets.source import SPLITS, BadInput, Examples, Source, fingerprint, printable
 
@@ -25,20 +26,40 @@ FILE_NAMES = (
 IDS = ("imageid", "imgid", "id")  # used if no column has one of the names above
 LABELS = (
     "label", "labels", "labelname", "class", "classes", "classname", "category", "categoryname",
-    "target", "species", "breed",
+    "target", "species", "breed", "categories", "tags", "attributes", "findinglabels",
 )  # fmt: skip
+VALUES = ("value", "values")  # or names that begin so: value_x
 SUBSETS = ("split", "subset", "set", "partition")
 SHOWN = 3  # examples that a message names
-NAME_COLUMNS = "Name the column of the files 'filename' and that of the classes 'label'"
+NAME_COLUMNS = (
+    "Name the column of the files 'filename' and that of the classes 'label', of several labels "
+    "'labels', of numbers 'value'"
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """The positions of the columns; `split` is None if there is none."""
+    """The positions of the columns.
+
+    Attributes:
+        file: of the file names.
+        label: of the labels, None if no column has such a name.
+        split: likewise of the splits.
+        values: of columns named as values.
+        others: of all others that may have targets.
+    """
 
     file: int
-    label: int
+    label: int | None
     split: int | None
+    values: tuple = ()
+    others: tuple = ()
+
+    def no_label(self, table, header):
+        """Return the error of a table without targets."""
+        known = ", ".join(map(repr, header)) or "none"
+        why = f"none of its columns is known to be the labels: it has {known}"
+        return BadInput(table, why, NAME_COLUMNS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,17 +69,17 @@ class Row:
     Attributes:
         line: its line in the file, from 1.
         name: of the image, as in the table.
-        label: the name of the class.
+        cells: of all columns.
         split: of `SPLITS`, or None.
     """
 
     line: int
     name: str
-    label: str
+    cells: Sequence[str]
     split: str | None
 
 
-def match(path: pathlib.Path) -> bool:
+def match(path: pathlib.Path, target: str | None = None) -> bool:
     """Return whether a path is a table of images, or a folder with a table and images.
 
     A folder with class folders is not one, whatever tables it has.
@@ -68,48 +89,52 @@ def match(path: pathlib.Path) -> bool:
     return path.is_dir() and bool(tables_in(path)) and one_place(path)
 
 
-def read(path: pathlib.Path) -> Source:
-    """Read the images of a table, with the classes in the order of their names.
+def read(path: pathlib.Path, target: str | None = None) -> Source:
+    """Read the images of a table and their targets, see `table_targets`.
 
     Args:
         path: a .csv or .tsv file with commas, semicolons or tabs between its columns; or a folder
             with one such file.
+        target: what the targets are: classes, labels or values; None to decide by the cells.
 
     Raises:
         BadInput: the table or its columns cannot be determined, an image is missing or has two
-            rows, or a row has no label or an unknown split.
+            rows, or a row has no target or an unknown split.
     """
+    targets.check(target)
     table = path if path.is_file() else table_of(path)
     root = table.parent
     header, columns, rows, notes = parse(table)
     images = images_below(root)
     files = find_images(table, rows, images)
     splits = splits_of(table, rows, files)
-    classes = class_names(table, rows, splits)
-    index = {name: i for i, name in enumerate(classes)}
-    notes.append(
-        f"the column {header[columns.file]!r} names the images, and {header[columns.label]!r} "
-        "their classes"
-    )
+    found = table_targets.read(table, header, columns, rows, splits, target)
+    notes.append(f"the column {header[columns.file]!r} names the images, and {found.text}")
     if unlisted := len(set(images) - set(files)):
         notes.append(f"images without a row in {table.name} are ignored: {unlisted}")
+    notes += found.notes
 
     def read_row(item):
-        file, label = item
-        return {**read_example(file), "label": index[label]}
+        return {**read_example(item[0]), "label": item[1]}
 
     def title(item):
         return item[0].relative_to(root).as_posix()
 
+    def label(item):
+        return None if found.constants else item[1]
+
     items = {split: [] for split in SPLITS}
-    for row, file, split in zip(rows, files, splits, strict=True):
-        items[split or "train"].append((file, row.label))
+    for file, own, split in zip(files, found.labels, splits, strict=True):
+        items[split or "train"].append((file, own))
     return Source(
         name=safe_name(path),
         fingerprint=fingerprint([table, *files], root),
-        classes=tuple(map(printable, classes)),
-        splits={s: Examples.of(chosen, read_row, title) for s, chosen in items.items() if chosen},
+        classes=tuple(map(printable, found.classes)),
+        splits={
+            s: Examples.of(chosen, read_row, title, label) for s, chosen in items.items() if chosen
+        },
         info={"notes": [printable(note) for note in notes]},
+        constants=found.constants,
     )
 
 
@@ -139,19 +164,27 @@ def one_place(folder):
     return len(places) == 1 or all(place and split_of(place[0]) for place in places)
 
 
-def has_columns(table):
-    """Return whether the columns of a table can be determined."""
+def known_columns(table):
+    """Return the `Columns` of a table, None if they cannot be determined."""
     try:
-        columns_of(table, header_of(table, decoded(table)[0])[0])
+        return columns_of(table, header_of(table, decoded(table)[0])[0])
     except BadInput:
-        return False
-    return True
+        return None
+
+
+def has_columns(table):
+    """Return whether columns of a table are of file names and of targets by their names."""
+    columns = known_columns(table)
+    return columns is not None and (columns.label is not None or bool(columns.values))
 
 
 def table_of(folder):
     """Return the one table of a folder; raises `BadInput` if there are several."""
     tables = tables_in(folder)
-    usable = tables if len(tables) == 1 else [table for table in tables if has_columns(table)]
+    usable = tables
+    if len(tables) > 1:
+        named = [table for table in tables if has_columns(table)]
+        usable = named or [table for table in tables if known_columns(table)]
     if len(usable) != 1:
         names = ", ".join(table.name for table in usable or tables)
         if usable:
@@ -176,27 +209,32 @@ def header_of(table, text):
 
 def columns_of(table, header: Sequence[str]) -> Columns:
     """Determine the columns by their names; raises `BadInput` with the names that there are."""
-    plain = [re.sub(r"[\s_.-]", "", name).lower() for name in header]
+    names = [plain(name) for name in header]
 
-    def places(names):
-        return [i for i, name in enumerate(plain) if name in names]
+    def places(known):
+        return [i for i, name in enumerate(names) if name in known]
 
     chosen = {
         "the file names": places(FILE_NAMES) or places(IDS),
         "the labels": places(LABELS),
         "the splits": places(SUBSETS),
     }
-    known = ", ".join(repr(name) for name in header)
     for what, columns in chosen.items():
         if len(columns) > 1:
             several = ", ".join(repr(header[i]) for i in columns)
             why = f"several of its columns could be {what}: {several}"
             raise BadInput(table, why, "Rename or remove all but one of them")
-        if not columns and what != "the splits":
-            why = f"none of its columns is known to be {what}: it has {known or 'none'}"
-            raise BadInput(table, why, NAME_COLUMNS)
-    (file,), (label,), split = chosen.values()
-    return Columns(file, label, split[0] if split else None)
+    if not chosen["the file names"]:
+        known = ", ".join(map(repr, header)) or "none"
+        why = f"none of its columns is known to be the file names: it has {known}"
+        raise BadInput(table, why, NAME_COLUMNS)
+    file, label, split = (columns[0] if columns else None for columns in chosen.values())
+    rest = {*range(len(header))} - {file, label, split, *places(IDS), *places(("", "unnamed:0"))}
+    values = tuple(i for i in sorted(rest) if names[i].startswith(VALUES))
+    columns = Columns(file, label, split, values, tuple(sorted(rest)))
+    if label is None and not rest:
+        raise columns.no_label(table, header)
+    return columns
 
 
 def parse(table: pathlib.Path) -> tuple[list[str], Columns, list[Row], list[str]]:
@@ -227,18 +265,17 @@ def parse(table: pathlib.Path) -> tuple[list[str], Columns, list[Row], list[str]
 
 
 def row_of(table, line, words, columns):
-    """Return one row; raises `BadInput` if it has no name or label, or an unknown split."""
-    name, label = words[columns.file].strip(), words[columns.label].strip()
-    for what, word in (("file name", name), ("label", label)):
-        if not word:
-            raise BadInput(table, f"line {line} has no {what}", "Fill it, or remove the line")
+    """Return one row; raises `BadInput` if it has no name or an unknown split."""
+    cells = [word.strip() for word in words]
+    if not cells[columns.file]:
+        raise BadInput(table, f"line {line} has no file name", "Fill it, or remove the line")
     split = None
-    if columns.split is not None and (word := words[columns.split].strip()):
+    if columns.split is not None and (word := cells[columns.split]):
         split = split_of(word)
         if split is None:
             why = f"line {line} is in the split {word!r}"
             raise BadInput(table, why, "Write train, val or test")
-    return Row(line, name, label, split)
+    return Row(line, cells[columns.file], cells, split)
 
 
 # The images of the rows
@@ -302,7 +339,7 @@ def find_image(table, row, lookups):
     return None
 
 
-# Splits and classes
+# Splits
 
 
 def splits_of(table, rows, files):
@@ -321,17 +358,3 @@ def splits_of(table, rows, files):
         present = ", ".join(sorted(set(splits)))
         raise BadInput(table, f"its splits are {present}, without train", "Add images of train")
     return splits
-
-
-def class_names(table, rows, splits):
-    """Return the classes in order, those of train; integers in the order of their values."""
-    used = Counter(r.label for r, s in zip(rows, splits, strict=True) if s in (None, "train"))
-    for row, split in zip(rows, splits, strict=True):
-        if row.label not in used:
-            why = f"line {row.line}: class {row.label!r} is in {split} but not in train"
-            raise BadInput(table, why, "Use all classes in train")
-    if len(used) < 2:
-        why = f"a classifier needs at least two classes, but there is only {next(iter(used))!r}"
-        raise BadInput(table, why, "Add images of a second class")
-    integers = all(re.fullmatch(r"-?\d{1,9}", name) for name in used)
-    return sorted(used, key=int) if integers else sorted(used)

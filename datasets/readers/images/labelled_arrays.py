@@ -74,6 +74,7 @@ def source(
                 [(batch, i) for batch in batches for i in range(len(batch.labels))],
                 read_example,
                 title,
+                lambda item: int(item[0].labels[item[1]]),
             )
             for split, batches in splits.items()
         },

@@ -1,11 +1,13 @@
-"""Image classification: what does this image show?"""
+"""Image classification: what does this image show?
+
+The data decide whether that is a class, several labels, or values, see `zoo.tasks.targets`.
+"""
 
 import numpy as np
 
 from zoo import plots
-from zoo.nn.losses import OneVersusAll
-from zoo.tasks import images, report
-from zoo.tasks.task import Data, Results, Task, Training, Usage, cross_entropy
+from zoo.tasks import images, targets
+from zoo.tasks.task import Data, Results, Task, Training, Usage
 
 LARGEST = 224  # pixels a side, unless `image_size` asks for more
 
@@ -16,57 +18,50 @@ def measure(examples, options):
     return {**images.measure(examples, options), "image_size": min(int(np.median(sides)), LARGEST)}
 
 
-def loss(info, options):
-    """Return cross-entropy of a softmax, or of a sigmoid for each class against all others."""
-    if options["loss"] == "one_vs_all":
-        return OneVersusAll()
-    return cross_entropy(info, options)
-
-
 def arguments(info, options):
     """Return what the data decides of the builder's arguments."""
+    targets.loss(info, options)  # raises, before anything is built
     size, channels = options["image_size"], images.channels(info, options)
-    return dict(input_shape=(size, size, channels), num_classes=len(info["classes"]))
+    return dict(input_shape=(size, size, channels), num_classes=targets.of(info).units(info))
 
 
 def prepare(piece, info, options):
-    """Return the middle square of the image, (S, S, C) float32 from 0 to 1, and the label."""
+    """Return the middle square of the image, (S, S, C) float32 from 0 to 1, and its target."""
     image, size = piece["image"], options["image_size"]
     side = min(image.shape[:2])
     top, left = ((length - side) // 2 for length in image.shape[:2])
     square = images.resize(image[top : top + side, left : left + side], size, size)
     limits = images.bits(image) or info["range"]
     x = images.scale(square, limits, info["channels"])
-    return x, np.int32(piece["label"]) if "label" in piece else None
+    return x, targets.of(info).label(piece["label"], info) if "label" in piece else None
 
 
 def plot(x, y, outputs, info):
-    """Draw a page of images, misclassified ones first."""
-    predicted = np.argmax(outputs, axis=-1)
-    panels = []
-    for i in report.examples(y, predicted, 16):
-        panels.append((plots.rgb(x[i]), *report.verdict(info["classes"], y[i], predicted[i])))
-    return {"examples": plots.images(panels)}
+    """Draw a page of images, wrong predictions first, and the figures of the kind of target."""
+    target = targets.of(info)
+    panels = [(plots.rgb(x[i]), title, ink) for i, title, ink in target.shown(y, outputs, info, 16)]
+    return {"examples": plots.images(panels), **target.figures(y, outputs, info)}
 
 
 def preview(x, y, info):
     """Draw images as training sees them."""
-    shown = zip(x[:12], y[:12], strict=True)
-    return plots.images([(plots.rgb(image), info["classes"][k], plots.INK) for image, k in shown])
+    shown = zip(x[:12], targets.of(info).titles(y[:12], info), strict=True)
+    return plots.images([(plots.rgb(image), title, plots.INK) for image, title in shown])
 
 
 def present(example, pieces, outputs, info):
     """Return the table's row of one file, and its picture."""
-    result = report.decode(np.stack([*outputs]), info)[0]
+    target = targets.of(info)
+    result = target.decode(np.stack([*outputs]), info)[0]
 
     def picture(path):
         image = example["image"]
         limits = images.bits(image) or info["range"]
-        title = f"{result['class']}  {result['probability']:.0%}"
+        title = target.caption(result, info)
         panel = (plots.rgb(images.scale(image, limits, image.shape[-1])), title, plots.INK)
         plots.images([panel], size=5).savefig(path, dpi=120, bbox_inches="tight")
 
-    return result, {".png": picture}
+    return target.row(result, info), {".png": picture}
 
 
 TASK = Task(
@@ -75,7 +70,8 @@ TASK = Task(
     options=dict(
         image_size=0,  # pixels a side of the square that images are resized to; 0 as the data
         channels=0,  # 1 gray, 3 colour, or the number of bands; 0 as the data
-        loss="cross_entropy",
+        classes="",  # names or indices of those chosen, separated by commas; all if empty
+        loss="auto",  # as --loss; auto: cross_entropy of classes or labels, mse of values
         flip="horizontal",  # "none", "horizontal", "vertical" or "horizontal_and_vertical"
         rotation=10.0,  # degrees, turned by up to so many either way
         zoom=0.1,  # share of the size by which images grow or shrink at most
@@ -100,15 +96,20 @@ TASK = Task(
     ),
     training=Training(
         arguments=arguments,
-        losses=("cross_entropy", "one_vs_all"),
-        loss=loss,
+        losses=("auto", "cross_entropy", "one_vs_all", "mse", "mae", "huber"),
+        loss=targets.loss,
+        metrics=targets.metrics,
         augment=images.augment,
         preview=preview,
     ),
     results=Results(
+        summarize=targets.summarize,
+        score=targets.score,
+        curves=targets.curves,
         plot=plot,
     ),
     usage=Usage(
+        decode=targets.decode,
         views=images.views,
         present=present,
     ),

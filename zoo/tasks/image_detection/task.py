@@ -151,6 +151,7 @@ TASK = Task(
         max_boxes=100,  # of an image; the smallest of more are left out
         channels=0,  # 1 gray, 3 colour, or the number of bands; 0 as the data
         anchors=None,  # "auto": computed from the data; or pairs (width, height), in pixels
+        classes="",  # names or indices of those chosen; boxes of others are dropped
         loss="ciou",
         label_smoothing=0.0,  # share of the probability taken from the true class
         focal=0.0,  # exponent of the focal loss of the objectness; 0: plain cross-entropy

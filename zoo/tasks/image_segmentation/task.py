@@ -149,6 +149,7 @@ TASK = Task(
         resolution=1.0,  # images are resized by this factor
         channels=0,  # 1 gray, 3 colour, or the number of bands; 0 as the data
         normalize="range",  # values by the "range" of the data set; "image": of each image's own
+        classes="",  # names or indices of those chosen; other pixels become background, or void
         loss="dice_bce",
         alpha=0.3,  # weight of false positives, of tversky and focal_tversky
         beta=0.7,  # weight of false negatives, likewise

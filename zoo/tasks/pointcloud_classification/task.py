@@ -63,6 +63,7 @@ TASK = Task(
     dataset="lidar_objects",
     options=dict(
         points=1024,  # of a cloud, sampled; some are repeated where there are fewer
+        classes="",  # names or indices of those chosen, separated by commas; all if empty
         loss="cross_entropy",
         sampling="random",  # "random", or "farthest", which spreads points evenly
         normalize="dataset",  # by the radius of the "dataset", or by its own: "unit_ball"

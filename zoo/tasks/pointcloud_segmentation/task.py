@@ -160,6 +160,7 @@ TASK = Task(
     options=dict(
         points=4096,  # of a block or scan, sampled
         block=0.0,  # metres a side of the squares that scans are cut into; 0 leaves scans whole
+        classes="",  # names or indices of those chosen; other points become background, or void
         loss="cross_entropy",
         num_objects=0,  # above 0: parts of objects whose kind is known, a second input
         sampling="random",

@@ -140,6 +140,7 @@ TASK = Task(
         length=0,  # steps, at which longer series are cut; 0: the longest of the training
         normalize="dataset",  # each value a step: over the "dataset", over the "series", or "none"
         fill="forward",  # gaps: "forward", "interpolate", "zero" or "none", if there must be none
+        classes="",  # names or indices of those chosen, separated by commas; all if empty
         loss="cross_entropy",
         jitter=0.03,  # standard deviation of noise on each value
         scale=0.1,  # each series is grown or shrunk by this share at most
