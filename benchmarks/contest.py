@@ -8,6 +8,7 @@ the machine affects all equally; idle processes sleep.
 import argparse
 import concurrent.futures
 import contextlib
+import functools
 import math
 import multiprocessing
 import os
@@ -31,7 +32,7 @@ def keras_steps(model, x, y):
     }
 
 
-def torch_steps(net, loss, x, y, compiled=False, threads=None):
+def torch_steps(net, loss, x, y, compiled=False, threads=None, bfloat16=False):
     """Return the number of trainable parameters of a PyTorch model, and a step of each kind.
 
     Args:
@@ -42,6 +43,7 @@ def torch_steps(net, loss, x, y, compiled=False, threads=None):
         y: targets, an array.
         compiled: whether to use torch.compile.
         threads: number of threads; the number of cores by default.
+        bfloat16: whether to compute in bfloat16 where PyTorch's autocast does.
     """
     import torch
 
@@ -53,19 +55,21 @@ def torch_steps(net, loss, x, y, compiled=False, threads=None):
     trainable = [weight for weight in net.parameters() if weight.requires_grad]
     optimizer = torch.optim.Adam(trainable, lr=0.001, fused=True)
     run = torch.compile(net) if compiled else net
+    mixed = functools.partial(torch.autocast, "cpu", torch.bfloat16, enabled=bfloat16)
 
     def training():
         net.train()
         optimizer.zero_grad(set_to_none=True)
-        value = loss(run(x), y)
+        with mixed():
+            value = loss(run(x), y)
         value.backward()
         optimizer.step()
         return value.item()
 
     def inference():
         net.eval()
-        with torch.inference_mode():
-            return run(x).numpy()
+        with torch.inference_mode(), mixed():
+            return run(x).float().numpy()
 
     parameters = sum(weight.numel() for weight in trainable)
     return parameters, {"training": training, "inference": inference}

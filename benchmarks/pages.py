@@ -284,6 +284,7 @@ PARTS = {
     "published": tables.published,
     "ensembles": tables.ensembles,
     "speed": tables.speed,
+    "classification": tables.classification,
     "yolo": tables.yolo,
     "bilstm": tables.bilstm,
     "stacking": tables.stacking,

@@ -121,6 +121,32 @@ def yolo():
     return f"{head}\n\n{where} Tiny YOLOv3 of 80 classes, {batches}."
 
 
+def classification():
+    """Return the table of images per second of classifiers: one row per model and kind."""
+    record = records.gather(RESULTS)["speed"].get("classification")
+    if not record:
+        return ""
+    settings = record["settings"]
+    speeds = [setting["images_per_second"] for setting in settings]
+    names = list(dict.fromkeys(name for kinds in speeds for name in kinds))
+    rows = []
+    for setting in settings:
+        for kind in contest.KINDS:
+            values = [setting["images_per_second"].get(name, {}).get(kind) for name in names]
+            values += [setting["ratios"].get(key) for key in (kind, f"{kind}, plain torch")]
+            label = f"{setting['model']}, {setting['precision']}, {kind}"
+            rows.append((label, *map(cell, values)))
+    ratios = ("best of ours / best of others", "best of ours / torch")
+    head = table(("images per second", *names, *ratios), rows)
+    batches = ", ".join(
+        dict.fromkeys(
+            f"batches of {setting['batch_size']} images of {setting['size']}²"
+            for setting in settings
+        )
+    )
+    return f"{head}\n\n`{record['command']}` on {record['machine']}. 1000 classes, {batches}."
+
+
 def bilstm():
     """Return the table of series per second of a BiLSTM: one row per implementation."""
     record = records.gather(RESULTS)["speed"].get("bilstm")

@@ -4,18 +4,27 @@ import types
 
 import numpy as np
 import pytest
+from conftest import trainable, without_weights
 
-from benchmarks import bilstm, contest, pointnet, stacking, tables, unet, yolo
+from benchmarks import bilstm, classification, contest, pointnet, stacking, tables, unet, yolo
 
 CLOUDS = (4, 32, 0.125)  # clouds, points, width
 IMAGES = (2, 32, 0.0625)  # images, height and width, width
 SERIES = (4, 10)  # series, steps
-ALL = [(bilstm, SERIES), (pointnet, CLOUDS), (unet, IMAGES), (yolo, IMAGES)]
+LABELLED = (1, 32, "vit", "float32")  # images, height and width, model, precision
+ALL = [
+    (bilstm, SERIES),
+    (classification, LABELLED),
+    (pointnet, CLOUDS),
+    (unet, IMAGES),
+    (yolo, IMAGES),
+]
 
 
 @pytest.mark.parametrize(("benchmark", "size"), ALL)
 def test_our_steps_run_and_are_timed(benchmark, size, monkeypatch):
     monkeypatch.setattr(contest, "STEPS", {})
+    monkeypatch.setitem(classification.MODELS, "vit", {"size": "Ti", "depth": 1})  # traced faster
     parameters, kinds = contest.start(benchmark.build, "ours", size)
     assert parameters > 0
     assert tuple(kinds) == contest.KINDS
@@ -144,6 +153,51 @@ def test_torch_unet_is_as_large_as_the_paper_of_one_class(width):
     assert width < 1 or count == 31_030_593  # the paper's 31,030,658 with one class less
 
 
+@pytest.mark.parametrize(
+    ("model", "parameters"),
+    [("resnet", 25_557_032), ("mobilenet", 3_504_872), ("vit", 5_717_416)],
+)
+def test_classifiers_are_as_large_as_their_rivals(model, parameters):
+    assert without_weights(lambda: trainable(classification.create(model, 224))) == parameters
+    if model in classification.APPLICATIONS:
+        counts = without_weights(lambda: counts_of(classification.stock(model, 224)))
+        assert counts[0] - counts[1] == parameters
+
+
+def counts_of(network):
+    """Return the number of trainable parameters, and of those without effect."""
+    return trainable(network), classification.idle(network)
+
+
+def train_classifier(model, bfloat16):
+    """Train a PyTorch classifier for some steps."""
+    from benchmarks import torch_classification
+
+    x = np.random.default_rng(0).uniform(size=(2, 32, 32, 3)).astype(np.float32)
+    return train(*torch_classification.steps(x, np.arange(2), model, bfloat16=bfloat16), 3)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("torchvision") is None, reason="of the extra [torch-bench]"
+)
+@pytest.mark.parametrize(("model", "bfloat16"), [("mobilenet", False), ("resnet", True)])
+def test_torchvisions_classifiers_are_as_large_as_ours_and_learn(model, bfloat16):
+    parameters, shape, losses = apart(train_classifier, model, bfloat16)
+    ours = without_weights(lambda: trainable(classification.create(model, 32)))
+    assert parameters == ours and shape == (2, classification.CLASSES)
+    assert min(losses[1:]) < losses[0]
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [("fpu avx2", ["float32"]), ("fpu avx512_bf16 avx2", ["float32", "bfloat16"])],
+)
+def test_bfloat16_is_measured_where_the_cpu_computes_it(flags, expected, tmp_path):
+    (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags : {flags}\n")
+    assert classification.precisions(tmp_path / "cpuinfo") == expected
+    assert classification.precisions(tmp_path / "none") == ["float32"]
+
+
 def test_exported_unet_predicts_and_does_not_train():
     parameters, steps = unet.build("ours, onnx", *IMAGES)
     assert parameters == unet.create(0.0625).count_params()
@@ -243,6 +297,35 @@ def test_record_of_yolo_becomes_a_table(tmp_path, monkeypatch, capsys):
         "| width 1.0, inference | 6.00 | 12.00 | 0.50 |",
     ]
     assert "batches of 3 images of 64²" in lines[-1]
+
+
+def test_record_of_classification_becomes_a_table(tmp_path, monkeypatch, capsys):
+    ours = {"training": [2.0, 4.0], "inference": [60.0, 60.0]}
+    torch = {"training": [2.0, 2.0], "inference": [12.0, 12.0]}
+    rounds = {"ours": ours, "torch": torch, "torch.compile": {**torch, "training": [4.0, 4.0]}}
+    sizes = []
+    monkeypatch.setattr(contest, "compare", lambda *given: sizes.append(given[1:3]) or rounds)
+    monkeypatch.setattr(classification, "precisions", lambda: ["float32"])
+    path = str(tmp_path / "benchmark_classification.json")
+    classification.main(["--size", "64", "--batch", "3", "--out", path])
+    assert "training: 0.75 x" in capsys.readouterr().out
+    assert [size[1] for size in sizes] == [
+        (3, 64, model, "float32") for model in ("resnet", "mobilenet", "vit")
+    ]
+    assert ["keras" in size[0] for size in sizes] == [True, True, False]
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    lines = tables.classification().splitlines()
+    assert lines[0] == (
+        "| images per second | ours | torch | torch.compile | best of ours / best of others | "
+        "best of ours / torch |"
+    )
+    assert lines[2:4] == [
+        "| resnet, float32, training | 3.00 | 2.00 | 4.00 | 0.75 | 1.50 |",
+        "| resnet, float32, inference | 60.00 | 12.00 | 12.00 | 5.00 | 5.00 |",
+    ]
+    assert "batches of 3 images of 64²" in lines[-1]
+    monkeypatch.setattr(tables, "RESULTS", tmp_path / "none")
+    assert tables.classification() == ""
 
 
 def test_table_of_yolo_is_empty_without_a_record(tmp_path, monkeypatch):

@@ -22,6 +22,8 @@ CIFAR = dict(input_shape=(32, 32, 3), num_classes=10)
         ("alexnet", {**IMAGENET, "form": "tower"}, 61_100_840),
         ("cnn", dict(input_shape=(28, 28, 1), num_classes=10, form="mnist"), 105_506),
         ("cnn", dict(input_shape=(32, 32, 3), num_classes=3, dropout=True), 20_163),
+        ("googlenet", {**IMAGENET, "auxiliary": True}, 13_004_888),
+        ("googlenet", {**IMAGENET, "batch_norm": False, "kernel": 5}, 6_998_552),
         ("lenet", dict(input_shape=(32, 32, 1), num_classes=10, form="printed"), 60_000),
         ("vgg", {**IMAGENET, "depth": 11, "lrn": True}, 132_863_336),
         ("vgg", {**IMAGENET, "pointwise": True}, 133_638_952),
@@ -52,6 +54,7 @@ def test_published_number_of_parameters(name, arguments, parameters):
         ("cnn", {"form": "imagenet"}, "form is"),
         ("cnn", {"pool": "sum"}, "pool is"),
         ("googlenet", {"depth": 23}, "depth is 4 and 2"),
+        ("googlenet", {"depth": 10, "auxiliary": True}, "depth of 12 or more, not 10"),
         ("lenet", {"form": "old"}, "form is"),
         ("resnet", {"depth": 19}, "ResNet has depth 18, 20"),
         ("resnet", {"version": 3}, "version is 1 or 2"),
@@ -136,6 +139,31 @@ def test_a_resnet_whose_branches_are_zero_hands_its_stem_on(version):
             layer.kernel.assign(ops.zeros_like(layer.kernel))
     stem, first = model.predict_on_batch(np.random.default_rng(0).normal(size=(2, 8, 8, 3)))
     np.testing.assert_allclose(first, stem, atol=1e-6)
+
+
+@pytest.mark.parametrize(("depth", "version"), [(18, 1), (18, 2), (50, 1), (50, 2)])
+def test_every_second_pixel_of_a_dilated_stage_is_that_of_the_strided_one(depth, version):
+    entry, style = keras.Input((45, 64, 3)), dict(depth=depth, version=version, width=0.0625)
+    strided = keras.Model(entry, resnet.features(entry, **style)[32])
+    maps = resnet.features(entry, output_stride=8, **style)
+    assert [*maps] == [4, 8]
+    dilated = keras.Model(entry, maps[8])
+    dilated.set_weights(strided.get_weights())
+    x = np.random.default_rng(0).normal(size=(2, 45, 64, 3)).astype("float32")
+    expected, out = (ops.convert_to_numpy(model(x)) for model in (strided, dilated))
+    assert expected.shape[1:3] == (2, 2) and out.shape[1:3] == (6, 8)
+    np.testing.assert_allclose(out[:, ::4, ::4], expected, atol=1e-5 * expected.max())
+
+
+def test_googlenets_heads_need_a_size_and_follow_the_modules_of_the_paper():
+    build = registry.get("googlenet").builder
+    for size in ((None, None, 3), (16, 16, 3)):
+        with pytest.raises(ValueError, match="fixed height and width above 16 pixels"):
+            build(size, 10, auxiliary=True, width=0.125)
+    model = without_weights(lambda: build((224, 224, 3), 10, auxiliary=True))
+    assert model.weights_of_heads == [0.3, 0.3]
+    assert model.get_layer("auxiliary_4a_pool").input.shape[1:] == (14, 14, 512)
+    assert model.get_layer("auxiliary_4d_pool").input.shape[1:] == (14, 14, 528)
 
 
 def model_stem(maps):

@@ -55,6 +55,59 @@ def test_any_size_is_kept(stride, border):
         assert model(np.zeros((1, *size, 3), "float32")).shape == (1, *size, 5)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"encoder": "mobilenet"}, "encoder of FCN is vgg or resnet, not 'mobilenet'"),
+        ({"encoder": "resnet", "stride": 16}, "stride 8 on ResNet, not 16"),
+        ({"auxiliary": True}, 'auxiliary head is for encoder="resnet"'),
+        ({"encoder": "resnet", "encoder_weights": "imagenet"}, "no ImageNet weights of resnet"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        zoo.create("fcn", (None, None, 3), 2, **options, **NARROW)
+
+
+@pytest.mark.parametrize(("depth", "count"), [(50, 35_322_218), (101, 54_314_346)])
+def test_published_count_on_resnet(depth, count):
+    options = dict(encoder="resnet", encoder_depth=depth, auxiliary=True)
+    build = lambda: zoo.create("fcn", (None, None, 3), 21, **options)  # noqa: E731
+    assert without_weights(lambda: trainable(build())) == count
+    model = without_weights(build)
+    assert model.weights_of_heads == [0.5]
+    rates = {layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)}
+    assert rates == {0.1}
+
+
+def test_scores_on_resnet_are_interpolated_to_any_size():
+    options = dict(encoder="resnet", encoder_depth=18, auxiliary=True, width=1 / 16)
+    model = zoo.create("fcn", (None, None, 3), 3, **options)
+    scores = keras.Model(model.input, model.get_layer("logits_score").output)
+    for size in [(37, 53), (1, 2), (64, 33)]:
+        x = np.random.default_rng(0).uniform(size=(2, *size, 3)).astype("float32")
+        coarse = scores(x)
+        assert coarse.shape == (2, *(-(-side // 8) for side in size), 3)
+        expected = keras.ops.image.resize(coarse, size, interpolation="bilinear")
+        largest = np.abs(expected).max()
+        np.testing.assert_allclose(model(x), expected, atol=1e-5 * largest)
+        assert [y.shape for y in model(x, training=True)] == [(2, *size, 3)] * 2
+
+
+def test_a_trained_resnet_becomes_the_encoder(tmp_path):
+    resnet = zoo.create("resnet", (32, 32, 3), 7, depth=18, width=1 / 16, epsilon=1e-3)
+    saving.save(resnet, tmp_path / "resnet.keras", {})
+    options = dict(encoder="resnet", encoder_depth=18, width=1 / 16)
+    model = zoo.create("fcn", (32, 32, 3), 2, encoder_weights=tmp_path / "resnet.keras", **options)
+    x = np.random.default_rng(0).uniform(size=(1, 32, 32, 3)).astype("float32")
+    parts = [keras.Model(m.input, m.get_layer("stage4_block2").output) for m in (resnet, model)]
+    expected, out = (keras.ops.convert_to_numpy(part(x)) for part in parts)
+    np.testing.assert_allclose(out[:, ::4, ::4], expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="has no weight for .* Set depth"):
+        options["encoder_depth"] = 34
+        zoo.create("fcn", (32, 32, 3), 2, encoder_weights=tmp_path / "resnet.keras", **options)
+
+
 def test_sizes_of_the_authors_network():
     model = without_weights(lambda: zoo.create("fcn", (500, 500, 3), 21, **NARROW))
     sizes = {name: model.get_layer(name).output.shape[1] for name in ["border", "pool5", "fc6"]}
@@ -185,6 +238,6 @@ def test_imagenet_weights_get_the_top_and_their_own_preprocessing(monkeypatch):
 
     monkeypatch.setattr(encoders.home("vgg"), "applications", fake)
     model = zoo.create("fcn", (None, None, 3), 2, encoder_weights="imagenet", **NARROW)
-    assert asked == [{"top": True}]
+    assert asked == [{"top": True, "depth": 16}]
     names = [layer.name for layer in model.layers]
     assert names.index("imagenet") < names.index("border"), "the border is 0 as the network sees it"

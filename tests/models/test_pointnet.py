@@ -7,6 +7,7 @@ import pytest
 import zoo
 from zoo.models.pointcloud.pointnet import t_net
 from zoo.nn.layers import FlatIdentity, Orthogonality
+from zoo.training.transfer import epsilons
 
 
 def trainable(model):
@@ -35,6 +36,13 @@ def test_lab_network_has_748_979_parameters_in_all():
     units = [layer.units for layer in model.layers if isinstance(layer, keras.layers.Dense)]
     t_net_3, t_net_32 = [32, 64, 512, 256, 128, 9], [32, 64, 512, 256, 128, 1024]
     assert units == [*t_net_3, 32, 32, *t_net_32, 32, 64, 512, 256, 128, 10]
+
+
+@pytest.mark.parametrize("name", ["pointnet", "pointnet_segmentation"])
+def test_epsilon_is_that_of_every_normalisation(name):
+    for options, epsilon in (({}, 1e-3), ({"epsilon": 1e-5}, 1e-5)):
+        model = zoo.create(name, (32, 3), 4, width=1 / 16, **options)
+        assert set(epsilons(model)) == {epsilon}
 
 
 def test_segmentation_joins_64_local_with_1024_global_features():

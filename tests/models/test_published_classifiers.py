@@ -9,6 +9,7 @@ crash it), and are skipped otherwise. The test of trained weights needs ZOO_DATA
         python -m pytest tests/models/test_published_classifiers.py
 """
 
+import functools
 import math
 import os
 import pathlib
@@ -39,6 +40,21 @@ GOOGLENET = {
     r"inception(..)\.branch3\.1\.(conv|bn)": r"\1_5x5_\2",
     r"inception(..)\.branch4\.1\.(conv|bn)": r"\1_pool_project_\2",
     r"fc": "logits",
+    r"aux1\.conv\.(conv|bn)": r"auxiliary_4a_reduce_\1",
+    r"aux2\.conv\.(conv|bn)": r"auxiliary_4d_reduce_\1",
+    r"aux1\.fc1": "auxiliary_4a_hidden",
+    r"aux2\.fc1": "auxiliary_4d_hidden",
+    r"aux1\.fc2": "auxiliary_4a",
+    r"aux2\.fc2": "auxiliary_4d",
+}
+FCN = {
+    **{rf"backbone\.{pattern}": ours for pattern, ours in RESNET.items() if pattern[0] != "f"},
+    r"classifier\.0": "logits_hidden_conv",
+    r"classifier\.1": "logits_hidden_norm",
+    r"classifier\.4": "logits_score",
+    r"aux_classifier\.0": "auxiliary_hidden_conv",
+    r"aux_classifier\.1": "auxiliary_hidden_norm",
+    r"aux_classifier\.4": "auxiliary_score",
 }
 VIT = {
     r"": "tokens",  # the class token and the positions
@@ -86,7 +102,7 @@ def renamed(layers, patterns):
     for name in layers:
         (pattern,) = [pattern for pattern in patterns if re.fullmatch(pattern, name)]
         ours = re.sub(rf"^{pattern}$", patterns[pattern], name)
-        if not name.startswith("conv"):
+        if "conv" not in name.split(".")[0]:
             ours = re.sub(r"block(\d+)", lambda match: f"block{int(match[1]) + 1}", ours)
         names[name] = re.sub("bn$", "norm", ours)
     assert len(set(names.values())) == len(names)
@@ -113,9 +129,9 @@ def transplant(layers, model):
         ours[name].set_weights([array.reshape(weight.shape) for array, weight in pairs])
 
 
-def flattened_last(kernel, model):
+def flattened_last(kernel, model, flatten="flatten"):
     """Reorder the rows of a dense kernel, from flat maps (C, H, W) to flat maps (H, W, C)."""
-    height, width, channels = model.get_layer("flatten").input.shape[1:]
+    height, width, channels = model.get_layer(flatten).input.shape[1:]
     kernel = kernel.reshape(channels, height, width, -1)
     return kernel.transpose(1, 2, 0, 3).reshape(height * width * channels, -1)
 
@@ -146,13 +162,22 @@ def randomize(reference, gain=2.0):
     return {name: array.numpy() for name, array in arrays.items()}
 
 
-def assert_equal_logits(model, reference, size):
-    """Compare the logits of two images with those of the reference."""
+def assert_equal_logits(model, reference, size, run=None):
+    """Compare the logits of two images with those of the reference.
+
+    Args:
+        model: the `keras.Model`.
+        reference: a PyTorch module.
+        size: height and width of the images.
+        run: a function from images to logits in our layout, if it is not the module.
+    """
     import torch
 
     x = np.random.default_rng(0).uniform(size=(2, size, size, 3)).astype(np.float32)
+    run = run or reference
+    reference.eval()
     with torch.inference_mode():
-        expected = reference.eval()(torch.tensor(x.transpose(0, 3, 1, 2))).numpy()
+        expected = run(torch.tensor(x.transpose(0, 3, 1, 2))).numpy()
     logits = keras.ops.convert_to_numpy(model(x, training=False))
     largest = np.abs(expected).max()
     difference = np.abs(logits - expected).max() / largest
@@ -184,6 +209,44 @@ def test_googlenet_is_that_of_torchvision():
     model = zoo.create("googlenet", (224, 224, 3), 1000)
     transplant(renamed(by_layer(randomize(reference)), GOOGLENET), model)
     assert_equal_logits(model, reference, 224)
+
+
+def test_googlenets_auxiliary_heads_are_those_of_torchvision():
+    models = reference_module("torchvision.models")
+    reference = models.googlenet(aux_logits=True, transform_input=False, init_weights=False)
+    model = zoo.create("googlenet", (224, 224, 3), 1000, auxiliary=True)
+    layers = renamed(by_layer(randomize(reference)), GOOGLENET)
+    for name in ("auxiliary_4a", "auxiliary_4d"):
+        hidden = layers[f"{name}_hidden"]
+        hidden[0] = flattened_last(hidden[0], model, f"{name}_flatten")
+    transplant(layers, model)
+    assert_equal_logits(model, reference, 224)
+
+    def logits(head, module, x):  # PyTorch's program computes them in training alone
+        maps = []
+        hook = module.register_forward_hook(lambda *call: maps.append(call[-1]))
+        reference(x)
+        hook.remove()
+        return head(maps[0])
+
+    early = functools.partial(logits, reference.aux1, reference.inception4a)
+    late = functools.partial(logits, reference.aux2, reference.inception4d)
+    assert_equal_logits(model.parts()["auxiliary_4a"], reference, 224, early)
+    assert_equal_logits(model.parts()["auxiliary_4d"], reference, 224, late)
+
+
+@pytest.mark.parametrize("size", [96, 100])
+def test_fcn_on_resnet_is_that_of_torchvision(size):
+    models = reference_module("torchvision.models.segmentation")
+    reference = models.fcn_resnet50(
+        weights=None, weights_backbone=None, num_classes=21, aux_loss=True
+    )
+    model = zoo.create("fcn", (None, None, 3), 21, encoder="resnet", auxiliary=True)
+    transplant(renamed(by_layer(randomize(reference)), FCN), model)
+    heads = {"logits": "out", "auxiliary": "aux"}
+    for name, part in model.parts().items():
+        images_last = lambda x, key=heads[name]: reference(x)[key].permute(0, 2, 3, 1)  # noqa: E731
+        assert_equal_logits(part, reference, size, images_last)
 
 
 def test_alexnet_of_2014_is_that_of_torchvision():

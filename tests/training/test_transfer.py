@@ -2,8 +2,13 @@
 
 import keras
 import numpy as np
+import pytest
+from conftest import toy
 
-from zoo.training import transfer
+import zoo
+from zoo import tasks
+from zoo.training import building, transfer
+from zoo.weights import saving
 
 GRID = {
     "form": "yolov3",
@@ -47,6 +52,53 @@ def test_epsilon_stays_where_no_weight_was_taken():
     copied, missing = transfer.transfer(source, target)
     assert not copied and len(missing) == 8
     assert target.get_layer("norm").epsilon == 1e-5
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "given", "epsilon", "message"),
+    [
+        ("pointnet", "pointcloud_classification", {}, 1e-5, None),
+        (
+            "pointnet",
+            "pointcloud_classification",
+            {"epsilon": 1e-2},
+            1e-2,
+            "it was trained with the epsilon 1e-05, and the model has 0.01",
+        ),
+        ("pointnet_segmentation", "pointcloud_segmentation", {}, 1e-5, None),
+    ],
+)
+def test_a_model_is_built_with_the_epsilon_of_its_initial_weights(
+    name, task, given, epsilon, message, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(building.provenance, "inherit", lambda *_: [])  # these data have no splits
+    source = zoo.create("pointnet", (64, 3), 4, width=1 / 16, epsilon=1e-5)
+    saving.save(source, tmp_path / "source.keras", {"model": "pointnet", "options": {}})
+    settings = {
+        "model": name,
+        "options": {"width": 1 / 16, **given},
+        "init": str(tmp_path / "source.keras"),
+    }
+    batch = toy(task)
+    record = {"info": batch.info, "task_options": batch.options}
+    model = building.build(settings, tasks.get(task), record, {})
+    assert set(transfer.epsilons(model)) == {epsilon}
+    assert record["options"]["epsilon"] == epsilon, "a rebuilt model is the same"
+    printed = capsys.readouterr().out
+    assert message in printed if message else "epsilon" not in printed
+
+
+def test_an_epsilon_that_no_option_sets_is_told():
+    source, target = network(0.1, 0.99), network(1e-5, 0.9)
+    built, trained = transfer.epsilons(target), transfer.epsilons(source)
+    transfer.transfer(source, target, keep_epsilon=True)
+    assert transfer.epsilons(target) == built == [1e-5]
+    (message,) = transfer.epsilon_notes("runs/a", trained, built, target)
+    assert message == "runs/a: it was trained with the epsilon 0.1, and the model has 1e-05"
+    transfer.transfer(source, target)
+    (message,) = transfer.epsilon_notes("runs/a", trained, built, target)
+    assert message == "runs/a: 1 batch normalisations take over its epsilon 0.1"
+    assert transfer.epsilon_notes("runs/a", trained, trained, target) == []
 
 
 def test_anchors_that_weights_were_not_trained_with_are_told():

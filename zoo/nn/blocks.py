@@ -22,10 +22,10 @@ MOMENTUM = 0.9
 EPSILON = 1e-5
 
 
-def dense_norm(x, units, name):
+def dense_norm(x, units, name, epsilon=1e-3):
     """Apply Dense, batch normalisation and ReLU to the last axis: (..., C) to (..., units)."""
     x = layers.Dense(units, name=f"{name}_dense")(x)
-    x = RowNormalization(momentum=MOMENTUM, name=f"{name}_norm")(x)
+    x = RowNormalization(momentum=MOMENTUM, epsilon=epsilon, name=f"{name}_norm")(x)
     return layers.ReLU(name=name)(x)
 
 
@@ -62,7 +62,18 @@ def leaky_conv(x, channels, size, name, *, strides=1, batch_norm=True):
     return layers.LeakyReLU(0.1, name=name)(x)
 
 
-def conv_norm(x, channels, size, name, *, strides=1, groups=1, activation="relu", epsilon=EPSILON):
+def conv_norm(
+    x,
+    channels,
+    size,
+    name,
+    *,
+    strides=1,
+    dilation=1,
+    groups=1,
+    activation="relu",
+    epsilon=EPSILON,
+):
     """Apply `padded_conv` without bias, batch normalisation and an activation.
 
     Args:
@@ -71,11 +82,13 @@ def conv_norm(x, channels, size, name, *, strides=1, groups=1, activation="relu"
         size: of the kernel, odd.
         name: of the layers.
         strides: of the convolution.
+        dilation: pixels between the inputs of an output, instead of strides.
         groups: of channels that are convolved apart; 0 for each channel by itself (depthwise).
         activation: a name that Keras knows, or None.
         epsilon: added to the variance.
     """
-    x = padded_conv(x, channels, size, name, strides=strides, groups=groups, use_bias=False)
+    options = dict(strides=strides, dilation_rate=dilation, groups=groups, use_bias=False)
+    x = padded_conv(x, channels, size, name, **options)
     x = layers.BatchNormalization(momentum=MOMENTUM, epsilon=epsilon, name=f"{name}_norm")(x)
     return layers.Activation(activation, name=name)(x) if activation else x
 

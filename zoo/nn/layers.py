@@ -148,6 +148,37 @@ class CropLike(keras.layers.Layer):
 
 
 @register
+class ResizeLike(keras.layers.Layer):
+    """Interpolates maps (B, H, W, C) bilinearly to the size of others: called on [maps, others].
+
+    The sizes may be unknown when the model is built, which `ops.image.resize` does not allow.
+    """
+
+    def call(self, inputs):
+        """Return the first map in the height and width of the second."""
+        x, like = inputs
+        rows, columns = (
+            ops.cast(self._weights(ops.shape(x)[i], ops.shape(like)[i]), x.dtype) for i in (1, 2)
+        )
+        x = ops.einsum("ih,bhwc->biwc", rows, x)
+        return ops.einsum("jw,biwc->bijc", columns, x)
+
+    def _weights(self, size, wanted):
+        """Return the weights (wanted, size) of a row's pixels; beyond the edges, those repeat."""
+        pixels, places = (
+            ops.cast(ops.arange(count, dtype="int32"), "float32") for count in (size, wanted)
+        )
+        size, wanted = (ops.cast(count, "float32") for count in (size, wanted))
+        places = ops.clip((places + 0.5) * size / wanted - 0.5, 0.0, size - 1)
+        return ops.maximum(1 - ops.abs(places[:, None] - pixels), 0.0)
+
+    def compute_output_shape(self, input_shapes):
+        """Return the shape of the first map with the sizes of the second."""
+        x, like = input_shapes
+        return (x[0], *like[1:3], x[3])
+
+
+@register
 class StepReshape(keras.layers.Reshape):
     """Reshapes the values of each step: (B, T, n) to (B, T, ..., K), and (B, n) to (B, ..., K).
 

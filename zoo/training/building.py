@@ -32,11 +32,13 @@ def build(settings, task, record, previous):
             if not darknet_weights.matches(path):
                 source, trained = saving.record(path), saving.load(path)
         same = source.get("model") == settings["model"]
-        record["options"] = {**(source["options"] if same else {}), **settings["options"]}
+        build = registry.get(settings["model"]).builder
+        inherited = source["options"] if same else {}
+        inherited = {**inherited, **epsilon(build, inherited, trained)}
+        record["options"] = {**inherited, **settings["options"]}
         arguments = task.training.arguments(record["info"], record["task_options"])
         given = record["options"]  # the user's options override those of the data
         record["arguments"] = {name: arguments[name] for name in arguments if name not in given}
-        build = registry.get(settings["model"]).builder
         earlier = source if same else previous
         record["arguments"] |= suggested(build, task, record, earlier.get("arguments"))
         foreign = record["arguments"].keys() - inspect.signature(build).parameters.keys()
@@ -46,7 +48,8 @@ def build(settings, task, record, previous):
         record["info"] = {**record["info"], **task.training.built(model, record["task_options"])}
         model = task.training.whole(model, record["info"], record["task_options"])
         if trained is not None:
-            transferred, fresh = transfer.transfer(trained, model)
+            built, keep = transfer.epsilons(model), "epsilon" in settings["options"]
+            transferred, fresh = transfer.transfer(trained, model, keep_epsilon=keep)
         elif init:
             transferred, fresh = darknet_weights.load(model, path, partial=True)
     except ValueError as error:
@@ -60,10 +63,31 @@ def build(settings, task, record, previous):
             print(f"  newly initialized: {place}")
         grids = (of.get("info", {}).get("grid") for of in (source, record))
         messages = transfer.notes(init, *grids, fresh)
+        if trained is not None:
+            messages += transfer.epsilon_notes(init, transfer.epsilons(trained), built, model)
         messages = [*messages, *provenance.inherit(record, init, source)]
         for message in messages:
             print(message)
     return model
+
+
+def epsilon(build, options, trained):
+    """Return the builder's option `epsilon` if transferred weights were trained with another one.
+
+    The model is then built with it as a whole, as its record says.
+
+    Args:
+        build: the builder.
+        options: of the builder, that are inherited.
+        trained: the model whose weights are transferred, or None.
+    """
+    known = inspect.signature(build).parameters
+    values = set(transfer.epsilons(trained)) if trained is not None else set()
+    if "epsilon" not in known or len(values) != 1:
+        return {}
+    (value,) = values
+    unchanged = value == options.get("epsilon", known["epsilon"].default)
+    return {} if unchanged else {"epsilon": value}
 
 
 def suggested(build, task, record, earlier):

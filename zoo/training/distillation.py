@@ -7,6 +7,7 @@ The distillation loss does not use the labels, so it includes void pixels and po
 
 import keras
 
+from zoo.nn.auxiliary import split
 from zoo.nn.ensemble import TwoClasses
 from zoo.weights import presets, saving
 
@@ -41,12 +42,23 @@ class LogitsDistillation(keras.distillation.LogitsDistillation):
 
 
 class Distiller(keras.distillation.Distiller):
-    """Keras' distiller, with the regularization losses of the student's layers, which it omits."""
+    """Keras' distiller, with the losses of the student that it omits.
+
+    These are regularization losses of its layers, and the losses of its auxiliary heads on the
+    labels. Only its main logits are compared with those of the teacher.
+    """
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Return the loss of a batch, a scalar."""
         penalty = sum(self.losses)  # before the teacher is called, which adds its own
-        return penalty + super().compute_loss(x, y, y_pred, sample_weight, training)
+        logits, heads = split(self.student, y_pred)
+        loss = super().compute_loss(x, y, logits, sample_weight, training)
+        auxiliary = sum(weight * self._student_loss(y, outputs) for weight, outputs in heads)
+        return penalty + loss + self.student_loss_weight * auxiliary
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """Return the metrics of the main logits."""
+        return super().compute_metrics(x, y, split(self.student, y_pred)[0], sample_weight)
 
 
 def distiller(teacher, student, temperature, multilabel=False):

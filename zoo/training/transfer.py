@@ -6,15 +6,16 @@ import keras
 TINY = [[23, 27], [37, 58], [81, 82], [81, 82], [135, 169], [344, 319]]
 
 
-def transfer(source, target):
+def transfer(source, target, keep_epsilon=False):
     """Copy to `target` every weight of `source` with the same path and shape.
 
-    Batch normalisation layers also get the epsilon of the source, with which the weights were
-    trained, but keep their momentum.
+    Normalisation layers also get the epsilon of the source, with which the weights were trained,
+    but keep their momentum.
 
     Args:
         source: a `keras.Model`; of an ensemble's members, the first with a path is used.
         target: a `keras.Model`; its other weights are unchanged.
+        keep_epsilon: leave the epsilon of `target` as it is.
 
     Returns:
         (copied, missing): the paths of the weights that were copied, and of those that were not.
@@ -32,7 +33,7 @@ def transfer(source, target):
         if weight is not None and tuple(weight.shape) == tuple(variable.shape):
             variable.assign(keras.ops.convert_to_numpy(weight))
             copied.append(path)
-            if path in layers and hasattr(layers[path], "epsilon"):
+            if not keep_epsilon and hasattr(layers.get(path), "epsilon"):
                 target_layers[id(variable)].epsilon = layers[path].epsilon
         else:
             missing.append(path)
@@ -48,6 +49,32 @@ def owners(model):
         else:
             layers.update({id(variable): layer for variable in layer.weights})
     return layers
+
+
+def epsilons(model):
+    """Return the epsilon of each batch normalisation in a model, including inner models."""
+    layers = {id(layer): layer for layer in owners(model).values()}.values()
+    kind = keras.layers.BatchNormalization
+    return [layer.epsilon for layer in layers if isinstance(layer, kind)]
+
+
+def epsilon_notes(source, trained, built, model):
+    """Return a sentence if batch normalisations differ in epsilon from the transferred ones.
+
+    Args:
+        source: the user's name of the file.
+        trained: `epsilons` of the model whose weights were transferred.
+        built: `epsilons` of the target as it was built.
+        model: the target.
+    """
+    now = epsilons(model)
+    changed = sum(after != before for before, after in zip(built, now, strict=True))
+    values, others = (" and ".join(map(str, sorted(set(part)))) for part in (trained, now))
+    if changed:
+        return [f"{source}: {changed} batch normalisations take over its epsilon {values}"]
+    if trained and values != others:
+        return [f"{source}: it was trained with the epsilon {values}, and the model has {others}"]
+    return []
 
 
 def notes(source, earlier, grid, fresh):

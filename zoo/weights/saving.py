@@ -28,6 +28,7 @@ __all__ = ["load", "record", "save", "sha256", "trouble"]
 # Modules with registered classes of ours, besides the model files.
 REGISTER = (
     "zoo.inference.preprocessing",
+    "zoo.nn.auxiliary",
     "zoo.nn.ensemble",
     "zoo.nn.layers",
     "zoo.nn.losses",

@@ -6,11 +6,14 @@ Departures: batch normalisation, which the paper did not have, in place of biase
 response normalisation (`batch_norm=False` is the paper's); with it the largest kernel of a module
 is 3x3, as in the widely used program whose weights are published (`kernel=5` is the paper's).
 Maps of odd sizes are pooled to half rounded up, there rounded down: images of 224 pixels have none.
+No auxiliary heads unless asked for: normalised gradients reach all layers, and the heads double the
+parameters. They average over 4 x 4 windows of equal size, as there; the paper's are 5x5, 3 apart.
 """
 
 import keras
 from keras import layers
 
+from zoo.nn.auxiliary import supervised
 from zoo.nn.blocks import conv_norm, padded_conv
 from zoo.nn.layers import LocalResponseNormalization
 from zoo.registry import register
@@ -26,6 +29,7 @@ MODULES = {  # Table 1: 1x1, 3x3 reduced, 3x3, 5x5 reduced, 5x5, projection of t
     "5a": (256, 160, 320, 32, 128, 128),
     "5b": (384, 192, 384, 48, 128, 128),
 }
+AUXILIARY, WEIGHT = ("4a", "4d"), 0.3  # Sec. 5: the modules with a head, and its loss's weight
 
 
 @register(
@@ -44,9 +48,11 @@ def GoogLeNet(
     batch_norm=True,
     kernel=3,
     epsilon=1e-3,
+    auxiliary=False,
+    auxiliary_dropout=0.7,
     name="googlenet",
 ):
-    """Build the classifier of Table 1, without its auxiliary heads.
+    """Build the classifier of Table 1.
 
     Args:
         input_shape: (H, W, C); H and W may be None.
@@ -59,21 +65,52 @@ def GoogLeNet(
             response normalisation follows the first two stages.
         kernel: the largest of a module, 3 or 5.
         epsilon: of batch normalisation, added to the variance.
+        auxiliary: train with the auxiliary heads of Sec. 5 on modules 4a and 4d, if others follow
+            them. Predictions and exported files do not use them.
+        auxiliary_dropout: rate in front of their logits.
         name: name of the model.
 
     Returns:
         A `keras.Model` from images (B, H, W, C) in [0, 1] to float32 logits (B, K).
 
     Raises:
-        ValueError: if there is no such depth.
+        ValueError: if there is no such depth, or auxiliary heads do not fit depth or image size.
     """
     image = keras.Input(input_shape, name="image")
-    style = dict(depth=depth, width=width, batch_norm=batch_norm, kernel=kernel, epsilon=epsilon)
-    maps = features(image, **style)
+    style = dict(width=width, batch_norm=batch_norm, epsilon=epsilon)
+    maps = features(image, depth=depth, kernel=kernel, **style)
     x = layers.GlobalAveragePooling2D(name="pool")(maps[max(maps)])
     x = layers.Dropout(dropout, name="dropout")(x)
     logits = layers.Dense(num_classes, dtype="float32", name="logits")(x)
-    return keras.Model(image, logits, name=name)
+    heads = []
+    if auxiliary:
+        modules, trunk = list(MODULES)[: (depth - 4) // 2], keras.Model(image, logits)
+        places = [module for module in AUXILIARY if module in modules[:-1]]
+        if not places:
+            raise ValueError(f"auxiliary heads need a depth of 12 or more, not {depth}")
+        heads = [
+            head(trunk.get_layer(place).output, num_classes, place, auxiliary_dropout, **style)
+            for place in places
+        ]
+    return supervised(image, logits, heads, WEIGHT, name)
+
+
+def head(x, num_classes, place, dropout, *, width, batch_norm, epsilon):
+    """Return the logits of an auxiliary head: maps (B, h, w, C) to float32 (B, K)."""
+    if None in x.shape[1:3] or min(x.shape[1:3]) < 2:
+        size = " x ".join("?" if side is None else str(side) for side in x.shape[1:3])
+        raise ValueError(
+            "auxiliary heads need images of a fixed height and width above 16 pixels: the map of "
+            f"module {place} is {size}"
+        )
+    name = f"auxiliary_{place}"
+    x = layers.AdaptiveAveragePooling2D(4, name=f"{name}_pool")(x)
+    style = dict(width=width, batch_norm=batch_norm, epsilon=epsilon)
+    x = conv(x, 128, 1, f"{name}_reduce", **style)
+    x = layers.Flatten(name=f"{name}_flatten")(x)
+    x = layers.Dense(int(1024 * width), activation="relu", name=f"{name}_hidden")(x)
+    x = layers.Dropout(dropout, name=f"{name}_dropout")(x)
+    return layers.Dense(num_classes, dtype="float32", name=name)(x)
 
 
 def features(x, *, depth=22, width=1.0, batch_norm=True, kernel=3, epsilon=1e-3):
@@ -89,11 +126,10 @@ def features(x, *, depth=22, width=1.0, batch_norm=True, kernel=3, epsilon=1e-3)
     if depth not in range(6, 23, 2):
         raise ValueError(f"depth is 4 and 2 for each of 1 to 9 modules, not {depth!r}")
 
-    def conv(x, channels, size, name, strides=1):
-        channels = int(channels * width)
-        if batch_norm:
-            return conv_norm(x, channels, size, name, strides=strides, epsilon=epsilon)
-        return padded_conv(x, channels, size, name, strides=strides, activation="relu")
+    style = dict(width=width, batch_norm=batch_norm, epsilon=epsilon)
+
+    def apply(x, channels, size, name, strides=1):
+        return conv(x, channels, size, name, strides=strides, **style)
 
     def halved(x, name, size=3):
         return layers.MaxPooling2D(size, 2, padding="same", name=name)(x)
@@ -101,10 +137,10 @@ def features(x, *, depth=22, width=1.0, batch_norm=True, kernel=3, epsilon=1e-3)
     def normalized(x, name):
         return x if batch_norm else LocalResponseNormalization(name=name)(x)
 
-    maps = {2: conv(x, 64, 7, "conv1", strides=2)}
+    maps = {2: apply(x, 64, 7, "conv1", strides=2)}
     x = normalized(halved(maps[2], "pool1"), "norm1")
-    x = conv(x, 64, 1, "conv2_reduce")
-    maps[4] = normalized(conv(x, 192, 3, "conv2"), "norm2")
+    x = apply(x, 64, 1, "conv2_reduce")
+    maps[4] = normalized(apply(x, 192, 3, "conv2"), "norm2")
     x, stride = halved(maps[4], "pool2"), 8
     for name, (one, reduce3, three, reduce5, five, pooled) in list(MODULES.items())[
         : (depth - 4) // 2
@@ -112,11 +148,19 @@ def features(x, *, depth=22, width=1.0, batch_norm=True, kernel=3, epsilon=1e-3)
         if name in ("4a", "5a"):  # the second of these pools 2 x 2 in the widely used program
             size = 2 if batch_norm and name == "5a" else 3
             x, stride = halved(x, f"pool{int(name[0]) - 1}", size), stride * 2
-        a = conv(x, one, 1, f"{name}_1x1")
-        b = conv(conv(x, reduce3, 1, f"{name}_3x3_reduce"), three, 3, f"{name}_3x3")
-        c = conv(conv(x, reduce5, 1, f"{name}_5x5_reduce"), five, kernel, f"{name}_5x5")
+        a = apply(x, one, 1, f"{name}_1x1")
+        b = apply(apply(x, reduce3, 1, f"{name}_3x3_reduce"), three, 3, f"{name}_3x3")
+        c = apply(apply(x, reduce5, 1, f"{name}_5x5_reduce"), five, kernel, f"{name}_5x5")
         d = layers.MaxPooling2D(3, 1, padding="same", name=f"{name}_pool")(x)
-        d = conv(d, pooled, 1, f"{name}_pool_project")
+        d = apply(d, pooled, 1, f"{name}_pool_project")
         x = layers.Concatenate(name=name)([a, b, c, d])
         maps[stride] = x
     return maps
+
+
+def conv(x, channels, size, name, *, width, batch_norm, epsilon, strides=1):
+    """Apply a convolution, batch normalisation unless switched off, and ReLU."""
+    channels = int(channels * width)
+    if batch_norm:
+        return conv_norm(x, channels, size, name, strides=strides, epsilon=epsilon)
+    return padded_conv(x, channels, size, name, strides=strides, activation="relu")

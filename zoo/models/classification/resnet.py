@@ -68,12 +68,17 @@ def ResNet(
     return keras.Model(image, logits, name=name)
 
 
-def features(x, *, depth=50, width=1.0, version=1, shortcut="paper", epsilon=1e-5):
+def features(
+    x, *, depth=50, width=1.0, version=1, shortcut="paper", epsilon=1e-5, output_stride=32
+):
     """Apply all convolutions to images (B, H, W, C), with the options of `ResNet`.
 
+    The largest stride is `output_stride`. A stage that would exceed it has dilated convolutions
+    instead of a stride, and every second pixel of its output is what it would have been.
+
     Returns:
-        The output of each stage in a dictionary by its stride: 4, 8, 16, 32, or 1, 2, 4 for small
-        images; a tensor (B, ⌈H / stride⌉, ⌈W / stride⌉, channels).
+        The last output of each stride in a dictionary: 4, 8, 16, 32, or 1, 2, 4 for small images; a
+        tensor (B, ⌈H / stride⌉, ⌈W / stride⌉, channels).
 
     Raises:
         ValueError: as `ResNet`.
@@ -88,7 +93,7 @@ def features(x, *, depth=50, width=1.0, version=1, shortcut="paper", epsilon=1e-
     if shortcut == "paper":
         shortcut = "zeros" if small else "projection"
     style = dict(shortcut=shortcut, epsilon=epsilon)
-    channels, stride = int((16 if small else 64) * width), 1 if small else 4
+    channels, stride, dilation = int((16 if small else 64) * width), 1 if small else 4, 1
     if small:
         x = conv_norm(x, channels, 3, "stem", epsilon=epsilon)
     else:
@@ -96,29 +101,36 @@ def features(x, *, depth=50, width=1.0, version=1, shortcut="paper", epsilon=1e-
         x = layers.ZeroPadding2D(1, name="stem_pool_pad")(x)  # below zero is nothing after ReLU
         x = layers.MaxPooling2D(3, 2, name="stem_pool")(x)
     block, maps = residual if version == 1 else preactivated, {}
+    style |= dict(bottleneck=bottleneck)
     for stage, count in enumerate(BLOCKS[depth], 1):
+        strides, dilations = 1, (dilation, dilation)
+        if stage > 1 and stride < output_stride:
+            strides, stride = 2, stride * 2
+        elif stage > 1:  # the first convolution, of stride 2 elsewhere, still sees old pixels
+            dilations = (dilation, 2 * dilation)
         for i in range(1, count + 1):
-            halve = 2 if i == 1 and stage > 1 else 1
             name = f"stage{stage}_block{i}"
-            x = block(x, channels, name, strides=halve, bottleneck=bottleneck, **style)
-        maps[stride] = x
-        channels, stride = channels * 2, stride * 2
+            x = block(x, channels, name, strides=strides, dilations=dilations, **style)
+            strides, dilations = 1, dilations[1:] * 2
+        maps[stride], dilation = x, dilations[1]
+        channels *= 2
     if version == 2:
         last = max(maps)
         maps[last] = norm_relu(maps[last], "last", epsilon)
     return maps
 
 
-def residual(x, channels, name, *, strides, bottleneck, shortcut, epsilon):
+def residual(x, channels, name, *, strides, dilations, bottleneck, shortcut, epsilon):
     """Apply a block of version 1: the sum is in front of the last ReLU."""
-    style = dict(epsilon=epsilon)
+    style, first = dict(epsilon=epsilon), dict(strides=strides, dilation=dilations[0])
     if bottleneck:
         y = conv_norm(x, channels, 1, f"{name}_1", **style)
-        y = conv_norm(y, channels, 3, f"{name}_2", strides=strides, **style)
+        y = conv_norm(y, channels, 3, f"{name}_2", **first, **style)
         y = conv_norm(y, 4 * channels, 1, f"{name}_3", activation=None, **style)
     else:
-        y = conv_norm(x, channels, 3, f"{name}_1", strides=strides, **style)
-        y = conv_norm(y, channels, 3, f"{name}_2", activation=None, **style)
+        y = conv_norm(x, channels, 3, f"{name}_1", **first, **style)
+        last = dict(dilation=dilations[1], activation=None)
+        y = conv_norm(y, channels, 3, f"{name}_2", **last, **style)
     if shortcut == "projection" and (strides > 1 or x.shape[-1] != y.shape[-1]):
         out = y.shape[-1]
         x = conv_norm(x, out, 1, f"{name}_skip", strides=strides, activation=None, **style)
@@ -126,17 +138,18 @@ def residual(x, channels, name, *, strides, bottleneck, shortcut, epsilon):
     return layers.ReLU(name=name)(x)
 
 
-def preactivated(x, channels, name, *, strides, bottleneck, shortcut, epsilon):
+def preactivated(x, channels, name, *, strides, dilations, bottleneck, shortcut, epsilon):
     """Apply a block of version 2: nothing but the sum is between blocks."""
     y = first = norm_relu(x, f"{name}_1", epsilon)
     if bottleneck:
-        plan = ((channels, 1, 1), (channels, 3, strides), (4 * channels, 1, 1))
+        plan = ((channels, 1, 1, 1), (channels, 3, strides, dilations[0]), (4 * channels, 1, 1, 1))
     else:
-        plan = ((channels, 3, strides), (channels, 3, 1))
-    for i, (filters, size, step) in enumerate(plan, 1):
+        plan = ((channels, 3, strides, dilations[0]), (channels, 3, 1, dilations[1]))
+    for i, (filters, size, step, dilation) in enumerate(plan, 1):
         if i > 1:
             y = norm_relu(y, f"{name}_{i}", epsilon)
-        y = padded_conv(y, filters, size, f"{name}_{i}", strides=step, use_bias=False)
+        options = dict(strides=step, dilation_rate=dilation, use_bias=False)
+        y = padded_conv(y, filters, size, f"{name}_{i}", **options)
     if shortcut == "projection" and (strides > 1 or x.shape[-1] != y.shape[-1]):
         x = padded_conv(first, y.shape[-1], 1, f"{name}_skip", strides=strides, use_bias=False)
     return layers.Add(name=name)([reduced(x, y, strides, name), y])

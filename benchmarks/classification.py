@@ -1,0 +1,117 @@
+"""Speed of image classifiers, compared with those of torchvision and of keras.applications.
+
+    pip install ".[torch-bench]"
+    python -m benchmarks.classification --out benchmarks/results/benchmark_classification.json
+
+A step is what a user's program runs: forward, cross-entropy, backward and Adam, or prediction, with
+the batch in memory. ResNet-50, MobileNetV2 and ViT-Ti/16 have the same layers everywhere, but for
+biases of Keras' ResNet in front of batch normalisation, which have no effect and are not counted.
+"""
+
+import math
+import pathlib
+
+import numpy as np
+
+from benchmarks import contest
+from zoo.system import terminal
+
+CLASSES = 1000
+MODELS = {"resnet": {"depth": 50}, "mobilenet": {}, "vit": {"size": "Ti"}}
+APPLICATIONS = {"resnet": "ResNet50", "mobilenet": "MobileNetV2"}  # there is no ViT
+OURS, KERAS, TORCH = (
+    ("ours", "ours, jit"),
+    ("keras", "keras, jit"),
+    ("torch", "torch.compile"),
+)
+PAIRS = {
+    **{kind: (kind, OURS, KERAS + TORCH) for kind in contest.KINDS},
+    **{f"{kind}, plain torch": (kind, OURS, TORCH[:1]) for kind in contest.KINDS},
+}
+PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # Keras' names
+BFLOAT16 = {"amx_bf16", "avx512_bf16"}  # without either, a CPU converts every number
+
+
+def main(arguments=None):
+    """Run the command."""
+    parser = contest.settings("benchmarks.classification", __doc__, rounds=5, seconds=3.0)
+    add = parser.add_argument
+    add("--model", choices=MODELS, help="the model (all in turn)")
+    text = "float32, or bfloat16 (both in turn; bfloat16 only where the CPU computes it)"
+    add("--precision", choices=PRECISIONS, help=text)
+    add("--size", type=int, default=224, help="height and width of the images (224)")
+    add("--batch-size", type=int, default=8, help="images per step (8)")
+    args = parser.parse_args(arguments)
+    settings = []
+    for model in [args.model] if args.model else MODELS:
+        for precision in [args.precision] if args.precision else precisions():
+            names = [*OURS, *(KERAS if model in APPLICATIONS else ()), *TORCH]
+            task = (args.batch_size, args.size, model, precision)
+            title = f"{model}, {precision}, {task[0]} images of {task[1]} x {task[1]} per step"
+            setting = dict(zip(("batch_size", "size", "model", "precision"), task, strict=True))
+            part = contest.measured(build, names, PAIRS, task, args, "images", title)
+            settings.append(setting | part)
+    if args.out:
+        contest.write(args.out, "benchmarks.classification", arguments, {"settings": settings})
+
+
+def precisions(path="/proc/cpuinfo"):
+    """Return the precisions in which this CPU computes, from the flags that Linux lists."""
+    try:
+        words = set(pathlib.Path(path).read_text(encoding="utf-8").split())
+    except OSError:
+        words = set()
+    return [*PRECISIONS] if words & BFLOAT16 else ["float32"]
+
+
+def build(name, images, size, model, precision):
+    """Build an implementation, on `images` images of size x size; see `contest.compare`."""
+    if name not in OURS + KERAS + TORCH:
+        raise ValueError(f"none of {', '.join(OURS + KERAS + TORCH)}")
+    rng = np.random.default_rng(0)
+    x = rng.uniform(size=(images, size, size, 3)).astype(np.float32)
+    y = rng.integers(CLASSES, size=images)
+    if name in TORCH:
+        from benchmarks import torch_classification
+
+        options = dict(compiled="compile" in name, bfloat16=precision == "bfloat16")
+        return torch_classification.steps(x, y, model, **options)
+    keras = terminal.import_keras()
+    keras.config.set_dtype_policy(PRECISIONS[precision])
+    network = create(model, size) if name in OURS else stock(model, size)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    network.compile(keras.optimizers.Adam(0.001), loss, jit_compile="jit" in name)
+    parameters, steps = contest.keras_steps(network, x, y)
+    return parameters - (idle(network) if name in KERAS else 0), steps
+
+
+def create(model, size):
+    """Build the model that train.py builds for 1000 classes."""
+    import keras
+
+    import zoo
+
+    keras.utils.set_random_seed(0)
+    return zoo.create(model, (size, size, 3), CLASSES, **MODELS[model])
+
+
+def stock(model, size):
+    """Build the same network of keras.applications, without its softmax."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    builder = getattr(keras.applications, APPLICATIONS[model])
+    options = dict(input_shape=(size, size, 3), classes=CLASSES, classifier_activation=None)
+    return builder(weights=None, **options)
+
+
+def idle(network):
+    """Count the biases of convolutions, all of which have batch normalisation behind them."""
+    import keras
+
+    convs = [layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
+    return sum(math.prod(layer.bias.shape) for layer in convs if layer.use_bias)
+
+
+if __name__ == "__main__":
+    main()
