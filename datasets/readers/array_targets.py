@@ -57,7 +57,7 @@ def read(path, arrays, names, splits, target):
     if kind == "labels":
         notes = [f"the rows of y_train are labels; {targets.otherwise('values')}"]
         notes += targets.absent(known, found["train"])
-        return Targets(found, known, notes, targets.labels())
+        return Targets(found, known, notes, targets.LABELS)
     constants, notes = targets.values(known, found["train"])
     notes = [f"y_train has values to predict; {targets.otherwise('classes')}", *notes]
     return Targets(found, known, notes, constants)

@@ -9,6 +9,7 @@ import numpy as np
 from datasets.source import BadInput, flag
 
 KINDS = ("classes", "labels", "values")
+LABELS = {"target": "labels"}  # the constants of examples with several labels, or none
 
 
 def check(target):
@@ -16,11 +17,6 @@ def check(target):
     if target not in (None, *KINDS):
         why = f"there is no kind of target called {target}"
         raise BadInput(flag("target"), why, f"Write {', '.join(KINDS[:-1])} or {KINDS[-1]}")
-
-
-def labels():
-    """Return the constants of examples with several labels, or none."""
-    return {"target": "labels"}
 
 
 def values(names, numbers):

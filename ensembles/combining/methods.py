@@ -155,7 +155,7 @@ def soup(ensemble, args):
 
     def score(outputs):
         scores, _ = ensemble.common.task.results.evaluate(y, outputs, ensemble.common.info)
-        return scores[best.removeprefix("val_")] * (1 if mode == "max" else -1)
+        return scores.get(best.removeprefix("val_"), 0.0) * (1 if mode == "max" else -1)
 
     def evaluate(averaged):
         model.set_weights(averaged)
@@ -210,7 +210,7 @@ def metric(ensemble, name):
         if task.multilabel:  # from decisions (n, K, 1)
             logits = logits[..., 0]
         scores, _ = task.results.evaluate(y, logits, info)
-        return scores[task.training.best[0].removeprefix("val_")]
+        return scores.get(task.training.best[0].removeprefix("val_"), 0.0)  # without any label
 
     return score
 

@@ -134,7 +134,7 @@ def several(table, name, cells, rows, train):
     shown = {" ": "spaces"}.get(mark, repr(mark))
     text = f"{name!r} their labels, separated by {shown}"
     notes = [f"images have several labels or none; {targets.otherwise('classes')}"]
-    return Targets(labels, ordered, text, notes, targets.labels())
+    return Targets(labels, ordered, text, notes, targets.LABELS)
 
 
 def of_columns(table, header, columns, rows, train, target):
@@ -161,7 +161,7 @@ def of_columns(table, header, columns, rows, train, target):
         return Targets(multi_hot.argmax(axis=1).tolist(), tuple(names), text, [note])
     notes = [targets.otherwise("values"), *targets.absent(names, multi_hot[train])]
     text = f"{shown} their labels, 1 or 0"
-    return Targets([*multi_hot], tuple(names), text, notes, targets.labels())
+    return Targets([*multi_hot], tuple(names), text, notes, targets.LABELS)
 
 
 def values(table, header, chosen, rows, train):

@@ -35,7 +35,10 @@ TARGET = Target(
     what="classes",
     units=lambda info: len(info["classes"]),
     label=lambda label, info: np.int32(label),
-    losses={"cross_entropy": lambda: cross_entropy({}, {}), "one_vs_all": OneVersusAll},
+    losses={
+        "cross_entropy": lambda: keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        "one_vs_all": OneVersusAll,
+    },
     metrics=accuracies,
     best=("val_accuracy", "max"),
     summarize=report.summarize,

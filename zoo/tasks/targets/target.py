@@ -13,16 +13,16 @@ class Target:
         units: info to the number of outputs.
         label: (label of an example, info) to y of an example.
         losses: by name, functions without arguments to a loss; the first is the default.
-        metrics: as of `zoo.tasks.task.Training`; so is best.
+        metrics: info to the list of metrics in the progress bar.
         best: the logged value that picks the best epoch, and "max" or "min".
-        summarize: as of `zoo.tasks.task.Results`; so are score and curves.
-        score: see above.
-        curves: see above.
+        summarize: (y, outputs, info) to a summary, as of `zoo.tasks.task.Results`.
+        score: (summary, info) to a dictionary of numbers and a report, a text.
+        curves: (summary, info) to a dictionary of figures by file name.
         figures: (y, outputs, info) of some examples to further figures by file name.
         shown: (y, outputs, info, count) to the examples of a figure: (index, title, its colour).
         titles: (y, info) to the titles of examples in training.
-        decode: as of `zoo.tasks.task.Usage`.
-        row: (decoded prediction, info) to a row of a table, as of `Usage.present`.
+        decode: (outputs, info) to a list of decoded predictions, a dictionary each.
+        row: (decoded prediction, info) to a row of a table, see `zoo.tasks.task.Usage.present`.
         caption: (decoded prediction, info) to the title of its picture.
         values: whether outputs are values.
         multilabel: whether outputs are logits of a sigmoid each.
