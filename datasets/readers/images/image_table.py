@@ -68,12 +68,13 @@ def match(path: pathlib.Path) -> bool:
     return path.is_dir() and bool(tables_in(path)) and one_place(path)
 
 
-def read(path: pathlib.Path) -> Source:
+def read(path: pathlib.Path, by_class: bool = False) -> Source:
     """Read the images of a table, with the classes in the order of their names.
 
     Args:
         path: a .csv or .tsv file with commas, semicolons or tabs between its columns; or a folder
             with one such file.
+        by_class: a split may have classes that others have not.
 
     Raises:
         BadInput: the table or its columns cannot be determined, an image is missing or has two
@@ -85,7 +86,7 @@ def read(path: pathlib.Path) -> Source:
     images = images_below(root)
     files = find_images(table, rows, images)
     splits = splits_of(table, rows, files)
-    classes = class_names(table, rows, splits)
+    classes = class_names(table, rows, [None] * len(rows) if by_class else splits)
     index = {name: i for i, name in enumerate(classes)}
     notes.append(
         f"the column {header[columns.file]!r} names the images, and {header[columns.label]!r} "

@@ -5,18 +5,19 @@ from Bromley et al., IJPRAI 1993, https://doi.org/10.1142/S0218001493000339; `en
 of Koch, Zemel & Salakhutdinov 2015, https://www.cs.cmu.edu/~rsalakhu/papers/oneshot1.pdf.
 Departures: the loss is over all pairs of a batch, those of equal and of different classes averaged
 apart, so that the many of the latter do not outweigh the former; it replaces Koch's weighted L1
-distance and cross-entropy; the default encoder is the zoo's ResNet, which learns small images within
-minutes.
+distance and cross-entropy; the default encoder is that of Vinyals et al., NeurIPS 2016,
+https://arxiv.org/abs/1606.04080, Sec. 4.1, which learns small images within minutes.
 """
 
 import keras
 from keras import layers, ops
 
 from zoo.nn import encoders
+from zoo.nn.blocks import conv_norm
 from zoo.registry import register
 
 KOCH = ((64, 10), (128, 7), (128, 4), (256, 4))  # channels and kernel size of each convolution
-LARGE = 96  # pixels a side from which ResNet-18 is the default, which starts with strides
+OWN = ("conv4", "koch")  # encoders that are defined here
 
 
 @register(
@@ -28,7 +29,7 @@ LARGE = 96  # pixels a side from which ResNet-18 is the default, which starts wi
 def Siamese(
     input_shape,
     *,
-    encoder="resnet",
+    encoder="conv4",
     encoder_depth=None,
     encoder_weights=None,
     width=1.0,
@@ -40,10 +41,10 @@ def Siamese(
 
     Args:
         input_shape: (H, W, C).
-        encoder: name of a classifier whose coarsest features are averaged; or "koch", the
-            convolutions of Koch 2015, for images of 105 pixels.
-        encoder_depth: `depth` of the encoder, if not its default; that of resnet is 20 here, or 18
-            for images of 96 pixels and more.
+        encoder: "conv4", four convolutions with poolings, for small images; "koch", those of Koch
+            2015, for images of 105 pixels; or the name of a classifier, whose coarsest features
+            are averaged.
+        encoder_depth: `depth` of the classifier, if not its default.
         encoder_weights: "imagenet", or a trained classifier of the zoo: a preset, run folder or
             file. They are fine-tuned with the rest of the network.
         width: factor on every channel count of the encoder.
@@ -66,18 +67,26 @@ def Siamese(
 
 def encode(image, encoder, depth, weights, width):
     """Return features (B, C) of images, and the activation of the layer behind them."""
-    if encoder == "koch":
+    if encoder in OWN:
         if depth or weights:
-            raise ValueError("encoder_depth and encoder_weights are not for koch: leave them out")
-        return koch(image, width), "sigmoid"
-    if encoder == "resnet" and not depth:
-        depth = 18 if min(size or LARGE for size in image.shape[1:3]) >= LARGE else 20
+            raise ValueError("encoder_depth and encoder_weights need a classifier as the encoder")
+        return (conv4(image, width), None) if encoder == "conv4" else (koch(image, width), "sigmoid")
     options = {"depth": depth} if depth else {}
     x = encoders.prepared(image, encoder, weights)
     maps = encoders.features(encoder)(x, width=width, **options)
     if weights:
         encoders.load_weights(keras.Model(image, list(maps.values())), encoder, weights, depth)
     return layers.GlobalAveragePooling2D(name="pool")(maps[max(maps)]), None
+
+
+def conv4(x, width):
+    """Apply four convolutions of Vinyals et al. 2016, each with a pooling: images to vectors."""
+    for i in range(1, 5):
+        if None in x.shape[1:3] or min(x.shape[1:3]) < 2:
+            raise ValueError("conv4 takes images of a fixed size of 16 pixels or more")
+        x = conv_norm(x, int(64 * width), 3, f"conv{i}")
+        x = layers.MaxPooling2D(2, name=f"pool{i}")(x)
+    return layers.Flatten(name="flatten")(x)
 
 
 def koch(x, width):

@@ -5,7 +5,7 @@ unit sphere, semi-hard negatives; `mining="batch-hard"` is Eq. 5 of Hermans, Bey
 https://arxiv.org/abs/1703.07737, whose TriNet is the published configuration here.
 Departures: triplets are those of one batch of some images of each class, as in Hermans et al., where
 Schroff et al. have batches of 1,800 images; TriNet's vectors are on the sphere, too, and its distances
-squared; the default encoder is the zoo's ResNet, which learns small images within minutes.
+squared; the default encoder is that of `siamese`.
 """
 
 import keras
@@ -23,6 +23,7 @@ FAR = 1e9  # beyond all distances, for pairs that are left out
     "image_embedding",
     paper=dict(
         input_shape=(256, 128, 3),
+        encoder="resnet",
         encoder_depth=50,
         hidden=1024,
         embedding_size=128,
@@ -34,7 +35,7 @@ FAR = 1e9  # beyond all distances, for pairs that are left out
 def Triplet(
     input_shape,
     *,
-    encoder="resnet",
+    encoder="conv4",
     encoder_depth=None,
     encoder_weights=None,
     width=1.0,

@@ -8,7 +8,7 @@ from zoo.tasks import images, report
 from zoo.tasks.image_embedding.retrieval import squared_distances
 
 COLUMNS, ROWS = 6, 8  # of a page: a query and its nearest images; queries
-RIGHT, WRONG = "#2e7d32", "#b3261e"
+RIGHT, WRONG, FRAME = "#2e7d32", "#b3261e", "#5b6570"  # of images, by whether the class is known
 DRAWN = 400  # images of a plane that are drawn at most; others are dots
 THUMBNAIL = 96  # pixels a side of a drawn image at most
 SIDE = 0.045  # of an image on the plane, share of its width
@@ -105,17 +105,18 @@ def components(vectors):
     """
     centered = np.asarray(vectors, np.float64) - np.mean(vectors, axis=0, dtype=np.float64)
     _, values, axes = np.linalg.svd(centered, full_matrices=False)
-    axes, values = (np.pad(part[:2], [(0, max(0, 2 - len(part)))] + [(0, 0)] * (part.ndim - 1))
-                    for part in (axes, values))  # fmt: skip
-    signs = np.sign(np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], axis=1))
-    return centered @ (axes * signs).T, values**2 / max((centered**2).sum(), 1e-30)
+    missing = max(0, 2 - len(axes))  # of a single vector, or one of a single value
+    axes = np.pad(axes[:2], [(0, missing), (0, 0)])
+    values = np.pad(values[:2], (0, missing))
+    largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], axis=1)
+    return centered @ (axes * np.sign(largest)).T, values**2 / max((centered**2).sum(), 1e-30)
 
 
 def apart(places, least):
     """Return indices of places (n, 2), in random order, none nearer to another than `least`."""
     chosen = []
     for i in np.random.default_rng(0).permutation(len(places)):
-        if all(np.abs(places[i] - places[j]).max() >= least for j in chosen):
+        if not chosen or np.abs(places[chosen] - places[i]).max(axis=1).min() >= least:
             chosen.append(i)
     return chosen
 

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from zoo.tasks import images
+
 
 def sampler(options):
     """Return the function that draws the batches of an epoch, see `datasets.pipeline.Batches`."""
@@ -45,3 +47,23 @@ def sets(rows, images, rng):
     """Return the images of a class, shuffled, as a list of sets of K."""
     count = -(-len(rows) // images)
     return list(np.resize(rng.permutation(rows), (count, images)))
+
+
+def augment(options):
+    """Return the augmentation of images, which also turns whole classes by right angles, or None.
+
+    Turned classes are further ones, as in Santoro et al. 2016, https://arxiv.org/abs/1605.06065, Sec.
+    4.1. All images of a class in a batch are turned alike, so that the labels (B,) need no change.
+    """
+    change = images.augment(options)
+    if not options["turned_classes"]:
+        return change
+
+    def apply(x, y, entropy):
+        rng = np.random.default_rng((*entropy, len(x)))
+        classes, number = np.unique(y, return_inverse=True)
+        quarters = rng.integers(4, size=len(classes))[number]
+        x = np.stack([np.rot90(image, k) for image, k in zip(x, quarters, strict=True)])
+        return change(x, y, entropy) if change else (x, y)
+
+    return apply

@@ -35,6 +35,7 @@ TASK = Task(
         image_size=0,  # pixels a side of the square that images are resized to; 0 as the data
         channels=0,  # 1 gray, 3 colour, or the number of bands; 0 as the data
         examples_per_class=4,  # images of each class in a batch, 2 or more; the classes fill it
+        turned_classes=False,  # images turned by right angles are of further classes
         flip="horizontal",
         rotation=10.0,
         zoom=0.1,
@@ -68,7 +69,7 @@ TASK = Task(
         loss=lambda info, options: None,
         metrics=lambda info: [],
         sampler=sampling.sampler,
-        augment=images.augment,
+        augment=sampling.augment,
         preview=figures.preview,
     ),
     results=Results(
