@@ -31,9 +31,10 @@ def test_semi_hard_loss_by_hand():
 
 
 def test_batch_hard_loss_by_hand():
-    # 0: 1 - 4 + 4; 1: 1 - 1 + 4; 2: 4 - 1 + 4; 3: 4 - 9 + 4 < 0
-    loss = float(triplet.batch_hard(LABELS, LINE, 4.0))
-    assert loss == pytest.approx((1 + 4 + 7 + 0) / 4)
+    # Distances: 0: 1 - 2 + 2; 1: 1 - 1 + 2; 2: 2 - 1 + 2; 3: 2 - 3 + 2
+    loss = float(triplet.batch_hard(LABELS, LINE, 2.0))
+    assert loss == pytest.approx((1 + 2 + 3 + 1) / 4)
+    assert float(triplet.batch_hard(LABELS, LINE, 0.5)) == pytest.approx((0 + 0.5 + 1.5 + 0) / 4)
 
 
 @pytest.mark.parametrize("mining", triplet.MINING)
@@ -42,7 +43,8 @@ def test_images_without_others_of_their_class_have_no_triplet(mining):
     assert float(loss(np.arange(4), LINE, 4.0)) == 0, "no positives"
     assert float(loss(np.zeros(4), LINE, 4.0)) == 0, "no negatives"
     alone = float(loss(np.array([0, 0, 1]), LINE[:3], 4.0))
-    assert alone == pytest.approx((1 - 4 + 4 + (1 - 1 + 4)) / 2), "2 is a negative only"
+    terms = {"semi-hard": (1 - 4 + 4, 1 - 1 + 4), "batch-hard": (1 - 2 + 4, 1 - 1 + 4)}[mining]
+    assert alone == pytest.approx(sum(terms) / 2), "2 is a negative only"
 
 
 def gradient(function, x):

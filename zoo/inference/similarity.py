@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import os
 
 import keras
 import numpy as np
@@ -32,8 +33,8 @@ def results(source, inputs, *, gallery=None, nearest=None, batch_size=16, **sett
     rows = compared(*queries, refuse, predictor, others, count)
     for row in rows:
         row.update(row.pop("arrays"))
-        if isinstance(row["file"], str):  # an array
-            del row["file"]
+        name = row.pop("file")
+        row |= {} if isinstance(name, str) else {"file": str(name)}  # no array has a file
         row["nearest"] = [{**place, "file": str(place["file"])} for place in row["nearest"]]
     return rows
 
@@ -86,27 +87,23 @@ def vectors(names, read, complain, predictor):
     return [name for name, _ in pairs], np.array([vector for _, vector in pairs], np.float32)
 
 
-def nearest(queries, gallery, count):
+def nearest(queries, gallery, own, count):
     """Return the nearest vectors of each query.
 
     Args:
         queries: (n, D).
-        gallery: (m, D); None for the other queries.
+        gallery: (m, D).
+        own: the index of each query in the gallery, which is left out; -1 if it is not there.
         count: how many, or all if there are fewer.
 
-    Returns:
-        (indices, distances): (n, count), the nearest first.
+    Yields:
+        Pairs (index, distance) of each query, the nearest first, a list.
     """
-    others = queries if gallery is None else gallery
-    count = min(count, len(others) - (gallery is None))
-    indices, distances = [], []
-    for rows, squares in retrieval.blocks(queries, others):
-        if gallery is None:
-            squares[np.arange(len(rows)), rows] = np.inf
-        order = np.argsort(squares, axis=1, kind="stable")[:, :count]
-        indices.append(order)
-        distances.append(np.sqrt(np.take_along_axis(squares, order, axis=1)))
-    return np.concatenate(indices), np.concatenate(distances)
+    for rows, squares in retrieval.blocks(queries, gallery):
+        for i, line in zip(rows, squares, strict=True):
+            order = np.argsort(line, kind="stable")
+            order = order[order != own[i]][:count]
+            yield [(int(k), float(np.sqrt(line[k]))) for k in order]
 
 
 def compared(names, read, complain, predictor, gallery=None, count=SHOWN):
@@ -128,26 +125,31 @@ def compared(names, read, complain, predictor, gallery=None, count=SHOWN):
         ValueError: if there is nothing to compare with.
     """
     queries, found = vectors(names, read, complain, predictor)
-    others, searched = queries, None
+    others, searched = queries, found
     if gallery is not None:
         others, searched = vectors(*gallery, complain, predictor)
-    if queries and len(others) - (gallery is None) < 1:
-        why = "the gallery has no image" if gallery else "one image has no other to be compared with"
-        raise ValueError(f"{why}. Give more files, or the images to search as the gallery")
+    places = {identity(name): i for i, name in enumerate(others)}
+    own = [places.get(identity(name), -1) for name in queries] if gallery else range(len(queries))
+    if queries and (not others or (len(others) == 1 and 0 in own)):
+        why = "the gallery has no other image" if gallery else "one image has no other"
+        remedy = "Give more files, or the images to search as the gallery"
+        raise ValueError(f"{why} to be compared with. {remedy}")
     if not queries:
         return []
-    indices, distances = nearest(found, searched, count)
+    pairs = zip(queries, found, nearest(found, searched, own, count), strict=True)
     return [
         {
             "file": query,
-            "nearest": [
-                {"file": others[i], "distance": float(distance)}
-                for i, distance in zip(order, row, strict=True)
-            ],
+            "nearest": [{"file": others[k], "distance": distance} for k, distance in some],
             "arrays": {"embedding": vector},
         }
-        for query, order, row, vector in zip(queries, indices, distances, found, strict=True)
+        for query, vector, some in pairs
     ]
+
+
+def identity(name):
+    """Return what the names of one file have in common; of an array, nothing."""
+    return os.path.realpath(name) if isinstance(name, os.PathLike) else object()
 
 
 def write(rows, read, folder, pictures, info):

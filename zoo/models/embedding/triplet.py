@@ -4,14 +4,13 @@ Schroff, Kalenichenko & Philbin, CVPR 2015, https://arxiv.org/abs/1503.03832, Eq
 unit sphere, semi-hard negatives; `mining="batch-hard"` is Eq. 5 of Hermans, Beyer & Leibe 2017,
 https://arxiv.org/abs/1703.07737, whose TriNet is the published configuration here.
 Departures: triplets are those of one batch of some images of each class, as in Hermans et al., where
-Schroff et al. have batches of 1,800 images; TriNet's vectors are on the sphere, too, and its distances
-squared; the default encoder is that of `siamese`.
+Schroff et al. have batches of 1,800 images; TriNet's vectors are on the sphere, too; the default encoder is that of `siamese`.
 """
 
 import keras
 from keras import layers, ops
 
-from zoo.models.embedding.siamese import encode, kinds, mean, squared_distances
+from zoo.models.embedding.siamese import encode, kinds, mean, safe_sqrt, squared_distances
 from zoo.nn.blocks import EPSILON, MOMENTUM
 from zoo.registry import register
 
@@ -51,7 +50,8 @@ def Triplet(
         input_shape: (H, W, C).
         hidden: units of a dense layer with batch normalisation in front of the last one, as in
             TriNet (1024); 0 for none.
-        margin: α, by how much images of other classes are farther, in squared distance.
+        margin: α, by how much images of other classes are farther; in squared distance, unless
+            `mining` is "batch-hard".
         mining: "semi-hard": each pair of a class with the nearest image of another class that is
             farther than the pair; or "batch-hard": each image with the farthest of its class
             and the nearest of another one.
@@ -135,18 +135,18 @@ def semi_hard(y, vectors, margin):
 
 
 def batch_hard(y, vectors, margin):
-    """Return the mean of [|a - p|² - |a - n|² + α]+ over all images a.
+    """Return the mean of [|a - p| - |a - n| + α]+ over all images a.
 
-    p is the farthest of the class of a, and n the nearest of another class.
+    Distances are not squared: otherwise the gradient vanishes once all vectors are equal. p is the farthest of the class of a, and n the nearest of another class.
 
     Args:
         y: labels (B,).
         vectors: (B, D).
         margin: α.
     """
-    (same, different), squares = kinds(y), squared_distances(vectors)
-    farthest = ops.max(squares * same, axis=-1)
-    nearest = ops.min(squares + FAR * (1.0 - different), axis=-1)
+    (same, different), distances = kinds(y), safe_sqrt(squared_distances(vectors))
+    farthest = ops.max(distances * same, axis=-1)
+    nearest = ops.min(distances + FAR * (1.0 - different), axis=-1)
     valid = ops.max(same, axis=-1) * ops.max(different, axis=-1)
     return mean(ops.relu(farthest - nearest + margin), valid)
 

@@ -136,8 +136,11 @@ def score(summary, info):
         "classes": {},
     }
     lines = [f"{'':>16} {'recall@1':>12} {'R-precision':>12} {'support':>9}", ""]
-    for k in np.unique(y[known]):
+    for k in np.unique(y):
         rows, name = known & (y == k), info["classes"][k]
+        if not rows.any():
+            lines.append(f"{name:>16} {'alone':>12} {'':>12} {1:9}")
+            continue
         values = {"recall_at_1": mean(first[rows] < 1), "r_precision": mean(precision[rows])}
         scores["classes"][name] = {**values, "support": int(rows.sum())}
         recall, share = values.values()
