@@ -100,5 +100,5 @@ def test_encoders():
         zoo.create("siamese", (15, 15, 1))
     with pytest.raises(ValueError, match="need a classifier as the encoder"):
         zoo.create("siamese", (28, 28, 1), encoder_depth=20)
-    with pytest.raises(ValueError, match='mining is semi-hard or batch-hard, not "?\'?hard'):
+    with pytest.raises(ValueError, match="mining is semi-hard or batch-hard, not \"?'?hard"):
         zoo.create("triplet", (28, 28, 1), mining="hard")

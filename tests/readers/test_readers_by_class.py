@@ -93,7 +93,9 @@ def test_splits_that_share_classes_with_training_are_divided_anew(tmp_path, form
     pairs = {}
     for arrays in data.splits.values():
         for x, label in zip(*arrays.take(), strict=True):
-            pairs[np.round(255 * x[..., 0]).astype(np.uint8).tobytes()] = data.info["classes"][label]
+            pairs[np.round(255 * x[..., 0]).astype(np.uint8).tobytes()] = data.info["classes"][
+                label
+            ]
     by_image = {image.tobytes(): name for image, name in zip(images, names, strict=True)}
     if form == "numbers":
         by_image = {image: str(ord(name) - ord("a")) for image, name in by_image.items()}

@@ -96,7 +96,8 @@ class TestEveryTask:
         errors = batch.task.training.best[1] == "min"
         full = {key: float(not errors or key == "r2") for key in numbers}
         assert numbers == pytest.approx(full, rel=1e-6)
-        names = batch.info["columns"] if "columns" in batch.info else ["support", *CLASSES]
+        shown = [CLASSES[k] for k in np.unique(batch.y)] if batch.task.vectors else CLASSES
+        names = batch.info["columns"] if "columns" in batch.info else ["support", *shown]
         assert all(name in text for name in names)
         assert len(batch.task.usage.decode(batch.truth(), batch.info)) == len(batch.x)
 

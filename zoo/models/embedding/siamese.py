@@ -1,8 +1,9 @@
 """Siamese network: one network for both images of a pair draws equal classes near, others apart.
 
 Hadsell, Chopra & LeCun, CVPR 2006, https://doi.org/10.1109/CVPR.2006.100, Eq. 1 to 4; the twins are
-from Bromley et al., IJPRAI 1993, https://doi.org/10.1142/S0218001493000339; `encoder="koch"` is Fig. 4
-of Koch, Zemel & Salakhutdinov 2015, https://www.cs.cmu.edu/~rsalakhu/papers/oneshot1.pdf.
+from Bromley et al., IJPRAI 1993, https://doi.org/10.1142/S0218001493000339; `encoder="koch"` is
+Fig. 4 of Koch, Zemel & Salakhutdinov 2015,
+https://www.cs.cmu.edu/~rsalakhu/papers/oneshot1.pdf.
 Departures: the loss is over all pairs of a batch, those of equal and of different classes averaged
 apart, so that the many of the latter do not outweigh the former; it replaces Koch's weighted L1
 distance and cross-entropy; the default encoder is that of Vinyals et al., NeurIPS 2016,
@@ -41,9 +42,9 @@ def Siamese(
 
     Args:
         input_shape: (H, W, C).
-        encoder: "conv4", four convolutions with poolings, for small images; "koch", those of Koch
-            2015, for images of 105 pixels; or the name of a classifier, whose coarsest features
-            are averaged.
+        encoder: conv4 for four convolutions with poolings, for small images; koch for those of
+            Koch 2015, for images of 105 pixels; or the name of a classifier, whose coarsest
+            features are averaged.
         encoder_depth: `depth` of the classifier, if not its default.
         encoder_weights: "imagenet", or a trained classifier of the zoo: a preset, run folder or
             file. They are fine-tuned with the rest of the network.
@@ -70,7 +71,9 @@ def encode(image, encoder, depth, weights, width):
     if encoder in OWN:
         if depth or weights:
             raise ValueError("encoder_depth and encoder_weights need a classifier as the encoder")
-        return (conv4(image, width), None) if encoder == "conv4" else (koch(image, width), "sigmoid")
+        return (
+            (conv4(image, width), None) if encoder == "conv4" else (koch(image, width), "sigmoid")
+        )
     options = {"depth": depth} if depth else {}
     x = encoders.prepared(image, encoder, weights)
     maps = encoders.features(encoder)(x, width=width, **options)
@@ -122,7 +125,7 @@ class SiameseNetwork(keras.Model):
 
     def parts(self):
         """Return the networks inside by name, each a `keras.Model`."""
-        return {"twin": keras.Model(self.inputs, self.outputs, name="twin")}
+        return {"twin": keras.Model(self.input, self.output, name="twin")}
 
     def get_config(self):
         """Return the arguments."""

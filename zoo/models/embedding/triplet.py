@@ -1,10 +1,11 @@
 """Triplet network: an image is nearer to those of its class than to any other, by a margin.
 
-Schroff, Kalenichenko & Philbin, CVPR 2015, https://arxiv.org/abs/1503.03832, Eq. 1 to 4: vectors on the
-unit sphere, semi-hard negatives; `mining="batch-hard"` is Eq. 5 of Hermans, Beyer & Leibe 2017,
+Schroff, Kalenichenko & Philbin, CVPR 2015, https://arxiv.org/abs/1503.03832, Eq. 1 to 4: vectors on
+the unit sphere, semi-hard negatives; `mining="batch-hard"` is Eq. 5 of Hermans, Beyer & Leibe 2017,
 https://arxiv.org/abs/1703.07737, whose TriNet is the published configuration here.
-Departures: triplets are those of one batch of some images of each class, as in Hermans et al., where
-Schroff et al. have batches of 1,800 images; TriNet's vectors are on the sphere, too; the default encoder is that of `siamese`.
+Departures: triplets are those of one batch of some images of each class, as in Hermans et al.;
+Schroff et al. have batches of 1,800 images; TriNet's vectors are on the sphere, too; the default
+encoder is that of `siamese`.
 """
 
 import keras
@@ -44,12 +45,19 @@ def Triplet(
     mining="semi-hard",
     name="triplet",
 ):
-    """Build the network and its loss; further arguments as of `Siamese`.
+    """Build the network and its loss.
 
     Args:
         input_shape: (H, W, C).
+        encoder: conv4 or koch, see `zoo.models.embedding.siamese`, or the name of a classifier,
+            whose coarsest features are averaged.
+        encoder_depth: `depth` of the classifier, if not its default.
+        encoder_weights: "imagenet", or a trained classifier of the zoo: a preset, run folder or
+            file. They are fine-tuned with the rest of the network.
+        width: factor on every channel count of the encoder.
         hidden: units of a dense layer with batch normalisation in front of the last one, as in
             TriNet (1024); 0 for none.
+        embedding_size: D, the number of values of a vector.
         margin: α, by how much images of other classes are farther; in squared distance, unless
             `mining` is "batch-hard".
         mining: "semi-hard": each pair of a class with the nearest image of another class that is
@@ -64,7 +72,7 @@ def Triplet(
         ValueError: if there is no such encoder or mining, or the images are too small.
     """
     if mining not in MINING:
-        raise ValueError(f'mining is {" or ".join(MINING)}, not {mining!r}')
+        raise ValueError(f"mining is {' or '.join(MINING)}, not {mining!r}")
     image = keras.Input(input_shape, name="image")
     x, _ = encode(image, encoder, encoder_depth, encoder_weights, width)
     if hidden:
@@ -94,9 +102,7 @@ class TripletNetwork(keras.Model):
         options: of `keras.Model`.
     """
 
-    def __init__(
-        self, inputs, outputs, name=None, *, margin=0.2, mining="semi-hard", **options
-    ):
+    def __init__(self, inputs, outputs, name=None, *, margin=0.2, mining="semi-hard", **options):
         super().__init__(inputs, outputs, name=name, **options)
         self.margin, self.mining = margin, mining
 
@@ -106,7 +112,7 @@ class TripletNetwork(keras.Model):
 
     def parts(self):
         """Return the networks inside by name, each a `keras.Model`."""
-        return {"encoder": keras.Model(self.inputs, self.outputs, name="encoder")}
+        return {"encoder": keras.Model(self.input, self.output, name="encoder")}
 
     def get_config(self):
         """Return the arguments."""
@@ -137,7 +143,8 @@ def semi_hard(y, vectors, margin):
 def batch_hard(y, vectors, margin):
     """Return the mean of [|a - p| - |a - n| + α]+ over all images a.
 
-    Distances are not squared: otherwise the gradient vanishes once all vectors are equal. p is the farthest of the class of a, and n the nearest of another class.
+    p is the farthest of the class of a, and n the nearest of another class. Distances are not
+    squared: the gradient of squares vanishes where all vectors are equal.
 
     Args:
         y: labels (B,).

@@ -16,14 +16,10 @@ SIDE = 0.045  # of an image on the plane, share of its width
 
 def thumbnail(image, info):
     """Return an image (H, W, C) in the units of the data as a small RGB image from 0 to 1."""
-    step = max(image.shape[:2]) / THUMBNAIL
-    if step > 1:
-        height, width = (max(1, round(size / step)) for size in image.shape[:2])
-        resized = images.resize(image, height, width)
-        low, high = images.bits(image) or info["range"]
-        return plots.rgb(np.clip((resized - low) / max(high - low, 1e-6), 0, 1))
-    limits = images.bits(image) or info["range"]
-    return plots.rgb(images.scale(image, limits, image.shape[-1]))
+    image = images.scale(image, images.bits(image) or info["range"], image.shape[-1])
+    step = max(max(image.shape[:2]) / THUMBNAIL, 1.0)
+    height, width = (max(1, round(size / step)) for size in image.shape[:2])
+    return plots.rgb(images.resize(image, height, width))
 
 
 def framed(image, colour):

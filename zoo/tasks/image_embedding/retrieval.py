@@ -1,8 +1,8 @@
 """Scores of vectors: is the nearest image of the same class?
 
 Recall@k is the share of images with one of their class among the k nearest other images;
-R-precision is the share of their class among the R nearest, where R others are of the class (Musgrave,
-Belongie & Lim 2020, https://arxiv.org/abs/2003.08505, Sec. 3.2), averaged over images; one-shot
+R-precision is the share of their class among the R nearest, where R others are of the class,
+averaged over images (Musgrave, Belongie & Lim 2020, https://arxiv.org/abs/2003.08505); one-shot
 accuracy is that of the nearest of one image each of 20 classes (Lake et al. 2015). At equal
 distances those of other classes count as nearer, so that equal vectors for all images score 0.
 """

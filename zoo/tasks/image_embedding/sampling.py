@@ -52,8 +52,8 @@ def sets(rows, images, rng):
 def augment(options):
     """Return the augmentation of images, which also turns whole classes by right angles, or None.
 
-    Turned classes are further ones, as in Santoro et al. 2016, https://arxiv.org/abs/1605.06065, Sec.
-    4.1. All images of a class in a batch are turned alike, so that the labels (B,) need no change.
+    Turned classes are further ones, as in Santoro et al. 2016, https://arxiv.org/abs/1605.06065.
+    All images of a class in a batch are turned alike, so that the labels (B,) need no change.
     """
     change = images.augment(options)
     if not options["turned_classes"]:

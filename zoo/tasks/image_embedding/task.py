@@ -11,7 +11,9 @@ from zoo.tasks.task import Data, Results, Task, Training, Usage
 def arguments(info, options):
     """Return what the data decides of the builder's arguments."""
     if options["examples_per_class"] < 2:
-        raise ValueError("examples_per_class is 1, and an image needs others of its class: 2 or more")
+        raise ValueError(
+            "examples_per_class is 1, and an image needs others of its class: 2 or more"
+        )
     size, channels = options["image_size"], images.channels(info, options)
     return dict(input_shape=(size, size, channels))
 
