@@ -122,8 +122,10 @@ def parse(arguments):
     if args["name"]:
         check_name(parser, args["out"], args["name"])
     words, loss = args.pop("set"), args.pop("loss")
+    if loss is not None and not task["losses"]:
+        parser.error(f"argument --loss: {row.name} has a loss of its own, leave the option out")
     chosen = assignments(parser, words + [f"loss={loss}"] * (loss is not None), row, task)
-    if (loss := chosen.get("loss", task["losses"][0])) not in task["losses"]:
+    if (loss := chosen.get("loss")) not in (None, *task["losses"]):
         kind = f"loss of {args['task']}"
         parser.error(f"argument --loss: {unknown(kind, loss, task['losses'])}")
     builder_options = row.options.keys() - task["options"].keys()
@@ -279,7 +281,8 @@ def listing():
         lines += describe.options(row.options, row.explanations, "    ")
     lines += ["", "Tasks (--task), with their options (--set KEY=VALUE):"]
     for name, task in index.tasks().items():
-        lines += ["", f"  {name}", f"    --loss {' | '.join(task['losses'])}"]
+        losses = " | ".join(task["losses"]) or "none: its models have their own"
+        lines += ["", f"  {name}", f"    --loss {losses}"]
         lines += describe.options(task["options"], task["explanations"], "    ")
     lines += ["", f"Data (--data): {', '.join(builders.ours())}, a name of tensorflow-datasets,"]
     lines += ["  or a path: class folders, images and masks, boxes (VOC, COCO, YOLO), KITTI,"]
@@ -326,11 +329,13 @@ def train(settings, interrupt):
     size, epochs, seed = settings["batch_size"], settings["epochs"], settings["seed"]
     if getattr(learner, "one_shot", False):
         epochs = 1
-    augment = task.training.augment(record["task_options"])
-    batches = pipeline.Batches(splits["train"], size, training=True, augment=augment, seed=seed)
+    options = record["task_options"]
+    augment, sampler = task.training.augment(options), task.training.sampler(options)
+    shared = dict(seed=seed, sampler=sampler)
+    batches = pipeline.Batches(splits["train"], size, training=True, augment=augment, **shared)
     learner.compile(
         optimizer=keras.optimizers.Adam(rate(settings, epochs * len(batches))),
-        loss=task.training.loss(record["info"], record["task_options"]),
+        loss=task.training.loss(record["info"], options),
         metrics=task.training.metrics(record["info"]),
         jit_compile=settings["jit"],
     )
@@ -350,7 +355,7 @@ def train(settings, interrupt):
         with interrupt.steps():
             learner.fit(
                 batches,
-                validation_data=pipeline.Batches(splits["validation"], size),
+                validation_data=pipeline.Batches(splits["validation"], size, **shared),
                 epochs=epochs,
                 initial_epoch=done,
                 shuffle=False,
@@ -446,8 +451,9 @@ def prepare(settings, task, source, previous):
         print(f"{settings['data']}: read as {data.about['layout']}")
     messages = [*data.about["notes"], *data.info.get("notes", ())]
     messages += task.training.notes(data.splits["train"], data.info, data.options)
-    labels = schedule.labels(data.splits["train"], task.multilabel)
-    messages += schedule.balance(labels, data.info["classes"])
+    if not task.data.by_class:
+        labels = schedule.labels(data.splits["train"], task.multilabel)
+        messages += schedule.balance(labels, data.info["classes"])
     messages += unscored(data, task)
     messages += data.about.get("duplicates", [])
     for message in messages:

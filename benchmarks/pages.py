@@ -23,6 +23,7 @@ DRAWINGS = DOCS / "images" / "models"
 # Folder of models: its title, its data, and the guide for the user's own data.
 KINDS = {
     "classification": ("Image classification", "images with a label each", "pictures"),
+    "embedding": ("Image embedding", "images with a label each, to find similar ones", "pictures"),
     "segmentation": ("Image segmentation", "images with a mask each", "microscopy"),
     "detection": ("Object detection", "images with boxes", "boxes"),
     "pointcloud": ("Point clouds", "LiDAR scans, meshes, objects and scenes", "lidar"),
@@ -30,6 +31,7 @@ KINDS = {
 }
 EXAMPLES = {  # names of the user's data and of a new file in the commands of a task
     "image_classification": ("my_photos/", "new_image.jpg"),
+    "image_embedding": ("my_photos/", "new_image.jpg"),
     "image_segmentation": ("my_images/", "new_image.tif"),
     "image_detection": ("my_boxes/", "new_image.jpg"),
     "pointcloud_classification": ("my_scans/", "scan.ply"),
@@ -199,11 +201,14 @@ def task_section(name):
     """Return one task's section: its losses, data and options."""
     task = index.tasks()[name]
     losses = ", ".join(f"`{loss}`" for loss in task["losses"])
+    choice = "Its models have losses of their own."
+    if losses:
+        choice = f"Losses for `--loss`: {losses}; the first is the default."
     training = task["defaults"]
     text = (
-        f"Losses for `--loss`: {losses}; the first is the default. Without `--data` it trains on "
-        f"`{task['dataset']}`. Learning rate {training['learning_rate']}; epochs and batch size "
-        "follow the number of examples. Options for `--set`:"
+        f"{choice} Without `--data` it trains on `{task['dataset']}`. "
+        f"Learning rate {training['learning_rate']}; epochs and batch size follow the number of "
+        "examples. Options for `--set`:"
     )
     head = f"## Task {tables.task_name(name)}"
     return f"{head}\n\n{text}\n\n{options(task['options'], task['explanations'])}"

@@ -37,6 +37,10 @@ SCORES = {
     "mase": "MASE",
     "dice": "Dice",
     "mean_iou": "mean IoU",
+    "recall_at_1": "recall@1",
+    "recall_at_5": "recall@5",
+    "r_precision": "R-precision",
+    "one_shot_accuracy": "one-shot accuracy",
 }
 
 

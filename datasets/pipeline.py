@@ -21,6 +21,7 @@ from datasets.source import SPLITS, BadInput, Examples, printable
 
 IN_MEMORY = stores.IN_MEMORY  # bytes of the largest array that is read into memory
 FORMAT = 2  # version of the cached files; a change invalidates all caches
+DIVIDED = "its images are used for training, and whole classes are held out in its place"
 MEASURED = 256  # training examples from which most tasks compute their constants
 
 
@@ -43,6 +44,7 @@ def prepare(
     fold=None,
     validate=None,
     series=None,
+    by_class=False,
 ):
     """Prepare a source, or load it from the cache.
 
@@ -64,6 +66,8 @@ def prepare(
         series: None; or, where a piece is a series, of which `prepare` returns all steps (T, F) as
             x and no y, and the examples are windows of it: function from the constants to the
             arguments of `datasets.windows.split`.
+        by_class: whether validation and test have classes that training has not: those of the
+            source if they do, else whole classes are held out.
 
     Returns:
         (splits, facts): `Arrays` by split, and a dictionary of the measured "constants", the
@@ -82,8 +86,12 @@ def prepare(
 
     stored, hashes, facts = stores.cached(cache_folder() / name, write, _read)
     copies = facts.pop("copies")
+    if by_class:
+        stored, hashes, added = splits.pooled(stored, hashes)
+        notes = [f"the {split} split shares classes with training: {DIVIDED}" for split in added]
+        facts["notes"] = [*facts["notes"], *notes]
     if series is None:
-        result = splits.split(stored, fold, validate)
+        result = splits.split(stored, fold, validate, by_class)
         units = hashed.units(result, stored, hashes, validate, key)
     elif fold or validate:
         why = "series are split by time, and folds would let training use the future"
@@ -106,23 +114,34 @@ class Batches(keras.utils.PyDataset):
         augment: None, or a function (x, y, entropy) to (x, y), used in training only; entropy
             is a tuple of integers, different for each batch.
         seed: an integer.
+        sampler: None, or a function (y, size, rng) to the examples of all batches of an epoch,
+            indices (batches, batch size) in a shape that y and size alone decide. Without
+            `training` its batches are the same in every epoch.
     """
 
-    def __init__(self, arrays, size, *, training=False, augment=None, seed=0):
+    def __init__(self, arrays, size, *, training=False, augment=None, seed=0, sampler=None):
         super().__init__()
         self.arrays, self.training, self.seed = arrays, training, seed
-        self.size = even(len(arrays), size) if training else size
-        self.augment = augment if training else None
+        self.sampler, self.augment = sampler, augment if training else None
+        self.asked = size
+        self.size = even(len(arrays), size) if training and not sampler else size
         self.start(0)
 
     def start(self, epoch):
         """Set the epoch, which determines the order and all random draws."""
         self.epoch, count = epoch, len(self.arrays)
-        rng = np.random.default_rng([self.seed, epoch])
+        rng = np.random.default_rng([self.seed, epoch if self.training else 0])
+        if self.sampler:
+            labels = np.asarray(self.arrays.y[self.arrays.rows])
+            rows = self.sampler(labels, self.asked, rng)
+            self.order, self.size = rows.reshape(-1), rows.shape[1]
+            return
         order = rng.permutation(count) if self.training else np.arange(count)
         self.order = np.resize(order, len(self) * self.size) if self.training else order
 
     def __len__(self):
+        if self.sampler:
+            return len(self.order) // self.size
         return -(-len(self.arrays) // self.size)
 
     def __getitem__(self, i):

@@ -107,6 +107,7 @@ def prepare(
             skip_bad=skip_bad,
             fold=fold,
             validate=validate,
+            by_class=task.data.by_class,
             series=task.data.series and (lambda constants: task.data.series(constants, options)),
         )
     except BadInput:

@@ -12,6 +12,7 @@ from keras import tree
 from datasets.source import SPLITS, BadInput
 
 HELD_OUT = 0.15  # fraction of the examples, for each split that the source does not have
+CLASSES = 2  # held out at least where splits differ in their classes: one has nothing to confuse
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,10 +69,16 @@ def bootstrap(arrays, seed):
     return dataclasses.replace(arrays, rows=arrays.rows[np.sort(drawn)])
 
 
-def split(stored, fold=None, validate=None):
+def split(stored, fold=None, validate=None, by_class=False):
     """Return the rows of each split; splits that the source does not have are taken from training.
 
     The seed is fixed, so that all members of an ensemble have the same splits.
+
+    Args:
+        stored: {split: (arrays "x" and "y", places (n, 3))}.
+        fold: (k, n), see `datasets.pipeline.prepare`.
+        validate: (k, n), likewise.
+        by_class: hold out whole classes, whose images training does not see.
     """
     name = next(split for split in SPLITS if split in stored)
     stored = {"train": stored[name], **{s: stored[s] for s in stored if s != name}}
@@ -83,11 +90,38 @@ def split(stored, fold=None, validate=None):
     if fold and not missing:
         raise BadInput("The data", "they already have all splits", "Train without --fold")
     if missing:
-        splits |= _cut(stored, missing, fold, [s for s in missing if not validate or s == "test"])
-    return splits | _parts(stored, splits, validate) if validate else splits
+        needed = [s for s in missing if not validate or s == "test"]
+        splits |= _cut(stored, missing, fold, needed, by_class)
+    return splits | _parts(stored, splits, validate, by_class) if validate else splits
 
 
-def _cut(stored, missing, fold, needed):
+def pooled(stored, hashes):
+    """Return data whose held-out splits share no class with the training split.
+
+    A split that does is added to training, from which whole classes are held out in its place.
+
+    Args:
+        stored: {split: (arrays "x" and "y" (n,), places (n, 3))}; the first is for training.
+        hashes: {split: digests by number of the example}.
+
+    Returns:
+        Both without the splits that were added, whose names are returned as a list.
+    """
+    first, *others = [split for split in SPLITS if split in stored]
+    stored, hashes, added = {**stored}, {**hashes}, []
+    while shared := [s for s in others if np.isin(stored[s][0]["y"], stored[first][0]["y"]).any()]:
+        others.remove(split := shared[0])
+        (arrays, places), (more, others_places) = stored[first], stored.pop(split)
+        offset = [places[:, 0].max() + 1, len(hashes[first]), 0]  # other files, other examples
+        x, y = tree.map_structure(_Concatenated, *((a["x"], a["y"]) for a in (arrays, more)))
+        both = {"x": x, "y": y[:]}
+        stored[first] = both, np.concatenate([places, others_places + offset])
+        hashes[first] = np.concatenate([hashes[first], hashes.pop(split)])
+        added.append(split)
+    return stored, hashes, added
+
+
+def _cut(stored, missing, fold, needed, by_class):
     """Return the missing splits, taken from the training split, and what remains for training.
 
     Each takes a fixed fraction of every class, except the last one with a fold, which determines
@@ -95,12 +129,12 @@ def _cut(stored, missing, fold, needed):
     all classes together, and each class keeps at least one training example.
     """
     arrays, groups = stored["train"]
-    ids = _group_ids(groups)
-    strata = _strata(arrays["y"], ids)
+    ids = _class_ids(arrays["y"], len(missing)) if by_class else _group_ids(groups)
+    strata = np.zeros(ids.max() + 1, int) if by_class else _strata(arrays["y"], ids)
     rng, owner = np.random.default_rng(0), np.full(len(strata), "train", dtype="<U10")
     for value in np.unique(strata):
         order = rng.permutation(np.flatnonzero(strata == value))
-        share = max(1, round(HELD_OUT * len(order)))
+        share = max(CLASSES if by_class else 1, round(HELD_OUT * len(order)))
         if fold:
             owner[order[fold[0] - 1 :: fold[1]]] = missing[-1]
             order = order[owner[order] == "train"]
@@ -148,7 +182,7 @@ def _spare(owner, strata, drawn, rng):
             raise BadInput("The data", f"{why} {split}", "Add more: three of each class suffice")
 
 
-def _parts(stored, splits, validate):
+def _parts(stored, splits, validate, by_class):
     """Split all but the test: the k-th of n equal parts is validation, the rest is training."""
     (k, n), (x, y), (_, groups) = validate, (splits["train"].x, splits["train"].y), stored["train"]
     rows, others = splits["train"].rows, splits["validation"].rows
@@ -158,11 +192,14 @@ def _parts(stored, splits, validate):
         held = splits["validation"]
         x, y = tree.map_structure(_Concatenated, (x, y), (held.x, held.y))
     rows = np.union1d(rows, others)
-    unique, ids = np.unique(_group_ids(groups)[rows], return_inverse=True)
+    groups_of_rows = y[rows] if by_class else _group_ids(groups)[rows]
+    unique, ids = np.unique(groups_of_rows, return_inverse=True)
     if len(unique) < n:
-        why = f"without the test there are {len(unique)} files, never divided, too few for {n}"
+        what = "classes" if by_class else "files"
+        why = f"without the test there are {len(unique)} {what}, never divided, too few for {n}"
         raise BadInput("The data", why, "Use fewer parts")
-    labels = y[rows] if getattr(y, "ndim", 0) == 1 or is_multi_hot(y) else None
+    stratified = not by_class and (getattr(y, "ndim", 0) == 1 or is_multi_hot(y))
+    labels = y[rows] if stratified else None
     strata = _strata(labels, ids)
     rng = np.random.default_rng(0)
     order = [rng.permutation(np.flatnonzero(strata == value)) for value in np.unique(strata)]
@@ -182,6 +219,20 @@ def _group_ids(groups):
         if len(unique) >= 3:
             return ids
     raise BadInput("The data", f"{len(unique)} examples are too few to split", "Add more")
+
+
+def _class_ids(y, missing):
+    """Return the number of each example's class among those of an array of labels, (n,).
+
+    Raises:
+        BadInput: if so many splits cannot be given classes of their own.
+    """
+    classes, ids = np.unique(y, return_inverse=True)
+    needed = CLASSES * (missing + 1)
+    if len(classes) < needed:
+        why = f"{len(classes)} classes are too few to hold whole classes out"
+        raise BadInput("The data", why, f"Add classes: {needed} suffice")
+    return ids
 
 
 def _strata(y, ids):

@@ -350,7 +350,7 @@ def run_folds(args):
     """Train members on K folds, and a meta-learner on their out-of-fold predictions."""
     from ensembles import trainings
 
-    refuse_detectors(args.model)
+    refuse_uncombinable(args.model)
     models, losses = words("--model", args.model), words("--loss", args.loss) if args.loss else [[]]
     variants = [[*model, *loss] for model in models for loss in losses]
     values = [
@@ -385,10 +385,14 @@ def run_folds(args):
     return report_run(run, text)
 
 
-def refuse_detectors(names):
-    """Raise a `ValueError` if a model is a detector, before any model is trained."""
+def refuse_uncombinable(names):
+    """Raise a `ValueError` if a model is a detector or returns vectors, before any is trained."""
     rows = index.models()
     for name in names:
+        if name in rows and all(index.tasks()[task].get("vectors") for task in rows[name].tasks):
+            raise ValueError(
+                f"{name} returns vectors to compare, which cannot be stacked. Use a classifier"
+            )
         if name in rows and rows[name].tasks == ("image_detection",):
             raise ValueError(
                 f"{name} is a detector, and boxes cannot be stacked. Train detectors with train.py "

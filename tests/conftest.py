@@ -98,6 +98,7 @@ EXAMPLES = {
     "pointcloud_classification": (cloud, {"points": 64}),
     "pointcloud_segmentation": (scan, {"points": 64}),
     "image_classification": (picture, {"image_size": 32}),
+    "image_embedding": (picture, {"image_size": 32}),
     "image_segmentation": (patches, {"tile_height": 32, "tile_width": 32}),
     "image_detection": (things, {"image_size": 64, "max_boxes": 4}),
     "forecasting": (wave, {"window": 24, "horizon": 4, "jitter": 0.05}),
@@ -138,10 +139,20 @@ class Toy:
         """Return outputs that predict the ground truth (void counts as class 0)."""
         if "grid" in self.info:
             return rows(self.y, self.info["grid"], certainty)
-        if self.task.values:
+        if self.task.values and not self.task.vectors:
             return self.y
         truth = np.eye(len(CLASSES), dtype=np.float32)[np.maximum(self.y, 0)]
         return certainty * (2 * truth - 1)
+
+
+def loss_of(model, batch):
+    """Return the loss of a batch in inference mode: the model's own, or that of its task."""
+    from zoo.nn.auxiliary import DeepSupervision
+
+    model.compile(loss=batch.task.training.loss(batch.info, batch.options))
+    network = model.network if isinstance(model, DeepSupervision) else model  # of all heads
+    # In training, a bias before batch normalisation has no gradient.
+    return model.compute_loss(batch.x, batch.y, network(batch.x, training=False))
 
 
 def rows(y, grid, certainty):

@@ -59,7 +59,18 @@ def load(source):
     return presets.load(source)
 
 
-def predict(source, inputs, *, batch_size=16, tta=False, steps=None, confidence=None, iou=None):
+def predict(
+    source,
+    inputs,
+    *,
+    batch_size=16,
+    tta=False,
+    steps=None,
+    confidence=None,
+    iou=None,
+    gallery=None,
+    nearest=None,
+):
     """Predict files or arrays in their original units, as `python -m zoo predict` does.
 
     Args:
@@ -76,6 +87,9 @@ def predict(source, inputs, *, batch_size=16, tta=False, steps=None, confidence=
         confidence: for detectors, the lowest score of the returned boxes (0.25).
         iou: for detectors, the IoU threshold of non-maximum suppression; default: that of the
             training.
+        gallery: for image embeddings, the images to search, given as `inputs`; default: the other
+            inputs.
+        nearest: for image embeddings, the number of images to return (5).
 
     Returns:
         A list with a dictionary for each input, with "file" if it is one. By task, it contains for
@@ -86,6 +100,8 @@ def predict(source, inputs, *, batch_size=16, tta=False, steps=None, confidence=
         (H, W, K) float32;
         image detection: "boxes" (n, 4) float32, x1, y1, x2, y2 in pixels of the image, "scores"
         (n,) float32 and "labels" (n,) int64, sorted by decreasing score;
+        image embedding: "embedding" (D,) float32, and "nearest", a list of dictionaries with "file"
+        and "distance", the nearest first;
         point cloud segmentation: "labels" (n,) int32 and "probabilities" (n, K) float32;
         forecasting: "forecast" and, if validation estimated an interval, "lower" and "upper", each
         (steps, targets) float64 in the units of the series, and "times", dates or step numbers.
@@ -98,7 +114,11 @@ def predict(source, inputs, *, batch_size=16, tta=False, steps=None, confidence=
     from zoo.system import terminal
 
     terminal.import_keras()
-    from zoo.inference import prediction
+    from zoo.inference import prediction, similarity
+    from zoo.weights import presets, saving
 
-    settings = dict(tta=tta, steps=steps, confidence=confidence, iou=iou)
-    return prediction.results(source, inputs, batch_size=batch_size, **settings)
+    settings = dict(batch_size=batch_size, tta=tta, steps=steps, confidence=confidence, iou=iou)
+    settings |= dict(gallery=gallery, nearest=nearest)
+    record = saving.record(presets.locate(source))
+    compares = index.tasks().get(record.get("task"), {}).get("vectors", False)
+    return (similarity if compares else prediction).results(source, inputs, **settings)

@@ -1,8 +1,9 @@
-"""Use the zoo: list and show models, predict, export, publish and verify presets.
+"""Use the zoo: list and show models, predict, embed, export, publish and verify presets.
 
 python -m zoo list
 python -m zoo show pointnet
 python -m zoo predict runs/pointnet-lidar_objects-1 my_scans/
+python -m zoo embed runs/triplet-characters-1 my_pictures/
 python -m zoo export runs/pointnet-lidar_objects-1 --format onnx --out pointnet.onnx
 python -m zoo export runs/yolov3-bccd-1 --format onnx --out yolov3.onnx --boxes
 python -m zoo card runs/pointnet-lidar_objects-1 --name pointnet_lidar_objects
@@ -79,10 +80,19 @@ def parse(arguments):
     add("--confidence", type=share, metavar="SCORE", help=text)
     text = "of a detector: IoU threshold of non-maximum suppression"
     add("--iou", type=share, metavar="SHARE", help=text)
+    text = "of image embeddings: images to search, or folders of them (the other files)"
+    add("--gallery", metavar="PATH", nargs="+", help=text)
+    text = "of image embeddings: list the N nearest images (5)"
+    add("--nearest", type=count(1), metavar="N", help=text)
     add("--batch-size", type=count(1), default=16, metavar="B", help="batch size (16)")
     for hint in ("columns", "up", "units"):  # of clouds, see `zoo.inference.files`
         add(flag(hint), metavar=HINTS[hint][0], help=HINTS[hint][1])
     add("--pictures", type=count(0), default=100, metavar="N", help="draw at most N pictures (100)")
+    add = command("embed", run_embed, "write the vectors of images, and draw their plane")
+    add("model", metavar="MODEL", help=f"of image embedding, or a classifier: {trained}")
+    add("files", metavar="FILE", nargs="+", help="images, or folders of them")
+    add("--out", metavar="DIR", help="a new folder (embeddings-1, -2, ...)")
+    add("--batch-size", type=count(1), default=16, metavar="B", help="batch size (16)")
     add = command("export", run_export, "write a trained model for other programs")
     add("model", metavar="MODEL", help=trained)
     add("--format", choices=formats.FORMATS, required=True)
@@ -166,19 +176,8 @@ def run_show(args):
 def run_predict(args):
     """Predict files: print a table, and write it with the outputs of each file into a folder."""
     path = presets.locate(args.model)
-    errors, paths = [], []
-
-    def note(message):
-        errors.append(message)
-        complain(message)
-
-    from zoo.inference import files
-
-    for name in args.files:
-        try:
-            paths += files.matches(name)
-        except BadInput as error:
-            note(str(error))
+    errors, note = noting()
+    paths = existing(args.files, note)
     if not paths:
         return 2
     if text := disk.unfinished(path):
@@ -188,6 +187,59 @@ def run_predict(args):
         if done:
             print(f"\n{done} of {done + len(errors)} files predicted; see {folder}/")
     return 2 if errors else 0
+
+
+def run_embed(args):
+    """Write the vectors of images into a folder, and a figure of them."""
+    path = presets.locate(args.model)
+    errors, note = noting()
+    from zoo.inference import files
+    from zoo.weights import inspection
+
+    record = inspection.record(path)
+    if record.get("task") not in index.tasks() or not record["task"].startswith("image"):
+        why = "it was not trained on images by train.py"
+        raise ValueError(f"{path}: {why}. Use siamese, triplet, or a classifier of images")
+    names, read = files.gather(existing(args.files, note), record, note)
+    if not names:
+        return 2
+    terminal.import_keras()
+    from zoo.inference import prediction, similarity
+
+    prediction.check(path, record)
+    predictor = similarity.opened(path, record, batch_size=args.batch_size)
+    names, vectors = similarity.vectors(names, read, note, predictor)
+    if not names:
+        return 2
+    with new_folder(args.out, "embeddings") as folder:
+        similarity.save_vectors(names, vectors, read, folder, predictor.info)
+    count, size = vectors.shape
+    print(f"{count} vectors of {size} values: {folder}/vectors.npy, vectors.csv and plane.png")
+    return 2 if errors else 0
+
+
+def noting():
+    """Return a list of messages, and a function that prints one and appends it."""
+    errors = []
+
+    def note(message):
+        errors.append(message)
+        complain(message)
+
+    return errors, note
+
+
+def existing(names, note):
+    """Return the paths of files, folders and patterns; note those that do not exist."""
+    from zoo.inference import files
+
+    paths = []
+    for name in names:
+        try:
+            paths += files.matches(name)
+        except BadInput as error:
+            note(str(error))
+    return paths
 
 
 def predict(args, path, paths, folder, note):
@@ -207,7 +259,8 @@ def predict(args, path, paths, folder, note):
     if record.get("task") not in index.tasks():
         why = "it has no record of its task"
         raise ValueError(f"{path}: {why}. Use a model that was trained by train.py")
-    of_images = record["task"].startswith("image")
+    compares = index.tasks()[record["task"]].get("vectors", False)
+    of_images = record["task"].startswith("image") and not compares
     videos = [p for p in paths if of_images and p.suffix.lower() in formats.VIDEOS]
     rest = [p for p in paths if p not in videos]
     hints = {name: value for name in files.HINTS if (value := getattr(args, name)) is not None}
@@ -218,7 +271,9 @@ def predict(args, path, paths, folder, note):
     from zoo.inference import prediction
 
     options = dict(tta=args.tta, steps=args.steps, confidence=args.confidence, iou=args.iou)
-    prediction.check(path, record, **options)
+    prediction.check(path, record, gallery=args.gallery, nearest=args.nearest, **options)
+    if compares:
+        return compare(args, path, record, (names, read), folder, note)
     predictor = prediction.opened(path, record, batch_size=args.batch_size, **options)
     results = prediction.predict(names, read, note, predictor)
     rows = []
@@ -232,6 +287,31 @@ def predict(args, path, paths, folder, note):
             prediction.save_tables(rows, folder)
             print(describe.rows_table(rows))
     return len(rows) + watch(videos, folder, note, predictor)
+
+
+def compare(args, path, record, queries, folder, note):
+    """Find similar images and write the results into a folder; return how many were compared.
+
+    Args:
+        args: of the command.
+        path: of the model.
+        record: of the model.
+        queries: (names, read), see `zoo.inference.files.gather`.
+        folder: an empty folder.
+        note: called with the message about a file that is skipped.
+    """
+    from zoo.inference import files, similarity
+
+    gallery = None
+    if args.gallery:
+        gallery = files.gather(existing(args.gallery, note), record, note)
+    predictor = similarity.opened(path, record, batch_size=args.batch_size)
+    count = args.nearest or similarity.SHOWN
+    rows = similarity.compared(*queries, note, predictor, gallery, count)
+    if rows:
+        lines = similarity.write(rows, queries[1], folder, args.pictures, predictor.info)
+        print(describe.rows_table(lines))
+    return len(rows)
 
 
 def watch(videos, folder, note, predictor):
@@ -255,18 +335,19 @@ def watch(videos, folder, note, predictor):
 
 
 @contextlib.contextmanager
-def new_folder(out):
+def new_folder(out, name="predictions"):
     """Create the folder of the predictions, and remove it if it stays empty.
 
     Args:
-        out: its name; None for the next predictions-N.
+        out: its name; None for the next one, predictions-N.
+        name: in place of "predictions".
 
     Raises:
         ValueError: if the folder is not empty, or is a file.
         OSError: if it cannot be created.
     """
     if out is None:
-        folder = numbered()
+        folder = numbered(name)
     else:
         folder = pathlib.Path(out)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -280,10 +361,10 @@ def new_folder(out):
             folder.rmdir()
 
 
-def numbered():
-    """Create the next folder predictions-N, unique even if commands run in parallel."""
+def numbered(name):
+    """Create the next folder name-1, -2, ..., unique even if commands run in parallel."""
     for number in itertools.count(1):
-        folder = pathlib.Path(f"predictions-{number}")
+        folder = pathlib.Path(f"{name}-{number}")
         try:
             folder.mkdir()
         except FileExistsError:

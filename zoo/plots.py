@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 INK, QUIET = "#1b1f24", "#8a939e"
 WORDS = {"nll": "NLL", "ece": "ECE", "iou": "IoU", "tta": "TTA", "mse": "MSE", "mae": "MAE"}
 WORDS |= {"mase": "MASE", "r2": "R²", "map": "mAP", "map50": "mAP50", "map75": "mAP75", "f1": "F1"}
-WORDS |= {"ar100": "AR100", "ap": "AP", "ap50": "AP50", "milliseconds": "time (ms)"}
+WORDS |= {"ar100": "AR100", "ap": "AP", "ap50": "AP50", "milliseconds": "time (ms)", "r": "R"}
 
 
 def label(key):
@@ -37,7 +37,7 @@ def learning_curves(history):
     Args:
         history: dictionary of lists, one number per epoch; "val_" marks validation.
     """
-    names = [name for name in history if name != "epoch" and not name.startswith("val_")]
+    names = [*dict.fromkeys(name.removeprefix("val_") for name in history if name != "epoch")]
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
     count = max(map(len, history.values()), default=0)

@@ -58,6 +58,39 @@ def kitti_layout(kind):
     return Layout(drawing, kitti.match, partial(kitti.read, kind=kind))
 
 
+def labelled_images(kind, by_class=False):
+    """Return the layouts of images with a label each; of classes alone, if split `by_class`."""
+    files = dict(extensions=images.EXTENSIONS)
+    return (
+        array_layout(kind, "(n, H, W, C)", "(n,)" if by_class else "(n,) or (n, K)"),
+        Layout(
+            "labels.csv            columns filename, label (or labels, or value) and optionally "
+            "split, with the images beside it or in one folder",
+            image_table.match,
+            partial(image_table.read, by_class=by_class),
+            hints=() if by_class else ("target",),
+        ),
+        Layout(
+            "train/cat/1.png       class folders, with or without train/, val/ and test/, or in "
+            "folders of a single folder",
+            partial(class_folders.match, **files),
+            partial(class_folders.read, read_file=images.read_example, by_class=by_class, **files),
+        ),
+        Layout(
+            "train-images-idx3-ubyte  and train-labels-idx1-ubyte, and of t10k, test or val; or "
+            ".gz (MNIST)",
+            idx.match,
+            idx.read,
+        ),
+        Layout(
+            "data_batch_1.bin      and test_batch.bin, or train.bin and test.bin; or without .bin, "
+            "pickled (CIFAR)",
+            cifar.match,
+            cifar.read,
+        ),
+    )
+
+
 LAYOUTS = {
     "pointcloud_classification": (
         array_layout("pointcloud_classification", "(n, N, 3)", "(n,)"),
@@ -85,36 +118,8 @@ LAYOUTS = {
             clouds.HINTS,
         ),
     ),
-    "image_classification": (
-        array_layout("image_classification", "(n, H, W, C)", "(n,) or (n, K)"),
-        Layout(
-            "labels.csv            columns filename, label (or labels, or value) and optionally "
-            "split, with the images beside it or in one folder",
-            image_table.match,
-            image_table.read,
-            hints=("target",),
-        ),
-        Layout(
-            "train/cat/1.png       class folders, with or without train/, val/ and test/, or in "
-            "folders of a single folder",
-            partial(class_folders.match, extensions=images.EXTENSIONS),
-            partial(
-                class_folders.read, extensions=images.EXTENSIONS, read_file=images.read_example
-            ),
-        ),
-        Layout(
-            "train-images-idx3-ubyte  and train-labels-idx1-ubyte, and of t10k, test or val; or "
-            ".gz (MNIST)",
-            idx.match,
-            idx.read,
-        ),
-        Layout(
-            "data_batch_1.bin      and test_batch.bin, or train.bin and test.bin; or without .bin, "
-            "pickled (CIFAR)",
-            cifar.match,
-            cifar.read,
-        ),
-    ),
+    "image_classification": labelled_images("image_classification"),
+    "image_embedding": labelled_images("image_embedding", by_class=True),
     "image_segmentation": (
         array_layout("image_segmentation", "(n, H, W, C)", "(n, H, W)"),
         Layout(

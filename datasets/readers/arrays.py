@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 import zipfile
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -56,8 +57,9 @@ def read(path: pathlib.Path, kind: str, target: str | None = None, **hints) -> S
     """
     check_hints(**hints)
     arrays, form = dict(read_npz(path)), FORMS[kind]
-    found = targets_of(path, arrays, target) if form.x == "image" and not form.dense else None
-    notes = [] if form.dense or found else as_indices(path, arrays)
+    of_classes = form.dense or form.by_class
+    found = targets_of(path, arrays, target) if form.x == "image" and not of_classes else None
+    notes = [] if form.dense or found else as_indices(path, arrays, form.by_class)
     splits, objects = {}, {}
     for split, suffix in SUFFIXES.items():
         x, y = arrays.get(f"x_{suffix}"), arrays.get(f"y_{suffix}")
@@ -182,10 +184,11 @@ def check_finite(path, name, x):
         )
 
 
-def as_indices(path, arrays):
+def as_indices(path, arrays, by_class=False):
     """Replace one-hot rows and class names by indices; return sentences on what was decided.
 
-    The class names are those of the array `classes`, else the sorted names in y_train.
+    The class names are those of the array `classes`, else the sorted names in y_train; or in all
+    splits, if `by_class`.
     """
     notes, labels = [], [f"y_{suffix}" for suffix in SUFFIXES.values()]
     present = [name for name in labels if name in arrays]
@@ -200,8 +203,10 @@ def as_indices(path, arrays):
     for name in present:
         arrays[name] = np.char.strip(arrays[name].reshape(-1).astype(str))
     if "classes" not in arrays:
-        arrays["classes"] = np.unique(arrays["y_train"])
-        notes.append("the names in y_train are the classes, in alphabetical order")
+        sources = present if by_class else ["y_train"]
+        arrays["classes"] = np.unique(np.concatenate([arrays[name] for name in sources]))
+        where = ", ".join(sources)
+        notes.append(f"the names in {where} are the classes, in alphabetical order")
     known = {str(name): i for i, name in enumerate(arrays["classes"].reshape(-1).tolist())}
     for name in present:
         unknown = sorted(set(arrays[name].tolist()) - known.keys())
@@ -246,15 +251,21 @@ def check_labels(path, name, y, x, dense):
     return y
 
 
-def name_classes(path, names, splits):
+def name_classes(path, names, splits, by_class=False):
     """Return the names of the classes, by default "0", "1", ..., after checking all labels.
+
+    Args:
+        path: of the file.
+        names: those of the array `classes`, or None.
+        splits: (x, y) by split.
+        by_class: a split may have classes that others have not.
 
     Returns:
         (classes, label): `label(title, y[i])` is the label of an example, or labels (N,) int64.
     """
     top = {split: int(y.max()) for split, (_, y) in splits.items()}
     if names is None:
-        names = [str(i) for i in range(top["train"] + 1)]
+        names = [str(i) for i in range((max(top.values()) if by_class else top["train"]) + 1)]
     else:
         check_names(path, names)
     for split, label in top.items():
@@ -312,6 +323,7 @@ class Form:
         name: function (path, array of names or None, splits) to the classes and the function
             `label`.
         dense: whether each point or pixel has a label.
+        by_class: whether a split may have classes that others have not.
     """
 
     x: str
@@ -320,6 +332,7 @@ class Form:
     example: Callable
     name: Callable
     dense: bool = False
+    by_class: bool = False
 
 
 def read_cloud(title, x):
@@ -338,6 +351,14 @@ FORMS = {
         "points", "labels", check_clouds, read_cloud, name_classes, dense=True
     ),
     "image_classification": Form("image", "label", check_images, read_image, name_classes),
+    "image_embedding": Form(
+        "image",
+        "label",
+        check_images,
+        read_image,
+        partial(name_classes, by_class=True),
+        by_class=True,
+    ),
     "image_segmentation": Form(
         "image", "segmentation_mask", check_images, read_image, name_masks, dense=True
     ),

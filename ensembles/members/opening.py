@@ -13,7 +13,7 @@ import numpy as np
 from keras import layers
 
 from ensembles.members import graph
-from zoo import tasks
+from zoo import index, tasks
 from zoo.nn.ensemble import Frozen, TwoClasses
 from zoo.tasks.image_detection import task as image_detection
 from zoo.weights import presets, saving
@@ -79,15 +79,17 @@ def open(sources, *, detectors=False):
         A list of `Member`.
 
     Raises:
-        ValueError: if one cannot be read, does not have exactly one input and one output, or is a
-            detector and `detectors` is False, or the reverse; the latter is checked before any
-            model is loaded.
+        ValueError: if one cannot be read, does not have exactly one input and one output, returns
+            vectors to compare, or is a detector and `detectors` is False, or the reverse; the two
+            latter are checked before any model is loaded.
     """
     paths = [presets.locate(source) for source in sources]
     records = [saving.record(path) for path in paths]
     names = [path.parent.name if path.name == presets.MODEL else path.stem for path in paths]
     for name, record in zip(names, records, strict=True):
         kind = record.get("task")
+        if kind in index.tasks() and tasks.get(kind).vectors:
+            raise vectors_error(name)
         if (kind == image_detection.TASK.name) != detectors:
             raise detector_error(name) if not detectors else no_detector_error(name, kind)
     members = []
@@ -113,6 +115,14 @@ def open(sources, *, detectors=False):
         del model
         keras.backend.clear_session()
     return members
+
+
+def vectors_error(name):
+    """Return the error for a member whose outputs are vectors to compare."""
+    return ValueError(
+        f"{name} returns vectors to compare, and the axes of two models have nothing in common, so "
+        "they cannot be combined. Train classifiers to combine them, or use the best of these alone"
+    )
 
 
 def detector_error(name):

@@ -17,6 +17,7 @@ from datasets.source import BadInput
 ROOT = pathlib.Path(__file__).parents[2]
 LICENCES = {
     "bccd": "MIT",
+    "characters": "MIT",
     "clothing": "CC0-1.0",
     "dsb2018": "CC0-1.0",
     "gunpoint": "BSD-3-Clause",

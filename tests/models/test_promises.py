@@ -14,12 +14,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import JAX, toy, trainable, without_weights
+from conftest import JAX, loss_of, toy, trainable, without_weights
 
 import zoo
 from zoo import index, registry
 from zoo.inference import export, predictors
-from zoo.nn.auxiliary import DeepSupervision
 from zoo.weights import saving
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -142,14 +141,8 @@ def test_logits_are_float32_under_mixed_precision(name):
 
 def test_every_trainable_weight_gets_a_gradient(name):
     model, batch = stirred(name)
-    loss = batch.task.training.loss(batch.info, batch.options)
     with tf.GradientTape() as tape:
-        # Inference mode: in training, a bias before batch normalisation has no gradient.
-        if isinstance(model, DeepSupervision):
-            outputs = model.network(batch.x, training=False)
-        else:
-            outputs = [model(batch.x, training=False)]
-        value = sum(loss(batch.y, output) for output in outputs) + sum(model.losses)
+        value = loss_of(model, batch)
     gradients = tape.gradient(value, [weight.value for weight in model.trainable_weights])
     for weight, gradient in zip(model.trainable_weights, gradients, strict=True):
         assert gradient is not None, f"{weight.path} has no gradient"

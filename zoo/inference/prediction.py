@@ -17,10 +17,10 @@ from zoo.weights import presets, saving
 PICTURES = (".png", "_overlay.png", "_boxes.png")  # files that are pictures
 
 
-def results(source, inputs, *, batch_size=16, **settings):
+def results(source, inputs, *, batch_size=16, gallery=None, nearest=None, **settings):
     """Predict files or arrays; see `zoo.predict`."""
     record = saving.record(path := presets.locate(source))
-    check(path, record, **settings)
+    check(path, record, gallery=gallery, nearest=nearest, **settings)
     names, read = files.gather(inputs, record)
     predictor = opened(path, record, batch_size=batch_size, **settings)
 
@@ -35,7 +35,9 @@ def results(source, inputs, *, batch_size=16, **settings):
     return rows
 
 
-def check(path, record, *, tta=False, steps=None, confidence=None, iou=None):
+def check(
+    path, record, *, tta=False, steps=None, confidence=None, iou=None, gallery=None, nearest=None
+):
     """Raise a `ValueError` if the settings of a prediction do not fit a model's record.
 
     Args:
@@ -45,11 +47,18 @@ def check(path, record, *, tta=False, steps=None, confidence=None, iou=None):
         steps: of a forecast.
         confidence: score from which boxes are returned, 0 to 1.
         iou: overlap above which non-maximum suppression drops a box, 0 to 1.
+        gallery: of images to search.
+        nearest: how many of them to return.
     """
     if not {"task", "task_options", "info"} <= record.keys():
         why = "it does not say what it was trained for"
         raise ValueError(f"{path}: {why}. Use a model that was trained by train.py")
     task = tasks.of(record)
+    if not task.vectors and (gallery, nearest) != (None, None):
+        why = f"a gallery is for image embeddings, and this model is for {task.name}"
+        raise ValueError(f"{why}: leave gallery and nearest")
+    if task.vectors and tta:
+        raise ValueError("vectors of several views are not averaged: predict without tta")
     if steps is not None and not task.data.series:
         raise ValueError(f"steps are for forecasts, and this model is for {task.name}: leave them")
     if confidence is None and iou is None:
@@ -185,14 +194,15 @@ def save_tables(rows, folder):
     """Write predictions.json, and predictions.csv with nested values as columns of their own."""
     whole(lambda path: save_json(rows, path), folder / "predictions.json")
     lines = [unnested(row) for row in rows]
+    whole(lambda path: save_csv(lines, path), folder / "predictions.csv")
 
-    def table(path):
-        with open(path, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-            writer = csv.writer(file)
-            writer.writerow(map(describe.inert, lines[0]))
-            writer.writerows([describe.inert(line[key]) for key in lines[0]] for line in lines)
 
-    whole(table, folder / "predictions.csv")
+def save_csv(lines, path):
+    """Write dictionaries of the same keys, at least one, as a table."""
+    with open(path, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        writer = csv.writer(file)
+        writer.writerow(map(describe.inert, lines[0]))
+        writer.writerows([describe.inert(line[key]) for key in lines[0]] for line in lines)
 
 
 def save_json(value, path):

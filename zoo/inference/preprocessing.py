@@ -219,6 +219,8 @@ def kind(info):
 
 def outputs(logits, task, info):
     """Return the predictions by name, see `around`."""
+    if task.vectors:
+        return {"embedding": keras.layers.Identity(dtype="float32", name="embedding")(logits)}
     if task.values:
         count = info["targets"]
         scales = dict(mean=info["mean"][:count], deviation=info["deviation"][:count])
@@ -323,6 +325,8 @@ def output_text(task, info, inside, score):
         if score is not None or inside:
             return "boxes: x1, y1, x2, y2 in pixels of the input, score, class (-1: none)"
         return "raw outputs: box, objectness and classes of each anchor"
+    if task.vectors:
+        return "embedding: a vector, whose distances to others mean something"
     if task.values:
         units = f"in the units of the {'series' if task.data.series else 'training values'}"
         return f"{values_name(task)}: {units if inside else 'standardized'}"

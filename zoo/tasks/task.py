@@ -53,6 +53,7 @@ class Data:
             series and the examples are windows of it; or None.
         objects: y of a split to the number of objects in it that are trained on or scored, where it
             may be 0, as in images without boxes; or None.
+        by_class: whether validation and test have classes that training has not.
         layouts: `datasets.readers.Layout`s of the user's files, of a task that `datasets.readers`
             does not know.
     """
@@ -67,6 +68,7 @@ class Data:
     sizes: tuple = ()
     series: Callable | None = None
     objects: Callable | None = None
+    by_class: bool = False
     layouts: tuple = ()
 
     def __post_init__(self):
@@ -84,10 +86,13 @@ class Training:
             where the builder has such an option and the user has not set it.
         defaults: of `--epochs`, `--batch-size`, `--learning-rate` and `--jit`, and the least number
             of "updates" that a small data set is trained, see `zoo.training.schedule`.
-        losses: what the option `loss` may be, and with it `--loss`.
-        loss: (info, options) to the loss.
+        losses: what the option `loss` may be, and with it `--loss`; () if its models have their
+            own loss.
+        loss: (info, options) to the loss; None if its models have their own.
         metrics: info to the list of metrics.
         best: the logged value that picks the best epoch, and "max" or "min".
+        sampler: options to a function (y, size, rng) to the examples of each batch of an epoch, see
+            `datasets.pipeline.Batches`; or to None.
         augment: options to a function (x, y, entropy) to (x, y) that changes a batch in training,
             the same way for the same tuple of integers `entropy`; or to None.
         built: (model, options) to entries that the model adds to `info`, such as the grid of a
@@ -105,6 +110,7 @@ class Training:
     loss: Callable = cross_entropy
     metrics: Callable = accuracies
     best: tuple = ("val_accuracy", "max")
+    sampler: Callable = lambda options: None
     augment: Callable = lambda options: None
     built: Callable = lambda model, options: {}
     whole: Callable = lambda model, info, options: model
@@ -191,6 +197,7 @@ class Task:
         usage: how a trained model is used.
         values: whether outputs are values, not logits of classes.
         multilabel: whether outputs are logits of labels, with a sigmoid each.
+        vectors: whether outputs are vectors (B, D), of which only the distances mean something.
         models: the task whose models it takes too, "" if none.
     """
 
@@ -203,6 +210,7 @@ class Task:
     dataset: str = ""
     values: bool = False
     multilabel: bool = False
+    vectors: bool = False
     models: str = ""
 
     def of(self, info):

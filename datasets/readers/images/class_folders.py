@@ -21,7 +21,9 @@ def match(path: pathlib.Path, extensions: Sequence[str]) -> bool:
     return any(len(file.relative_to(path).parts) > 1 for file in divide(walk(path), extensions)[0])
 
 
-def read(path: pathlib.Path, extensions: Sequence[str], read_file: Callable) -> Source:
+def read(
+    path: pathlib.Path, extensions: Sequence[str], read_file: Callable, by_class: bool = False
+) -> Source:
     """Return the files of class folders as examples.
 
     Args:
@@ -30,9 +32,10 @@ def read(path: pathlib.Path, extensions: Sequence[str], read_file: Callable) -> 
             info["ignored"].
         read_file: function from a file to a dictionary of arrays; `label`, the class index, is
             added.
+        by_class: a split may have classes that others have not.
 
     Raises:
-        BadInput: a class is empty or not in all splits, or there is only one class.
+        BadInput: a class is empty or, unless `by_class`, not in all splits, or there is only one.
     """
     files, ignored = divide(walk(path), extensions)
     loose = [file for file in files if file.parent == path]
@@ -45,7 +48,8 @@ def read(path: pathlib.Path, extensions: Sequence[str], read_file: Callable) -> 
     placed = [(file, *place(file, root, official)) for file in files]
     one_or_no_split(placed)
     check_filled(root, {(split, name) for _, split, name in placed}, extensions, official)
-    classes = sorted({name for _, split, name in placed if split in (None, "train")})
+    known = SPLITS if by_class else ("train",)
+    classes = sorted({name for _, split, name in placed if split in (None, *known)})
     check_classes(root, placed, classes)
 
     index = {name: i for i, name in enumerate(classes)}

@@ -89,13 +89,14 @@ def match(path: pathlib.Path, target: str | None = None) -> bool:
     return path.is_dir() and bool(tables_in(path)) and one_place(path)
 
 
-def read(path: pathlib.Path, target: str | None = None) -> Source:
+def read(path: pathlib.Path, target: str | None = None, by_class: bool = False) -> Source:
     """Read the images of a table and their targets, see `table_targets`.
 
     Args:
         path: a .csv or .tsv file with commas, semicolons or tabs between its columns; or a folder
             with one such file.
         target: what the targets are: classes, labels or values; None to decide by the cells.
+        by_class: targets are classes, and a split may have some that others have not.
 
     Raises:
         BadInput: the table or its columns cannot be determined, an image is missing or has two
@@ -108,7 +109,11 @@ def read(path: pathlib.Path, target: str | None = None) -> Source:
     images = images_below(root)
     files = find_images(table, rows, images)
     splits = splits_of(table, rows, files)
-    found = table_targets.read(table, header, columns, rows, splits, target)
+    if by_class:
+        target, used = "classes", [None] * len(rows)
+    else:
+        used = splits
+    found = table_targets.read(table, header, columns, rows, used, target)
     notes.append(f"the column {header[columns.file]!r} names the images, and {found.text}")
     if unlisted := len(set(images) - set(files)):
         notes.append(f"images without a row in {table.name} are ignored: {unlisted}")

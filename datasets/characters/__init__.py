@@ -1,0 +1,1 @@
+"""Handwritten characters of eight alphabets: a tensorflow-datasets builder."""

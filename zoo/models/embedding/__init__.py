@@ -1,0 +1,1 @@
+"""Models that turn images into vectors, near for equal classes."""
