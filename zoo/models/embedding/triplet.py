@@ -80,13 +80,21 @@ def Triplet(
         norm = layers.BatchNormalization(momentum=MOMENTUM, epsilon=EPSILON, name="hidden_norm")
         x = layers.ReLU(name="hidden")(norm(x))
     x = layers.Dense(embedding_size, dtype="float32", name="embedding")(x)
-    options = dict(margin=margin, mining=mining, name=name)
-    return TripletNetwork(image, on_sphere(x), **options)
+    vectors = UnitLength(dtype="float32", name="sphere")(x)
+    return TripletNetwork(image, vectors, margin=margin, mining=mining, name=name)
 
 
-def on_sphere(x):
-    """Return vectors (B, D) divided by their length; the gradient is finite at zero, too."""
-    return x * ops.rsqrt(ops.maximum(ops.sum(x * x, axis=-1, keepdims=True), TINY))
+@keras.saving.register_keras_serializable("zoo")
+class UnitLength(layers.Layer):
+    """Divides vectors (B, D) by their length; unlike in Keras, the gradient is finite at zero."""
+
+    def call(self, x):
+        """Return vectors of length 1; zero stays zero."""
+        return x * ops.rsqrt(ops.maximum(ops.sum(x * x, axis=-1, keepdims=True), TINY))
+
+    def compute_output_shape(self, input_shape):
+        """Return the shape of the input."""
+        return input_shape
 
 
 @keras.saving.register_keras_serializable("zoo")
