@@ -1,4 +1,7 @@
-"""One .npz with arrays x_train, y_train, x_test, y_test: data of any task, saved with NumPy."""
+"""Arrays x_train, y_train, x_test, y_test in one .npz: data of any task, saved with NumPy.
+
+A folder with train.npz and, if present, val.npz and test.npz has the arrays x and y of each.
+"""
 
 import dataclasses
 import pathlib
@@ -22,7 +25,11 @@ MAX_CLASSES = 65_536
 
 
 def match(path: pathlib.Path, **hints) -> bool:
-    """Return whether a path is an .npz file, but not a labelled cloud or series to forecast."""
+    """Return whether a path is an .npz file, but not a labelled cloud or series to forecast.
+
+    A folder is one if it has train.npz.
+    """
+    path = path / "train.npz" if path.is_dir() else path
     if not path.is_file() or path.suffix.lower() != ".npz":
         return False
     try:
@@ -56,7 +63,7 @@ def read(path: pathlib.Path, kind: str, target: str | None = None, **hints) -> S
             and shape.
     """
     check_hints(**hints)
-    arrays, form = dict(read_npz(path)), FORMS[kind]
+    (files, arrays), form = arrays_of(path), FORMS[kind]
     of_classes = form.dense or form.by_class
     found = targets_of(path, arrays, target) if form.x == "image" and not of_classes else None
     notes = [] if form.dense or found else as_indices(path, arrays, form.by_class)
@@ -107,7 +114,7 @@ def read(path: pathlib.Path, kind: str, target: str | None = None, **hints) -> S
 
     return Source(
         name=safe_name(path),
-        fingerprint=fingerprint([path], path.parent),
+        fingerprint=fingerprint(files, files[0].parent),
         classes=classes,
         splits={
             split: Examples.of([(split, i) for i in range(len(x))], read_one, title)
@@ -117,6 +124,19 @@ def read(path: pathlib.Path, kind: str, target: str | None = None, **hints) -> S
         options={"num_objects": 1 + max(int(k.max()) for k in objects.values())} if objects else {},
         constants=found.constants if found else {},
     )
+
+
+def arrays_of(path):
+    """Return the files of a path, and their arrays by name: x of train.npz is x_train."""
+    if not path.is_dir():
+        return [path], dict(read_npz(path))
+    files = {suffix: path / f"{suffix}.npz" for suffix in SUFFIXES.values()}
+    files = {suffix: file for suffix, file in files.items() if file.is_file()}
+    arrays = {}
+    for suffix, file in files.items():
+        for name, array in read_npz(file).items():
+            arrays[f"{name}_{suffix}" if name in ("x", "y", "object") else name] = array
+    return [*files.values()], arrays
 
 
 def targets_of(path, arrays, target):

@@ -169,3 +169,27 @@ def test_damaged_layouts_are_refused_or_read_soundly(layout, kind, tmp_path):
             label = np.atleast_1d(example["label" if kind == OBJECTS else "labels"])
             assert -1 <= label.min() and label.max() < len(source.classes)
             assert kind == OBJECTS or label.shape == points.shape[:1]
+
+
+def test_a_folder_with_a_file_for_each_split_is_read_like_one_file(tmp_path):
+    arrays = {
+        f"{name}_{split}": RNG.integers(0, 2, shape, np.uint8)
+        for split, n in (("train", 8), ("val", 4), ("test", 6))
+        for name, shape in (("x", (n, 5, 4, 3)), ("y", (n,)))
+    }
+    for split in ("train", "val", "test"):
+        parts = {name: arrays[f"{name}_{split}"] for name in "xy"}
+        (tmp_path / "three").mkdir(exist_ok=True)
+        np.savez(tmp_path / "three" / f"{split}.npz", **parts)
+    np.savez(tmp_path / "three.npz", **arrays)
+    one, three = (read(tmp_path / name, "image_classification") for name in ("three.npz", "three"))
+    assert one.classes == three.classes and one.name == three.name == "three"
+    assert one.splits.keys() == three.splits.keys()
+    for split in one.splits:
+        for a, b in zip(one.splits[split], three.splits[split], strict=True):
+            a, b = a.read(), b.read()
+            assert a["label"] == b["label"]
+            np.testing.assert_array_equal(a["image"], b["image"])
+    (tmp_path / "three" / "train.npz").unlink()
+    with pytest.raises(BadInput):
+        read(tmp_path / "three", "image_classification")
