@@ -46,10 +46,8 @@ class Layout:
 
 def array_layout(kind, x, y):
     """Return the layout of an .npz of arrays, whose shapes depend on the kind."""
-    drawing = (
-        f"data.npz              arrays x_train {x}, y_train {y}, x_test, y_test; or in a folder "
-    )
-    drawing += "train.npz and test.npz with x, y"
+    drawing = f"data.npz              arrays x_train {x}, y_train {y}, x_test, y_test; "
+    drawing += "or train.npz and test.npz, x and y in each"
     hints = ("up", "units") if kind.startswith("pointcloud") else ()
     hints = ("target",) if kind == "image_classification" else hints
     return Layout(drawing, arrays.match, partial(arrays.read, kind=kind), hints)
