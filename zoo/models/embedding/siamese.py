@@ -1,7 +1,7 @@
 """Siamese network: one network for both images of a pair draws equal classes near, others apart.
 
-Hadsell, Chopra & LeCun, CVPR 2006, https://doi.org/10.1109/CVPR.2006.100, Eq. 1 to 4; the twins are
-from Bromley et al., IJPRAI 1993, https://doi.org/10.1142/S0218001493000339; `encoder="koch"` is
+Hadsell, Chopra & LeCun, CVPR 2006, https://doi.org/10.1109/CVPR.2006.100, Eq. 1 to 4. The twins are
+from Bromley et al., IJPRAI 1993, https://doi.org/10.1142/S0218001493000339, and `encoder="koch"` is
 Fig. 4 of Koch, Zemel & Salakhutdinov 2015,
 https://www.cs.cmu.edu/~rsalakhu/papers/oneshot1.pdf.
 Departures: the loss is over all pairs of a batch, those of equal and of different classes averaged
@@ -42,7 +42,7 @@ def Siamese(
 
     Args:
         input_shape: (H, W, C).
-        encoder: conv4 for four convolutions with poolings, for small images; koch for those of
+        encoder: `conv4`, four convolutions with poolings, for small images; `koch`, those of
             Koch 2015, for images of 105 pixels; or the name of a classifier, whose coarsest
             features are averaged.
         encoder_depth: `depth` of the classifier, if not its default.

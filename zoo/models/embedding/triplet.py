@@ -49,7 +49,7 @@ def Triplet(
 
     Args:
         input_shape: (H, W, C).
-        encoder: conv4 or koch, see `zoo.models.embedding.siamese`, or the name of a classifier,
+        encoder: `conv4` or `koch`, see `zoo.models.embedding.siamese`, or the name of a classifier,
             whose coarsest features are averaged.
         encoder_depth: `depth` of the classifier, if not its default.
         encoder_weights: "imagenet", or a trained classifier of the zoo: a preset, run folder or
