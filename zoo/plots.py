@@ -9,12 +9,14 @@ from PIL import Image, ImageDraw, ImageFont
 INK, QUIET = "#1b1f24", "#8a939e"
 WORDS = {"nll": "NLL", "ece": "ECE", "iou": "IoU", "tta": "TTA", "mse": "MSE", "mae": "MAE"}
 WORDS |= {"mase": "MASE", "r2": "R²", "map": "mAP", "map50": "mAP50", "map75": "mAP75", "f1": "F1"}
-WORDS |= {"ar100": "AR100", "ap": "AP", "ap50": "AP50", "milliseconds": "time (ms)", "r": "R"}
+WORDS |= {"ar100": "AR100", "ap": "AP", "ap50": "AP50", "milliseconds": "time (ms)"}
+WORDS |= {"recall_at_1": "recall@1", "recall_at_5": "recall@5", "r_precision": "R-precision"}
+WORDS |= {"one_shot_accuracy": "one-shot accuracy"}
 
 
 def label(key):
     """Return the display name of a metric: "mean_iou" is "mean IoU"."""
-    return " ".join(WORDS.get(word, word) for word in key.split("_"))
+    return WORDS.get(key) or " ".join(WORDS.get(word, word) for word in key.split("_"))
 
 
 def plain(text):

@@ -23,9 +23,14 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     }
     COUNTS = {"train": 3400, "validation": 520, "test": 920}
     SECONDS = 4  # approximate duration of the generation, for the message before it
-    OPTIONS = {  # a mirrored character is another one; 28 as in Vinyals et al. 2016
+    OPTIONS = {  # 28 pixels as in Vinyals et al. 2016; a mirrored character is another one
         "image_size": 28,
+        "turned_classes": True,
         "flip": "none",
+        "rotation": 15.0,
+        "zoom": 0.15,
+        "shift": 0.1,
+        "shear": 10.0,
         "brightness": 0.0,
         "contrast": 0.0,
     }
