@@ -304,7 +304,9 @@ def compare(args, path, record, queries, folder, note):
 
     gallery = None
     if args.gallery:
-        gallery = files.gather(existing(args.gallery, note), record, note)
+        if not (paths := existing(args.gallery, note)):
+            return 0
+        gallery = files.gather(paths, record, note)
     predictor = similarity.opened(path, record, batch_size=args.batch_size)
     count = args.nearest or similarity.SHOWN
     rows = similarity.compared(*queries, note, predictor, gallery, count)

@@ -136,6 +136,8 @@ def test_what_cannot_be_compared_is_refused(model, folder, tmp_path, capsys):
         zoo.predict(model, folder / "red.png")
     with pytest.raises(ValueError, match="the gallery has no other image"):
         zoo.predict(model, folder / "red.png", gallery=folder / "red.png")
+    assert main(["predict", str(model), str(folder / "red.png"), "--gallery", "nowhere"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
     for options in ({"tta": True}, {"steps": 3}, {"confidence": 0.5}):
         with pytest.raises(ValueError, match="without tta|for forecasts|for detectors"):
             zoo.predict(model, folder, **options)
