@@ -7,9 +7,11 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("MPLBACKEND", "agg")
 
 import concurrent.futures
+import ctypes
 import dataclasses
 import gc
 import math
+import platform
 import resource
 import subprocess
 import sys
@@ -251,6 +253,8 @@ def cleared_session():
     if "keras" in sys.modules:
         sys.modules["keras"].backend.clear_session()  # it collects garbage
     gc.freeze()  # what still exists is shared by tests, or stays for other reasons
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)  # return what `keep_freed_memory` kept for this module
 
 
 @pytest.fixture(autouse=True)

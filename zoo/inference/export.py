@@ -17,6 +17,7 @@ from zoo.inference import detector
 from zoo.inference.formats import FORMATS, check
 from zoo.nn import recurrence
 from zoo.system import terminal
+from zoo.weights import saving
 
 TOLERANCE = 1e-4  # of the largest output, or of 1 if all are smaller
 STOCK = {  # of a serialized model, replacements that all programs can compute
@@ -159,7 +160,8 @@ def portable(model, path="the model"):
                 "exported file does. Build the model again with stateful=False, and give it these "
                 "weights: new.set_weights(model.get_weights())"
             )
-    text = plain = json.dumps(keras.saving.serialize_keras_object(model))
+    config = saving.weights_only(keras.saving.serialize_keras_object(model))
+    text = plain = json.dumps(config)
     for custom, builtin in STOCK.items():
         plain = plain.replace(custom, builtin)
     config = json.loads(plain)

@@ -128,13 +128,17 @@ def import_keras():
     """Import Keras without the messages that TensorFlow's C++ prints during the import.
 
     Freed memory is reused from then on, see `zoo.system.allocator`, and the garbage collector
-    ignores imported objects, which makes `keras.utils.clear_session` faster.
+    ignores imported objects, which makes `keras.utils.clear_session` faster. What an earlier
+    command in this process left behind is freed before, or else it would be ignored, too.
     """
+    first = "keras" not in sys.modules
     allocator.keep_freed_memory()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("tensorflow").setLevel("ERROR")  # no warnings about retracing
     with hushed(2):
         import keras
+    if not first:
+        gc.collect()
     gc.freeze()
     return keras
 
