@@ -82,6 +82,14 @@ def predicted(name):
     return model.predict_on_batch(batch.x)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def forgotten():
+    """Free the shared instances after the last promise."""
+    yield
+    for function in (stirred, predicted):
+        function.cache_clear()
+
+
 def test_index_tells_what_the_registry_holds(name):
     name = name.partition(":")[0]
     row, model = index.models()[name], registry.get(name)
