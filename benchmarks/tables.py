@@ -101,33 +101,26 @@ def speed_unet():
 
 def yolo():
     """Return the table of images per second of tiny YOLOv3: one row per width and kind."""
-    record = records.gather(RESULTS)["speed"].get("yolo")
-    if not record:
-        return ""
-    settings = record["settings"]
-    speeds = [setting["images_per_second"] for setting in settings]
-    names = list(dict.fromkeys(name for kinds in speeds for name in kinds))
-    rows = []
-    for setting in settings:
-        for kind in contest.KINDS:
-            values = [setting["images_per_second"].get(name, {}).get(kind) for name in names]
-            values.append(setting["ratios"].get(kind))
-            cells = ["" if value is None else f"{value:.2f}" for value in values]
-            rows.append((f"width {setting['width']}, {kind}", *cells))
-    head = table(("images per second", *names, "best of ours / torch"), rows)
-    batches = ", ".join(
-        dict.fromkeys(
-            f"batches of {setting['batch_size']} images of {setting['size']}²"
-            for setting in settings
-        )
-    )
-    where = f"`{record['command']}` on {record['machine']}."
-    return f"{head}\n\n{where} Tiny YOLOv3 of 80 classes, {batches}."
+    titles = {"best of ours / torch": "{}"}
+    return throughput("yolo", "width {width}", titles, "Tiny YOLOv3 of 80 classes, {batches}.")
 
 
 def classification():
     """Return the table of images per second of classifiers: one row per model and kind."""
-    record = records.gather(RESULTS)["speed"].get("classification")
+    titles = {"best of ours / best of others": "{}", "best of ours / torch": "{}, plain torch"}
+    return throughput("classification", "{model}, {precision}", titles, "1000 classes, {batches}.")
+
+
+def throughput(name, label, ratios, text):
+    """Return the table of images per second of a benchmark: one row per setting and kind.
+
+    Args:
+        name: of the benchmark.
+        label: of a row, with fields of its setting.
+        ratios: title of each column of ratios, and their key with a field for the kind.
+        text: below the table, with the field "batches".
+    """
+    record = records.gather(RESULTS)["speed"].get(name)
     if not record:
         return ""
     settings = record["settings"]
@@ -137,10 +130,8 @@ def classification():
     for setting in settings:
         for kind in contest.KINDS:
             values = [setting["images_per_second"].get(name, {}).get(kind) for name in names]
-            values += [setting["ratios"].get(key) for key in (kind, f"{kind}, plain torch")]
-            label = f"{setting['model']}, {setting['precision']}, {kind}"
-            rows.append((label, *map(cell, values)))
-    ratios = ("best of ours / best of others", "best of ours / torch")
+            values += [setting["ratios"].get(key.format(kind)) for key in ratios.values()]
+            rows.append((f"{label.format(**setting)}, {kind}", *map(cell, values)))
     head = table(("images per second", *names, *ratios), rows)
     batches = ", ".join(
         dict.fromkeys(
@@ -148,7 +139,8 @@ def classification():
             for setting in settings
         )
     )
-    return f"{head}\n\n`{record['command']}` on {record['machine']}. 1000 classes, {batches}."
+    where = f"`{record['command']}` on {record['machine']}."
+    return f"{head}\n\n{where} {text.format(batches=batches)}"
 
 
 def bilstm():

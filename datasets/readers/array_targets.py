@@ -47,20 +47,20 @@ def read(path, arrays, names, splits, target):
     if kind == "classes":
         return None
     check = multi_hot if kind == "labels" else finite
-    found = {splits[name]: check(path, name, y) for name, y in arrays.items()}
-    width = found["train"].shape[1]
+    by_split = {splits[name]: check(path, name, y) for name, y in arrays.items()}
+    width = by_split["train"].shape[1]
     for name, split in splits.items():
-        if found[split].shape[1] != width:
-            why = f"array {name!r} has {found[split].shape[1]} columns, and y_train has {width}"
+        if by_split[split].shape[1] != width:
+            why = f"array {name!r} has {by_split[split].shape[1]} columns, and y_train has {width}"
             raise BadInput(path, why, "Save the same columns in each split")
     known = called(path, names, width, "" if kind == "labels" else "value")
     if kind == "labels":
         notes = [f"the rows of y_train are labels; {targets.otherwise('values')}"]
-        notes += targets.absent(known, found["train"])
-        return Targets(found, known, notes, targets.LABELS)
-    constants, notes = targets.values(known, found["train"])
+        notes += targets.absent(known, by_split["train"])
+        return Targets(by_split, known, notes, targets.LABELS)
+    constants, notes = targets.values(known, by_split["train"])
     notes = [f"y_train has values to predict; {targets.otherwise('classes')}", *notes]
-    return Targets(found, known, notes, constants)
+    return Targets(by_split, known, notes, constants)
 
 
 def guess(y):

@@ -65,8 +65,8 @@ def read(path: pathlib.Path, kind: str, target: str | None = None, **hints) -> S
     check_hints(**hints)
     (files, arrays), form = arrays_of(path), FORMS[kind]
     of_classes = form.dense or form.by_class
-    found = targets_of(path, arrays, target) if form.x == "image" and not of_classes else None
-    notes = [] if form.dense or found else as_indices(path, arrays, form.by_class)
+    targets = targets_of(path, arrays, target) if form.x == "image" and not of_classes else None
+    notes = [] if form.dense or targets else as_indices(path, arrays, form.by_class)
     splits, objects = {}, {}
     for split, suffix in SUFFIXES.items():
         x, y = arrays.get(f"x_{suffix}"), arrays.get(f"y_{suffix}")
@@ -80,9 +80,9 @@ def read(path: pathlib.Path, kind: str, target: str | None = None, **hints) -> S
                 "Save x_train, y_train, x_test and y_test together",
             )
         x = form.check(path, f"x_{suffix}", x)
-        if found:
+        if targets:
             check_count(path, f"y_{suffix}", y, x)
-            splits[split] = x, found.arrays[split]
+            splits[split] = x, targets.arrays[split]
             continue
         splits[split] = x, check_labels(path, f"y_{suffix}", y, x, form.dense)
         if form.dense and (kinds := arrays.get(f"object_{suffix}")) is not None:
@@ -93,14 +93,14 @@ def read(path: pathlib.Path, kind: str, target: str | None = None, **hints) -> S
             f"it has the categories of the objects of {', '.join(objects)}, but not of every split",
             "Save an array object_... beside each x_... and y_...",
         )
-    if found:
-        classes = found.names if found.constants["target"] == "labels" else ()
-        notes += found.notes
+    if targets:
+        classes = targets.names if targets.constants["target"] == "labels" else ()
+        notes += targets.notes
     else:
         classes, known = form.name(path, arrays.get("classes"), splits)
 
     def label(title, y):
-        return y if found else known(title, y)
+        return y if targets else known(title, y)
 
     def read_one(item):
         split, i = item
@@ -122,7 +122,7 @@ def read(path: pathlib.Path, kind: str, target: str | None = None, **hints) -> S
         },
         info={"notes": notes} if notes else {},
         options={"num_objects": 1 + max(int(k.max()) for k in objects.values())} if objects else {},
-        constants=found.constants if found else {},
+        constants=targets.constants if targets else {},
     )
 
 

@@ -34,8 +34,8 @@ def classes(path, **settings):
 
 def test_class_folders_with_classes_of_their_own_are_honoured(tmp_path):
     splits = {"train": ["a", "c", "e"], "val": ["b", "f"], "test": ["d", "g"]}
-    found, notes, _ = classes(folders(tmp_path / "images", splits))
-    assert found == {"train": {*"ace"}, "validation": {*"bf"}, "test": {*"dg"}}
+    split_classes, notes, _ = classes(folders(tmp_path / "images", splits))
+    assert split_classes == {"train": {*"ace"}, "validation": {*"bf"}, "test": {*"dg"}}
     assert not notes
     with pytest.raises(BadInput, match="not in train"):
         read(tmp_path / "images", "image_classification")
@@ -43,23 +43,25 @@ def test_class_folders_with_classes_of_their_own_are_honoured(tmp_path):
 
 def test_of_one_folder_whole_classes_are_held_out(tmp_path):
     path = folders(tmp_path / "images", {"": "abcdefghijklmnopqrst"}, count=2)
-    found, _, data = classes(path)
-    assert {split: len(names) for split, names in found.items()} == {
+    split_classes, _, data = classes(path)
+    assert {split: len(names) for split, names in split_classes.items()} == {
         "train": 14,
         "validation": 3,
         "test": 3,
     }
-    assert len(set.union(*found.values())) == 20
+    assert len(set.union(*split_classes.values())) == 20
     assert {s: len(a) for s, a in data.splits.items()} == {"train": 28, "validation": 6, "test": 6}
-    assert classes(path)[0] == found, "by a fixed seed"
+    assert classes(path)[0] == split_classes, "by a fixed seed"
 
 
 def test_folds_are_of_classes(tmp_path):
     path, tested = folders(tmp_path / "images", {"": "abcdefghij"}, count=2), []
     for k in range(1, 4):
-        found, _, _ = classes(path, fold=(k, 3))
-        assert sum(map(len, found.values())) == len(set.union(*found.values())) == 10
-        tested += found["test"]
+        split_classes, _, _ = classes(path, fold=(k, 3))
+        assert (
+            sum(map(len, split_classes.values())) == len(set.union(*split_classes.values())) == 10
+        )
+        tested += split_classes["test"]
         held, _, _ = classes(path, validate=(k, 3))
         assert not held["train"] & held["validation"] and not held["test"] & held["train"]
     assert sorted(tested) == [*"abcdefghij"]
@@ -82,13 +84,13 @@ def test_splits_that_share_classes_with_training_are_divided_anew(tmp_path, form
         path = tmp_path / "data.npz"
         arrays = dict(x_train=images[~held], y_train=y[~held])
         np.savez(path, **arrays, x_test=images[held], y_test=y[held])
-    found, notes, data = classes(path)
-    assert {split: len(some) for split, some in found.items()} == {
+    split_classes, notes, data = classes(path)
+    assert {split: len(some) for split, some in split_classes.items()} == {
         "train": 4,
         "validation": 2,
         "test": 2,
     }
-    assert len(set.union(*found.values())) == 8
+    assert len(set.union(*split_classes.values())) == 8
     assert any("the test split shares classes with training" in note for note in notes)
     pairs = {}
     for arrays in data.splits.values():
@@ -109,8 +111,8 @@ def test_an_npz_with_classes_of_its_own_is_honoured(tmp_path):
     arrays = {f"x_{s}": x[3 * i : 3 * i + 3] for i, s in enumerate(("train", "val", "test"))}
     labels = {f"y_{s}": np.add(y, 3 * i) for i, s in enumerate(("train", "val", "test"))}
     np.savez(tmp_path / "data.npz", **arrays, **labels)
-    found, _, _ = classes(tmp_path / "data.npz")
-    assert found == {"train": {*"012"}, "validation": {*"345"}, "test": {*"678"}}
+    split_classes, _, _ = classes(tmp_path / "data.npz")
+    assert split_classes == {"train": {*"012"}, "validation": {*"345"}, "test": {*"678"}}
 
 
 def test_too_few_classes_are_refused(tmp_path):

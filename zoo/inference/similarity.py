@@ -124,8 +124,8 @@ def compared(names, read, complain, predictor, gallery=None, count=SHOWN):
     Raises:
         ValueError: if there is nothing to compare with.
     """
-    queries, found = vectors(names, read, complain, predictor)
-    others, searched = queries, found
+    queries, query_vectors = vectors(names, read, complain, predictor)
+    others, searched = queries, query_vectors
     if gallery is not None:
         others, searched = vectors(*gallery, complain, predictor)
     places = {identity(name): i for i, name in enumerate(others)}
@@ -136,7 +136,7 @@ def compared(names, read, complain, predictor, gallery=None, count=SHOWN):
         raise ValueError(f"{why} to be compared with. {remedy}")
     if not queries:
         return []
-    pairs = zip(queries, found, nearest(found, searched, own, count), strict=True)
+    pairs = zip(queries, query_vectors, nearest(query_vectors, searched, own, count), strict=True)
     return [
         {
             "file": query,

@@ -113,11 +113,11 @@ def read(path: pathlib.Path, target: str | None = None, by_class: bool = False) 
         target, used = "classes", [None] * len(rows)
     else:
         used = splits
-    found = table_targets.read(table, header, columns, rows, used, target)
-    notes.append(f"the column {header[columns.file]!r} names the images, and {found.text}")
+    row_targets = table_targets.read(table, header, columns, rows, used, target)
+    notes.append(f"the column {header[columns.file]!r} names the images, and {row_targets.text}")
     if unlisted := len(set(images) - set(files)):
         notes.append(f"images without a row in {table.name} are ignored: {unlisted}")
-    notes += found.notes
+    notes += row_targets.notes
 
     def read_row(item):
         return {**read_example(item[0]), "label": item[1]}
@@ -126,20 +126,20 @@ def read(path: pathlib.Path, target: str | None = None, by_class: bool = False) 
         return item[0].relative_to(root).as_posix()
 
     def label(item):
-        return None if found.constants else item[1]
+        return None if row_targets.constants else item[1]
 
     items = {split: [] for split in SPLITS}
-    for file, own, split in zip(files, found.labels, splits, strict=True):
+    for file, own, split in zip(files, row_targets.labels, splits, strict=True):
         items[split or "train"].append((file, own))
     return Source(
         name=safe_name(path),
         fingerprint=fingerprint([table, *files], root),
-        classes=tuple(map(printable, found.classes)),
+        classes=tuple(map(printable, row_targets.classes)),
         splits={
             s: Examples.of(chosen, read_row, title, label) for s, chosen in items.items() if chosen
         },
         info={"notes": [printable(note) for note in notes]},
-        constants=found.constants,
+        constants=row_targets.constants,
     )
 
 

@@ -36,7 +36,7 @@ TARGET = Target(
     units=lambda info: len(info["classes"]),
     label=lambda label, info: np.int32(label),
     losses={
-        "cross_entropy": lambda: keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        "cross_entropy": lambda: cross_entropy({}, {}),
         "one_vs_all": OneVersusAll,
     },
     metrics=accuracies,

@@ -39,7 +39,7 @@ def summarize(y, outputs, info):
     return [(np.asarray(y, bool), np.asarray(outputs))]
 
 
-def joined(pairs):
+def concatenated(pairs):
     """Return all true labels and all logits of a summary, (n, K) each."""
     return [np.concatenate(parts) for parts in zip(*pairs, strict=True)]
 
@@ -53,7 +53,7 @@ def score(pairs, info):
         and that of all decisions; exact_match, the share of the examples whose labels are all
         correct; and "classes" with ap, precision, recall, f1-score and support; and a table.
     """
-    y, outputs = joined(pairs)
+    y, outputs = concatenated(pairs)
     predicted, rows = outputs > 0, {}
     for k, name in enumerate(info["classes"]):
         hits, support = int((y[:, k] & predicted[:, k]).sum()), int(y[:, k].sum())
@@ -95,7 +95,7 @@ def curves(pairs, info):
     """Draw precision over recall of each label."""
     from sklearn.metrics import precision_recall_curve
 
-    y, outputs = joined(pairs)
+    y, outputs = concatenated(pairs)
     lines, areas = [], []
     for k in range(len(info["classes"])):
         line = None
