@@ -9,6 +9,7 @@ Nothing heavy is imported before the command line has been parsed.
 
 import argparse
 import ast
+import functools
 import json
 import os
 import pathlib
@@ -23,6 +24,7 @@ from datasets.source import HINTS, BadInput, flag
 from zoo import describe, index
 from zoo.registry import unknown
 from zoo.system import disk, terminal
+from zoo.training import recipe
 
 print = terminal.say  # escapes control characters in names of files and classes
 TEMPERATURE = 3.0  # of the 2.5 to 4 that Hinton et al. 2015, Sec. 3, found best for small students
@@ -58,36 +60,47 @@ def saved(error):
 def parse(arguments):
     """Turn the command line into a dictionary of settings, or exit with a message."""
     parser = terminal.Parser("train.py", description=__doc__.split("\n")[0], allow_abbrev=False)
-    add = parser.add_argument
+    add = parser.add_argument_group("model and data").add_argument
     add("--model", metavar="NAME", help="what to train; --list shows the names")
     add("--data", metavar="SOURCE", help="name of a data set, or path of your own files")
     add("--task", metavar="NAME", help="of a model with several, if the data do not decide it")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="an option; see --list")
+    add("--loss", metavar="NAME", help="one of the task's; --list shows them")
+    for hint, (metavar, text) in HINTS.items():
+        add(flag(hint), metavar=metavar, help=text)
+    add("--skip-bad", action="store_true", help="train without the files that cannot be read")
+    add("--fold", type=fold, metavar="K/N", help="test on the K-th of N parts of the data")
+    add("--validate", type=fold, metavar="K/N", help="validate on the K-th of N parts, test apart")
+    add("--bootstrap", action="store_true", help="train on examples drawn with replacement")
+    text = "prepare N changed copies of each training example once, instead of changing it anew"
+    add("--augment-offline", type=positive(int), metavar="N", help=text)
+    add("--list", action="store_true", help="show models, their options, and data sets")
+    add = parser.add_argument_group("training").add_argument
     text = "passes over the training data; by default more for a small data set"
     add("--epochs", type=positive(int), metavar="N", help=text)
     text = "batch size; by default smaller for a small data set"
     add("--batch-size", type=positive(int), metavar="B", help=text)
-    add("--learning-rate", type=positive(float), metavar="R", help="of Adam, decaying by a cosine")
-    add("--fold", type=fold, metavar="K/N", help="test on the K-th of N parts of the data")
-    add("--validate", type=fold, metavar="K/N", help="validate on the K-th of N parts, test apart")
-    add("--bootstrap", action="store_true", help="train on examples drawn with replacement")
     several = positive(int, above=1)
     add("--snapshots", type=several, metavar="N", help="cycles of the rate; keep a model of each")
-    add("--loss", metavar="NAME", help="one of the task's; --list shows them")
     add("--seed", type=int, default=0, metavar="S", help="of weights, order and augmentation")
-    add("--set", action="append", default=[], metavar="KEY=VALUE", help="an option; see --list")
-    add("--init", metavar="PRESET_OR_FILE", help="transfer the weights of a trained model")
-    add("--teacher", metavar="PRESET_OR_FILE", help="distil a trained model: fit its outputs, too")
-    add("--temperature", type=positive(float), metavar="T", help="of the teacher's outputs (3.0)")
     policies = ("float32", "mixed_bfloat16", "mixed_float16")
     add("--precision", choices=policies, default="float32")
     add("--jit", action=argparse.BooleanOptionalAction, help="compile with XLA")
+    recipe.add(parser, positive, between)
+    text = "fine-tuning: --init PRESET --freeze --unfreeze-after 5"
+    add = parser.add_argument_group("weights of other models", text).add_argument
+    add("--init", metavar="PRESET_OR_FILE", help="transfer the weights of a trained model")
+    add("--freeze", action="store_true", help="train only layers that are not transferred")
+    text = "then train all, after N epochs, at a tenth of the rate"
+    add("--unfreeze-after", type=positive(int), metavar="N", help=text)
+    text = "train updates of rank R of transferred weights, which stay (LoRA)"
+    add("--lora", type=positive(int), metavar="R", help=text)
+    add("--teacher", metavar="PRESET_OR_FILE", help="distil a trained model: fit its outputs, too")
+    add("--temperature", type=positive(float), metavar="T", help="of the teacher's outputs (3.0)")
+    add = parser.add_argument_group("run folder").add_argument
     add("--out", metavar="DIR", default="runs", help="where the run folder is made (runs)")
-    for hint, (metavar, text) in HINTS.items():
-        add(flag(hint), metavar=metavar, help=text)
     add("--name", metavar="NAME", help="of the run folder (MODEL-DATA-1, -2, ...)")
-    add("--skip-bad", action="store_true", help="train without the files that cannot be read")
     add("--resume", metavar="DIR", help="resume the run in this folder; takes no other option")
-    add("--list", action="store_true", help="show models, their options, and data sets")
     args = vars(parser.parse_args(arguments))
     if args.pop("list"):
         print(listing())
@@ -121,19 +134,23 @@ def parse(arguments):
             parser.error(f"argument --{option}: no file or folder of that name, and {near}")
     if args["name"]:
         check_name(parser, args["out"], args["name"])
-    words, loss = args.pop("set"), args.pop("loss")
-    if loss is not None and not task["losses"]:
-        parser.error(f"argument --loss: {row.name} has a loss of its own, leave the option out")
-    chosen = assignments(parser, words + [f"loss={loss}"] * (loss is not None), row, task)
+    words = args.pop("set") + task_words(parser, args, row, task)
+    explanations = {**row.explanations, **task["explanations"]}
+    known, owner = {**row.options, **task["options"]}, f"option of {row.name}"
+    chosen = assignments(parser, "--set", words, known, owner, explanations)
     if (loss := chosen.get("loss")) not in (None, *task["losses"]):
         kind = f"loss of {args['task']}"
         parser.error(f"argument --loss: {unknown(kind, loss, task['losses'])}")
     builder_options = row.options.keys() - task["options"].keys()
     args["options"] = {key: value for key, value in chosen.items() if key in builder_options}
     args["task_options"] = {key: value for key, value in chosen.items() if key in task["options"]}
-    for key in ("learning_rate", "jit"):  # batch size and epochs depend on the data, too
-        args[key] = task["defaults"][key] if args[key] is None else args[key]
     agree(parser, args)
+    args["recipe"] = recipe.taken(parser, args, functools.partial(assignments, parser))
+    if args["learning_rate"] is None:
+        default = task["defaults"]["learning_rate"]
+        args["learning_rate"] = recipe.learning_rate(args["recipe"], default)
+    if args["jit"] is None:  # batch size and epochs depend on the data, too
+        args["jit"] = task["defaults"]["jit"]
     return {**args, "resume": None, "command": shlex.join(["python", "train.py", *arguments])}
 
 
@@ -168,20 +185,43 @@ def check_name(parser, out, name):
         parser.error(f"argument --name: {folder} exists already: {hint}")
 
 
-def assignments(parser, words, row, task):
-    """Read KEY=VALUE words; a value has the type of the option's default."""
-    known = {**row.options, **task["options"]}
-    explanations = {**row.explanations, **task["explanations"]}
+def task_words(parser, args, row, task):
+    """Return KEY=VALUE words of the arguments that are options of some tasks."""
+    words = []
+    for key in ("loss", "label_smoothing", "class_weights"):
+        value = args.pop(key)
+        if value is None:
+            continue
+        option = f"argument --{key.replace('_', '-')}"
+        if key == "loss" and not task["losses"]:
+            parser.error(f"{option}: {row.name} has a loss of its own, leave the option out")
+        if key not in task["options"]:
+            parser.error(f"{option}: {args['task']} has no such option of its loss, leave it out")
+        words.append(f"{key}={value}")
+    return words
+
+
+def assignments(parser, flag, words, known, owner, explanations=None):
+    """Read KEY=VALUE words; a value has the type of the option's default.
+
+    Args:
+        parser: to exit with a message by its method `error`.
+        flag: before each of the words, for messages.
+        words: a list of texts.
+        known: the defaults of the options.
+        owner: "option of" what has these options, for messages.
+        explanations: of the options.
+    """
     chosen = {}
     for word in words:
         key, equals, text = word.partition("=")
         if not equals:
-            parser.error(f"argument --set: {word!r} is not of the form KEY=VALUE")
+            parser.error(f"argument {flag}: {word!r} is not of the form KEY=VALUE")
         if key not in known:
-            parser.error(f"argument --set: {unknown(f'option of {row.name}', key, known)}")
+            parser.error(f"argument {flag}: {unknown(owner, key, known)}")
         chosen[key] = value = assigned(text, known[key])
-        if mistake := misfit(value, known[key], explanations[key]):
-            parser.error(f"argument --set: {key} is {text!r}, it must be {mistake}")
+        if mistake := misfit(value, known[key], (explanations or {}).get(key, "")):
+            parser.error(f"argument {flag}: {key} is {text!r}, it must be {mistake}")
     return chosen
 
 
@@ -242,6 +282,19 @@ def positive(kind, above=0):
     return convert
 
 
+def between(low, high):
+    """Return a converter to a number between two bounds, which it must not be."""
+
+    def convert(text):
+        value = float(text)
+        if not low < value < high:
+            raise argparse.ArgumentTypeError(f"{text} is not between {low} and {high}")
+        return value
+
+    convert.__name__ = "float"
+    return convert
+
+
 def fold(text):
     """Turn "2/5" into [2, 5]."""
     k, _, n = text.partition("/")
@@ -269,7 +322,8 @@ def resumed(parser, folder):
         parser.error(f"argument --resume: {path} holds no settings of a training: {hint}")
     if run.get("status") == "finished":
         parser.error(f"argument --resume: {folder} is finished: its scores are in run.json")
-    return {**settings, "resume": str(folder)}
+    chosen = {**recipe.DEFAULTS, **settings.get("recipe", {})}
+    return {**settings, "recipe": chosen, "resume": str(folder)}
 
 
 def listing():
@@ -298,7 +352,8 @@ def train(settings, interrupt):
     keras = terminal.import_keras()
     from datasets import pipeline
     from zoo import tasks
-    from zoo.training import building, evaluation, runs, schedule
+    from zoo.training import balance, building, evaluation, fitting, runs
+    from zoo.training.finetuning import freezing
 
     interrupt.check()
     if settings["resume"]:
@@ -310,7 +365,7 @@ def train(settings, interrupt):
     splits, record = prepare(settings, task, source, previous)
     task, settings = tasks.of(record), record["settings"]
     try:
-        model = building.build(settings, task, record, previous)
+        model, exported = building.build(settings, task, record, previous)
         learner = building.distilled(model, settings, task, record, previous)
     except ValueError as error:
         what, _, why = str(error).partition(": ")
@@ -323,57 +378,29 @@ def train(settings, interrupt):
     else:
         name = f"{settings['model']}-{record['data']['name']}"
         run = runs.Run.created(settings["out"], name, record, began)
-    count, parameters = len(splits["train"]), model.count_params()
-    print(f"{model.name}: {parameters:,} parameters; {count:,} training examples; {run.folder}")
+    count = len(splits["train"])
+    print(f"{model.name}: {freezing.sentence(model)}; {count:,} training examples; {run.folder}")
+    if parts := recipe.described(settings["recipe"], settings["learning_rate"]):
+        print(parts)
 
-    size, epochs, seed = settings["batch_size"], settings["epochs"], settings["seed"]
-    if getattr(learner, "one_shot", False):
-        epochs = 1
-    options = record["task_options"]
-    augment, sampler = task.training.augment(options), task.training.sampler(options)
-    shared = dict(seed=seed, sampler=sampler)
+    size, options = settings["batch_size"], record["task_options"]
+    shared = dict(seed=settings["seed"], sampler=task.training.sampler(options))
+    augment = task.training.augment(record["info"], options)
+    if settings.get("augment_offline"):
+        splits["train"], augment = copies(splits["train"], augment, settings, record), None
     batches = pipeline.Batches(splits["train"], size, training=True, augment=augment, **shared)
-    learner.compile(
-        optimizer=keras.optimizers.Adam(rate(settings, epochs * len(batches))),
-        loss=task.training.loss(record["info"], options),
-        metrics=task.training.metrics(record["info"]),
-        jit_compile=settings["jit"],
-    )
+    validation = pipeline.Batches(splits["validation"], size, **shared)
     evaluation.draw(run.folder, {"preview": task.training.preview(*batches[0], record["info"])})
-    callbacks = [keras.callbacks.TerminateOnNaN(), *runs.scored(task, record, splits, size)]
-    callbacks += [runs.Interruptible(interrupt), runs.Remaining()]
-    count = settings.get("snapshots")
-    cycle = epochs // count if count else 0
-    recorder = runs.Recorder(run.folder, record, task.training.best, seed, batches, cycle)
-    done = recorder.restore(learner)
-    if done:
-        print(f"Resuming after epoch {done} of {epochs}")
-    if not getattr(learner, "one_shot", False):
-        print("\n".join(schedule.described(len(batches), epochs, batches.size)))
-    status = "finished"
-    try:
-        with interrupt.steps():
-            learner.fit(
-                batches,
-                validation_data=pipeline.Batches(splits["validation"], size, **shared),
-                epochs=epochs,
-                initial_epoch=done,
-                shuffle=False,
-                verbose=1 if sys.stdout.isatty() else 2,  # a bar, or a line an epoch
-                callbacks=[*callbacks, recorder, *runs.tensorboard(run.folder)],
-            )
-    except KeyboardInterrupt:
-        status = "interrupted"
-    if status == "finished" and recorder.epochs < epochs:
-        status = "diverged"
-    snapshots = {"snapshots": recorder.snapshots} if count else {}
+    recorder, status = fitting.fit(
+        learner, batches, validation, run, task, settings, interrupt, exported
+    )
+    snapshots = {"snapshots": recorder.snapshots} if settings.get("snapshots") else {}
     run.note(epochs=recorder.epochs, best_epoch=recorder.best_epoch, **snapshots)
     if status != "finished":
         run.note(status=status)
         return unfinished(status, run.folder, recorder.epochs)
-    for warning in schedule.unlearned(
-        schedule.labels(splits["train"]), recorder.history.get("accuracy", ())
-    ):
+    labels = balance.labels(splits["train"])
+    for warning in balance.unlearned(labels, recorder.history.get("accuracy", ())):
         print(warning)
     report = evaluation.evaluate(run, recorder, splits, task, size)
     return report_run(run, report)
@@ -391,17 +418,6 @@ def report_run(run, report):
     if "snapshots" in run.record:
         print(f"Combine them: python -m ensembles average {run.folder}/snapshot-*.keras")
     return 0
-
-
-def rate(settings, steps):
-    """Return the learning rate over all steps: a cosine, or as many as there are snapshots."""
-    from keras.optimizers import schedules
-
-    from zoo.training import runs
-
-    if settings.get("snapshots"):
-        return runs.CosineCycles(settings["learning_rate"], steps // settings["snapshots"])
-    return schedules.CosineDecay(settings["learning_rate"], steps, alpha=0.01)
 
 
 def opened(settings, task):
@@ -429,7 +445,7 @@ def prepare(settings, task, source, previous):
     """
     from datasets import prepared, splits
     from zoo import tasks
-    from zoo.training import runs, schedule
+    from zoo.training import balance, length, runs
     from zoo.weights import provenance
 
     data = prepared.prepare(
@@ -452,12 +468,20 @@ def prepare(settings, task, source, previous):
     messages = [*data.about["notes"], *data.info.get("notes", ())]
     messages += task.training.notes(data.splits["train"], data.info, data.options)
     if not task.data.by_class:
-        labels = schedule.labels(data.splits["train"], task.multilabel)
-        messages += schedule.balance(labels, data.info["classes"])
+        labels = balance.labels(data.splits["train"], task.multilabel)
+        messages += balance.sentences(labels, data.info["classes"])
     messages += unscored(data, task)
     messages += data.about.get("duplicates", [])
     for message in messages:
         print(message)
+    if data.options.get("class_weights", "none") == "balanced":
+        if task.values or task.multilabel:
+            what = "values" if task.values else "several labels"
+            raise BadInput("--class-weights", f"it is for classes, and the data have {what}")
+        weights = balance.weights(data.splits["train"], len(data.info["classes"]))
+        data.info["class_weights"] = weights
+        pairs = zip(data.info["classes"], weights, strict=True)
+        print(f"Class weights: {', '.join(f'{name} {weight:.3g}' for name, weight in pairs)}")
     record = {
         "model": settings["model"],
         "task": task.name,
@@ -476,8 +500,27 @@ def prepare(settings, task, source, previous):
         drawn, distinct = len(parts["train"]), len(set(parts["train"].rows.tolist()))
         record["bootstrap"] = {"drawn": drawn, "distinct": distinct}
         print(f"Bootstrap: {distinct:,} distinct examples of {drawn:,}, some of them repeatedly")
-    record["settings"] = schedule.complete(settings, task.training.defaults, len(parts["train"]))
+    record["settings"] = length.complete(settings, task.training.defaults, len(parts["train"]))
     return parts, record
+
+
+def copies(arrays, augment, settings, record):
+    """Return the training split with `--augment-offline` changed copies of each example."""
+    from datasets import copies
+    from zoo import tasks
+
+    options = record["task_options"]
+    if options.get("mixup") or options.get("cutmix"):
+        why = "mixup and cutmix mix the examples of a batch, and are drawn anew in each epoch"
+        raise BadInput("--augment-offline", why, "Leave one of them out")
+    if augment is None:
+        why = f"no option of {settings['task']} that changes examples is set"
+        raise BadInput("--augment-offline", why, "Set one, or leave it out")
+    key = f"{record['data']['fingerprint']} {json.dumps(options)} {tasks.fingerprint()}"
+    count = settings["augment_offline"]
+    arrays = copies.augmented(arrays, augment, count, settings["seed"], key)
+    print(f"Augmented offline: {len(arrays):,} training examples, {count} of {count + 1} changed")
+    return arrays
 
 
 def unscored(data, task):

@@ -27,7 +27,7 @@ def main():
             colours = plots.palette(len(info["classes"]))
             panels.append((plots.overlay(x, mask, colours, [False, True]), title, plots.INK))
     figure = plots.images(panels, columns=6, size=2.2)
-    figure.savefig(ROOT / "docs" / "images" / "nuclei.png", dpi=90, bbox_inches="tight")
+    plots.save(figure, ROOT / "docs" / "images" / "nuclei.png", dpi=90)
 
 
 if __name__ == "__main__":

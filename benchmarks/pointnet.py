@@ -105,7 +105,7 @@ def waiting(width, clouds, points, jit=True):
     x = rng.normal(size=(clouds, points, 3)).astype(np.float32)
     y = rng.integers(10, size=clouds).astype(np.int32)
     arrays = splits.Arrays(x, y, np.arange(clouds))
-    size, augment = task.training.defaults["batch_size"], task.training.augment(task.options)
+    size, augment = task.training.defaults["batch_size"], task.training.augment({}, task.options)
     batches = Timed(arrays, size, training=True, augment=augment)
     model = zoo.create("pointnet", input_shape=(points, 3), num_classes=10, width=width)
     adam = keras.optimizers.Adam(task.training.defaults["learning_rate"])

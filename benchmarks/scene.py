@@ -38,7 +38,7 @@ def main():
     ]
     legend = list(zip(info["classes"], colours, strict=True))
     figure = plots.clouds(panels, legend, columns=2, size=6.0)
-    figure.savefig(ROOT / "docs" / "images" / "scene.png", dpi=90, bbox_inches="tight")
+    plots.save(figure, ROOT / "docs" / "images" / "scene.png", dpi=90)
 
 
 if __name__ == "__main__":

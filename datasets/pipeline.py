@@ -222,7 +222,7 @@ def _write(folder, source, measure, measured, cut, prepare, fields, skip_bad, st
     constants = measure(examples) if examples else {}
     bad, notes, names, hashes = [], {}, {}, {}
     for split, examples in source.splits.items():
-        writer, files = _Writer(folder / split, steps), {}
+        writer, files = Writer(folder / split, steps), {}
         names[split], hashes[split] = [], []
         for number, (name, example) in enumerate(read(examples, bad)):
             file = files.setdefault(name.partition("#")[0], len(files))
@@ -264,7 +264,7 @@ def counted(note, names):
     return f"{shown}: {note}" + (f" ({len(names):,} examples)" if len(names) > 1 else "")
 
 
-class _Writer:
+class Writer:
     """Appends examples to one raw file per array, so that the data need not fit into memory.
 
     With `steps` the first axis of an array is the axis of the examples.
@@ -275,6 +275,7 @@ class _Writer:
         self.folder, self.steps, self.files, self.about, self.groups = folder, steps, {}, {}, []
 
     def add(self, example, group):
+        """Append an example, a nested dictionary of arrays, and its place, three integers."""
         for path, value in tree.flatten_with_path(example):
             name, value = ".".join(path), np.asarray(value)
             about = {"dtype": value.dtype.str, "shape": list(value.shape[self.steps :])}
@@ -286,6 +287,7 @@ class _Writer:
         self.groups += [group] * (len(value) if self.steps else 1)
 
     def close(self, hashes):
+        """Write what describes the files; `hashes` are the digests of the examples."""
         for file in self.files.values():
             file.close()
         np.save(self.folder / "hashes.npy", np.array(hashes, np.uint64))
@@ -298,10 +300,10 @@ def _read(folder):
     present = [split for split in SPLITS if (folder / split).exists()]
     hashes = {split: np.load(folder / split / "hashes.npy") for split in present}
     facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
-    return {split: _load(folder / split) for split in present}, hashes, facts
+    return {split: load(folder / split) for split in present}, hashes, facts
 
 
-def _load(folder):
+def load(folder):
     """Return a split's arrays, large ones memory-mapped, and (file, example, block) of its rows."""
     groups, arrays = np.load(folder / "groups.npy"), {}
     for name, about in json.loads((folder / "about.json").read_text(encoding="utf-8")).items():

@@ -2,10 +2,12 @@
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from PIL import Image, ImageDraw, ImageFont
 
+PAD = 0.1  # inches around a figure
 INK, QUIET = "#1b1f24", "#8a939e"
 WORDS = {"nll": "NLL", "ece": "ECE", "iou": "IoU", "tta": "TTA", "mse": "MSE", "mae": "MAE"}
 WORDS |= {"mase": "MASE", "r2": "R²", "map": "mAP", "map50": "mAP50", "map75": "mAP75", "f1": "F1"}
@@ -51,7 +53,7 @@ def learning_curves(history):
             if key in history:
                 epochs = np.arange(1, len(history[key]) + 1)
                 axes.plot(epochs, history[key], label=split, marker=".", markersize=size)
-        axes.set_title(label(name), color=INK)
+        axes.set_title(label(name), color=INK, y=1.0)
         axes.set_xlabel("epoch")
         axes.set_xlim(0.5, max(count, 1) + 0.5)
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
@@ -114,7 +116,7 @@ def clouds(panels, legend=(), columns=4, size=3.0):
         axes.set_box_aspect(sizes[i], zoom=1.4 if flat else 1.15)
         axes.view_init(elev=25, azim=-60)
         axes.set_axis_off()
-        axes.set_title(plain(title), fontsize=9, color=ink)
+        axes.set_title(plain(title), fontsize=9, color=ink, y=1.0)
     if legend:
         handles = [
             figure.axes[0].plot([], [], [], "o", color=colour, label=plain(name))[0]
@@ -158,7 +160,7 @@ def images(panels, legend=(), columns=4, size=2.6):
         axes = figure.add_subplot(rows, columns, i)
         axes.imshow(image, vmin=0, vmax=1)
         axes.set_axis_off()
-        axes.set_title(plain(title), fontsize=9, color=ink)
+        axes.set_title(plain(title), fontsize=9, color=ink, y=1.0)
     handles = [Patch(color=colour, label=plain(name)) for name, colour in legend]
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=6, frameon=False)
@@ -265,6 +267,29 @@ def precision_recall(curves, classes, areas=None, title="average precision at Io
     if len(classes) <= 20:
         axes.legend(frameon=False, title=title)
     return figure
+
+
+def save(figure, path, dpi=120):
+    """Write a figure as PNG, without the white around it; path may be a file object.
+
+    As Matplotlib's bbox_inches="tight", which lays out and draws the figure twice.
+
+    Args:
+        figure: a Matplotlib Figure.
+        path: where to.
+        dpi: pixels an inch.
+    """
+    canvas = FigureCanvasAgg(figure)
+    figure.set_dpi(dpi)
+    canvas.draw()
+    pixels = np.asarray(canvas.buffer_rgba())[..., :3]
+    inked = (pixels != 255).any(axis=-1)
+    if inked.any():
+        rows, columns = (np.flatnonzero(inked.any(axis=axis)) for axis in (1, 0))
+        pixels = pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    pad = round(PAD * dpi)
+    pixels = np.pad(pixels, ((pad, pad), (pad, pad), (0, 0)), constant_values=255)
+    Image.fromarray(pixels).save(path, "PNG")
 
 
 def save_image(path, image):

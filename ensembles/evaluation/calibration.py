@@ -68,7 +68,7 @@ def reliability_diagram(diagrams):
         ax.bar(centres[filled], bins["accuracy"][filled], width=0.92 / count, color=colours)
         ax.plot([0, 1], [0, 1], color=plots.INK, linewidth=1, linestyle=(0, (4, 3)))
         ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", aspect="equal")
-        ax.set_title(plots.plain(f"{title}: ECE {bins['error']:.4f}"), color=plots.INK)
+        ax.set_title(plots.plain(f"{title}: ECE {bins['error']:.4f}"), color=plots.INK, y=1.0)
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("accuracy")
     return figure

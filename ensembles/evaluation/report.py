@@ -335,7 +335,7 @@ def short(name, length=28):
 def png(figure):
     """Return a figure as the bytes of a PNG file."""
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=120, bbox_inches="tight")
+    plots.save(figure, file)
     return file.getvalue()
 
 

@@ -111,7 +111,7 @@ def maps(x, y, labels, values, info):
         for ax, key in zip(row[2:], TITLES, strict=True):
             map_ = ax.imshow(values[key][i], cmap="magma", vmin=0, vmax=highest)
     for ax, title in zip(axes[0], ["ground truth", "prediction", *TITLES.values()], strict=True):
-        ax.set_title(title, color=plots.INK)
+        ax.set_title(title, color=plots.INK, y=1.0)
     for ax in axes.flat:
         ax.set_axis_off()
     figure.colorbar(map_, ax=axes[:, 2:], label="nats", shrink=0.9 if len(order) < 2 else 0.5)
@@ -137,7 +137,7 @@ def histograms(values, correct):
             ax.hist(
                 values[key][selected], edges, weights=weights, alpha=0.6, color=colour, label=label
             )
-        ax.set_title(title, color=plots.INK)
+        ax.set_title(title, color=plots.INK, y=1.0)
         ax.set_xlabel("nats")
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("share")

@@ -7,7 +7,7 @@ import pytest
 import zoo
 from zoo.models.pointcloud.pointnet import t_net
 from zoo.nn.layers import FlatIdentity, Orthogonality
-from zoo.training.transfer import epsilons
+from zoo.training.finetuning.transfer import epsilons
 
 
 def trainable(model):

@@ -9,7 +9,7 @@ import zoo
 from zoo.inference import export
 from zoo.nn import encoders
 from zoo.nn.layers import BilinearUpSampling, CropLike
-from zoo.training.transfer import transfer
+from zoo.training.finetuning.transfer import transfer
 from zoo.weights import saving
 
 NARROW = dict(width=0.0625, dropout=0.0)

@@ -7,7 +7,7 @@ from keras import layers, ops
 
 from zoo.nn import auxiliary
 from zoo.training import distillation
-from zoo.training.transfer import transfer
+from zoo.training.finetuning.transfer import transfer
 from zoo.weights import saving
 
 RNG = np.random.default_rng(0)

@@ -279,3 +279,49 @@ def test_teachers_of_other_shapes_are_refused():
         network(0, units=3), network(0)
     )
     assert "inputs" in distillation.mismatch(network(0, size=8), network(0))
+
+
+def test_cross_entropy_of_labels_is_keras_and_void_does_not_count():
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(2, 5, 3)).astype("float32"), rng.integers(-1, 3, (2, 5))
+    known = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=-1)
+    ours = losses.ClassCrossEntropy()
+    np.testing.assert_allclose(ours(labels, logits), known(labels, logits), rtol=1e-5)
+
+
+def test_label_smoothing_is_the_course_s_and_shares_are_mixed():
+    logits = np.array([[0.2, -1.0, 0.7]], "float32")
+    logs = np.log(np.exp(logits) / np.exp(logits).sum())
+    smooth = losses.ClassCrossEntropy(label_smoothing=0.3)
+    np.testing.assert_allclose(
+        smooth(np.array([1]), logits), -(logs @ [0.1, 0.8, 0.1])[0], rtol=1e-5
+    )
+    shares = np.array([[0.25, 0.0, 0.75]], "float32")
+    plain = losses.ClassCrossEntropy()
+    np.testing.assert_allclose(plain(shares, logits), -(logs @ shares[0])[0], rtol=1e-5)
+    each = losses.OneVersusAll()(shares, logits)
+    known = keras.losses.binary_crossentropy(shares, logits, from_logits=True) * 3
+    np.testing.assert_allclose(each, known[0], rtol=1e-5)
+
+
+def test_class_weights_multiply_the_loss_of_examples_and_pixels():
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(4, 3)).astype("float32"), np.array([0, 1, 2, 2])
+    weights = [2.0, 0.5, 1.0]
+    plain = losses.ClassCrossEntropy(reduction=None)(labels, logits)
+    weighted = losses.ClassCrossEntropy(class_weights=weights, reduction=None)(labels, logits)
+    np.testing.assert_allclose(weighted, np.array(plain) * np.array(weights)[labels], rtol=1e-5)
+    maps, mask = rng.normal(size=(1, 2, 2, 1)).astype("float32"), np.array([[[0, 1], [1, -1]]])
+    pixels = keras.losses.binary_crossentropy(
+        np.maximum(mask, 0)[..., None].astype("float32"), maps, from_logits=True
+    )
+    wanted = (np.array(pixels) * np.array([[[3, 0.5], [0.5, 0]]])).sum() / 3
+    loss = losses.CrossEntropy(class_weights=[3.0, 0.5])
+    np.testing.assert_allclose(loss(mask, maps), wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [losses.ClassCrossEntropy, losses.CrossEntropy])
+def test_cross_entropies_are_restored_with_their_arguments(kind):
+    loss = kind(label_smoothing=0.2, class_weights=[1.0, 2.0])
+    again = kind.from_config(loss.get_config())
+    assert (again.label_smoothing, again.class_weights) == (0.2, [1.0, 2.0])

@@ -12,6 +12,7 @@ from datasets.splits import Arrays
 from zoo import describe, index, tasks
 from zoo.system import terminal
 from zoo.tasks.boxes.losses import CROWD, IGNORED, LABEL
+from zoo.training import recipe
 
 
 @pytest.fixture(autouse=True)
@@ -141,10 +142,11 @@ def test_damaged_and_other_runs_are_not_resumed(capsys, tmp_path, text, part):
 
 def test_a_run_from_before_newer_options_is_resumed(tmp_path):
     settings = train.parse(["--model", "unet", "--epochs", "2", "--batch-size", "4"])
-    del settings["name"], settings["snapshots"]
+    del settings["name"], settings["snapshots"], settings["recipe"]
     (tmp_path / "run.json").write_text(json.dumps({"status": "running", "settings": settings}))
     parsed = train.parse(["--resume", str(tmp_path)])
-    assert parsed == {**json.loads(json.dumps(settings)), "resume": str(tmp_path)}
+    settings = {**json.loads(json.dumps(settings)), "recipe": recipe.DEFAULTS}
+    assert parsed == {**settings, "resume": str(tmp_path)}
 
 
 def test_data_without_a_known_layout_are_refused_before_keras_loads(tmp_path, capsys):
@@ -178,3 +180,53 @@ def test_splits_without_an_object_are_told_before_training():
     with pytest.raises(BadInput):  # of the split's own rows
         train.unscored(Prepared({"train": some}, {}, {}, {"name": "toy"}, {}), task)
     assert train.unscored(data(train=empty), tasks.get("image_classification")) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["--optimizer", "sdg"], ["--optimizer", "sgd"]),
+        (["--set-optimizer", "momentum=0.5"], ["--set-optimizer", "option of adam", "beta_1"]),
+        (["--set-optimizer", "beta_1=x"], ["--set-optimizer", "of type float"]),
+        (["--schedule", "step", "--set-schedule", "end=0.1"], ["option of step", "factor"]),
+        (["--label-smoothing", "1.5"], ["--label-smoothing", "between 0 and 1"]),
+        (["--snapshots", "2", "--warmup", "2"], ["--snapshots", "without --warmup"]),
+        (["--snapshots", "2", "--ema"], ["--snapshots", "leave --ema and --swa out"]),
+        (["--ema", "--swa"], ["--swa", "give one of them"]),
+        (["--schedule", "plateau", "--warmup", "2"], ["--warmup", "leave it out"]),
+        (["--optimizer", "schedule_free_adamw", "--ema"], ["--optimizer", "leave --ema"]),
+        (["--freeze"], ["--freeze", "there is no --init"]),
+        (["--lora", "4"], ["--lora", "there is no --init"]),
+        (["--unfreeze-after", "2"], ["--unfreeze-after", "give --freeze"]),
+        (["--accumulate", "1"], ["--accumulate", "not above 1"]),
+        (["--model", "yolo", "--class-weights", "balanced"], ["--class-weights", "no such option"]),
+    ],
+)
+def test_recipes_that_contradict_themselves_are_refused(capsys, words, parts):
+    words = words if "--model" in words else ["--model", "pointnet", *words]
+    line = refused(capsys, *words)
+    assert all(part in line for part in parts), line
+
+
+def test_a_recipe_is_parsed_whole_and_its_rate_depends_on_the_optimizer():
+    words = "--optimizer momentum --set-optimizer momentum=0.8 --schedule step --warmup 2 --l2 5e-5"
+    words += " --set-schedule at=(0.4,0.8) --ema --early-stopping 7 --label-smoothing 0.1"
+    settings = train.parse(["--model", "pointnet", *words.split()])
+    given = dict(
+        optimizer="momentum",
+        optimizer_options={"momentum": 0.8},
+        schedule="step",
+        schedule_options={"at": (0.4, 0.8)},
+        warmup=2.0,
+        l2=5e-5,
+        ema=0.999,
+        early_stopping=7,
+    )
+    assert settings["recipe"] == {**recipe.DEFAULTS, **given}
+    assert settings["learning_rate"] == pytest.approx(0.01)
+    assert settings["task_options"] == {"label_smoothing": 0.1}
+    text = recipe.described(settings["recipe"], settings["learning_rate"])
+    assert text.startswith("Recipe: optimizer momentum, momentum=0.8, schedule step")
+    default = train.parse(["--model", "pointnet"])
+    assert default["recipe"] == recipe.DEFAULTS
+    assert recipe.described(default["recipe"], 0.001) == ""

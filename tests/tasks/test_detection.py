@@ -113,9 +113,9 @@ def test_options_that_a_model_does_not_take_are_refused(data, tmp_path, capsys):
 
 
 def test_a_run_goes_on_where_it_was_stopped(data, tmp_path, monkeypatch, capsys):
-    from zoo.training import runs
+    from zoo.training.recorder import Recorder
 
-    write, count = runs.Recorder._write_history, []
+    write, count = Recorder._write_history, []
 
     def stop(self):
         write(self)
@@ -123,9 +123,9 @@ def test_a_run_goes_on_where_it_was_stopped(data, tmp_path, monkeypatch, capsys)
         if len(count) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(runs.Recorder, "_write_history", stop)
+    monkeypatch.setattr(Recorder, "_write_history", stop)
     assert run(data, tmp_path, "--epochs", "3") == 130
-    monkeypatch.setattr(runs.Recorder, "_write_history", write)
+    monkeypatch.setattr(Recorder, "_write_history", write)
     stopped = tmp_path / "yolov3_tiny-things-1"
     assert train.main(["--resume", str(stopped)]) == 0
     assert run(data, tmp_path, "--epochs", "3") == 0

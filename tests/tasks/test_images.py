@@ -25,11 +25,15 @@ MOVES = {
 CHANGES = {
     "brightness": 0.3,
     "contrast": 0.5,
+    "saturation": 0.8,
+    "hue": 0.3,
     "color_jitter": 0.5,
     "channel_shift": 0.3,
     "blur": 1.0,
     "noise": 0.2,
     "erasing": 1.0,
+    "cutout": 24,
+    "randaugment": 0.8,
 }
 STILL = {**dict.fromkeys([*MOVES, *CHANGES], 0.0), "flip": "none"}
 
@@ -73,6 +77,28 @@ def test_images_of_a_batch_are_drawn_for_themselves():
     for change, size in {**MOVES, **CHANGES}.items():
         changed, _ = images.augment({**STILL, change: size})(x, y, (3,))
         assert len(np.unique(changed.reshape(6, -1).round(3), axis=0)) > 1, change
+
+
+@pytest.mark.parametrize("fill", ["reflect", "nearest", "wrap", "constant"])
+def test_what_comes_in_from_outside(fill):
+    x, y = np.full((2, 32, 32, 3), 0.75, np.float32), np.ones((2, 32, 32), np.int16)
+    moved, mask = images.augment({**STILL, "shift": 0.4, "fill": fill})(x, y, (0, 0))
+    if fill != "constant":
+        np.testing.assert_allclose(moved, x, atol=1e-5)
+        assert (mask == 1).all()
+        return
+    value = moved[..., 0]  # interpolated at the edge, where the mask has the nearest one
+    assert 0.1 < (value == 0).mean() < 0.8
+    assert (mask[value < 0.3] == -1).all() and (mask[value > 0.45] == 1).all()
+
+
+def test_cutout_sets_a_square_to_zero():
+    x = np.ones((50, 20, 30, 1), np.float32)
+    holes = 1 - images.cutout(x, 8, np.random.default_rng(0))[..., 0]
+    assert (x == 1).all() and holes.sum(axis=(1, 2)).max() == 64
+    rows, columns = holes.max(axis=2).sum(axis=1), holes.max(axis=1).sum(axis=1)
+    np.testing.assert_array_equal(holes.sum(axis=(1, 2)), rows * columns)
+    assert rows.min() >= 4 and columns.min() >= 4  # the centre is inside
 
 
 def test_nothing_asked_for_is_no_function():
@@ -258,7 +284,7 @@ def test_any_number_of_bands_is_prepared_augmented_and_drawn(name, count):
     assert task.training.arguments(info, options)["input_shape"][-1] == count
     x, y = task.data.prepare(task.data.cut(example, options)[0], info, options)
     assert x.shape == (32, 32, count)
-    bent, _ = task.training.augment(options)(np.stack([x, x]), np.stack([y, y]), (0, 0))
+    bent, _ = task.training.augment({}, options)(np.stack([x, x]), np.stack([y, y]), (0, 0))
     assert bent.shape == (2, 32, 32, count)
     task.training.preview(bent, np.stack([y, y]), {**info, "grid": {"size": [32, 32]}})
 

@@ -73,9 +73,9 @@ def test_each_change_of_training_leaves_padding_alone(option):
     _, pairs = prepared(ragged())
     x, y = (np.stack(part) for part in zip(*pairs, strict=True))
     none = {"jitter": 0.0, "scale": 0.0, "roll": 0.0, "warp": 0.0}
-    assert TASK.training.augment(none) is None
+    assert TASK.training.augment({}, none) is None
     before = x.copy()
-    changed, labels = TASK.training.augment({**none, option: 0.5})(x, y, (1,))
+    changed, labels = TASK.training.augment({}, {**none, option: 0.5})(x, y, (1,))
     np.testing.assert_array_equal(x, before)
     np.testing.assert_array_equal(changed == PADDING, x == PADDING)
     np.testing.assert_array_equal(labels, y)

@@ -15,7 +15,7 @@ from zoo import tasks
 from zoo.inference import predictors, preprocessing
 from zoo.nn.ensemble import Mixture
 from zoo.tasks import targets
-from zoo.training import distillation, schedule
+from zoo.training import balance, distillation
 from zoo.weights import records, saving
 
 IMAGES = tasks.get("image_classification")
@@ -318,8 +318,8 @@ def test_unbalanced_labels_are_noted():
     y = np.zeros((20, 2), bool)
     y[:12, 0], y[:2, 1] = True, True
     arrays = splits.Arrays(np.zeros((20, 1)), y, np.arange(20))
-    assert schedule.labels(arrays) is None
-    (note,) = schedule.balance(schedule.labels(arrays, True), ["cat", "dog"])
+    assert balance.labels(arrays) is None
+    (note,) = balance.sentences(balance.labels(arrays, True), ["cat", "dog"])
     assert "2 training examples of dog, 12 of cat" in note and "average precision" in note
 
 
@@ -334,4 +334,4 @@ def test_damaged_records_of_targets_are_refused():
 def test_losses_can_be_saved():
     for info in (LABELS, VALUES):
         for make in targets.of(info).losses.values():
-            assert keras.losses.deserialize(keras.losses.serialize(make()))
+            assert keras.losses.deserialize(keras.losses.serialize(make(info, {})))

@@ -70,7 +70,7 @@ class TestEveryTask:
 
     def test_augmentation_depends_on_its_entropy_alone(self, name):
         batch = toy(name)
-        change = batch.task.training.augment(batch.options)
+        change = batch.task.training.augment(batch.info, batch.options)
         first, repeated, changed = (
             np.asarray(change(batch.x, batch.y, e)[0]) for e in [(1, 2), (1, 2), (1, 3)]
         )

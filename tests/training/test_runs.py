@@ -10,12 +10,13 @@ import pytest
 
 import train
 from zoo.system import terminal
-from zoo.training import runs
+from zoo.training import callbacks, runs
+from zoo.training.recorder import Recorder
 
 
 def recorder(tmp_path, best=("val_map50", "max"), **history):
     """Return a recorder with a history."""
-    callback = runs.Recorder(tmp_path, {}, best, 0, None)
+    callback = Recorder(tmp_path, {}, best, 0, None)
     callback.history = {"loss": [1.0] * len(next(iter(history.values()))), **history}
     return callback
 
@@ -56,7 +57,7 @@ def test_a_model_is_kept_although_no_score_picks_its_epoch(tmp_path):
         def start(self, epoch):
             pass
 
-    callback = runs.Recorder(tmp_path, {}, ("val_map50", "max"), 0, Batches())
+    callback = Recorder(tmp_path, {}, ("val_map50", "max"), 0, Batches())
     model.fit(x, x, 4, epochs=2, callbacks=[callback], verbose=0)
     assert callback.best_epoch == 2 and (tmp_path / "model.keras").exists()
     rows = (tmp_path / "history.csv").read_text().splitlines()
@@ -89,8 +90,8 @@ def interrupt():
 def test_ctrl_c_in_a_step_stops_after_it(interrupt, capfd):
     (model, x), swallowing = network(), Swallowing()
     with pytest.raises(KeyboardInterrupt), interrupt.steps():
-        callbacks = [swallowing, runs.Interruptible(interrupt)]
-        model.fit(x, x, 2, epochs=3, callbacks=callbacks, verbose=0)
+        called = [swallowing, callbacks.Interruptible(interrupt)]
+        model.fit(x, x, 2, epochs=3, callbacks=called, verbose=0)
     assert swallowing.steps == 2 and not interrupt.deferred
     assert "again" in capfd.readouterr().err
 
@@ -130,9 +131,9 @@ def test_ctrl_c_that_is_ignored_stays_ignored():
 
 def test_time_left_is_told_once_some_steps_are_done(monkeypatch, capsys):
     clock = [0.0]
-    monkeypatch.setattr(runs.time, "time", lambda: clock[0])
+    monkeypatch.setattr(callbacks.time, "time", lambda: clock[0])
     for seconds, expected in ((2.0, "About 23 minutes of training left: 2 s a step"), (0.05, "")):
-        remaining = runs.Remaining()
+        remaining = callbacks.Remaining()
         remaining.set_params({"epochs": 7, "steps": 100})
         remaining.on_train_begin()
         remaining.on_epoch_begin(0)

@@ -285,9 +285,9 @@ def test_a_teacher_of_other_classes_is_refused(data, tmp_path):
 def test_cycles_of_the_rate_are_exact(steps, compiled):
     import tensorflow as tf
 
-    from zoo.training import runs
+    from zoo.training.optimization import rates
 
-    rate = tf.function(runs.CosineCycles(0.01, steps), jit_compile=compiled)
+    rate = tf.function(rates.Cycles(0.01, steps), jit_compile=compiled)
     rates = [float(rate(tf.constant(t, tf.int64))) for t in range(3 * steps)]
     wanted = [0.005 * (np.cos(np.pi * (t % steps) / steps) + 1) for t in range(3 * steps)]
     np.testing.assert_allclose(rates, wanted, atol=1e-8)

@@ -12,7 +12,7 @@ import pytest
 from zoo import describe, index, tasks
 from zoo.__main__ import main
 from zoo.inference import predictors
-from zoo.training import runs
+from zoo.training.recorder import Recorder
 from zoo.weights import presets, records, saving
 
 CLOUDS = {
@@ -244,12 +244,13 @@ def test_a_damaged_state_is_named(tmp_path, damage):
 
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
-    recorder = runs.Recorder(tmp_path, {}, ("loss", "min"), 0, None)
+    recorder = Recorder(tmp_path, {}, ("loss", "min"), 0, None)
     recorder.set_model(model)
     recorder.history = {"loss": [1.0]}
     model.optimizer.build(model.trainable_variables)
     recorder._write_state()
-    assert recorder.restore(model) == 1
+    recorder.restore(model)
+    assert recorder.epochs == 1
     content = recorder.state.read_bytes()
     if damage == "foreign":
         np.savez(recorder.state, history="{")

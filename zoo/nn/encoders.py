@@ -8,7 +8,7 @@ same file give access to published weights.
 import inspect
 
 from zoo import registry
-from zoo.training.transfer import transfer
+from zoo.training.finetuning.transfer import transfer
 from zoo.weights import presets
 
 IMAGENET = "imagenet"

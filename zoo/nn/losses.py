@@ -62,16 +62,34 @@ class MapLoss(keras.losses.Loss):
 
 @register
 class CrossEntropy(MapLoss):
-    """Cross-entropy, averaged over the valid pixels."""
+    """Cross-entropy, averaged over the valid pixels.
 
-    def __init__(self, name="cross_entropy", **kwargs):
+    Args:
+        label_smoothing: share of each target that is spread evenly over the classes.
+        class_weights: K factors, of the loss of pixels of each class; None for 1.
+        name: name of the loss.
+    """
+
+    def __init__(self, label_smoothing=0.0, class_weights=None, name="cross_entropy", **kwargs):
         super().__init__(name, **kwargs)
+        self.label_smoothing, self.class_weights = label_smoothing, class_weights
 
     def compare(self, truth, logits, valid):
         """Return the mean of each image (B,)."""
+        options = dict(from_logits=True, label_smoothing=self.label_smoothing)
         if logits.shape[-1] == 1:
-            return mean(keras.losses.binary_crossentropy(truth, logits, from_logits=True), valid)
-        return mean(keras.losses.categorical_crossentropy(truth, logits, from_logits=True), valid)
+            losses = keras.losses.binary_crossentropy(truth, logits, **options)
+            truth = ops.concatenate([1 - truth, truth], axis=-1)
+        else:
+            losses = keras.losses.categorical_crossentropy(truth, logits, **options)
+        if self.class_weights:
+            losses = losses * ops.sum(truth * ops.array(self.class_weights, "float32"), axis=-1)
+        return mean(losses, valid)
+
+    def get_config(self):
+        """Return the arguments."""
+        options = dict(label_smoothing=self.label_smoothing, class_weights=self.class_weights)
+        return {**super().get_config(), **options}
 
 
 @register
@@ -173,6 +191,54 @@ def and_one(values):
 
 
 @register
+class ClassCrossEntropy(keras.losses.Loss):
+    """Cross-entropy of classes or of their shares, with label smoothing and weights of classes.
+
+    For labels (B, ...) of integers, where -1 is void, or shares (B, ..., K) of the classes, and
+    logits (B, ..., K). The mean is over what is not void.
+
+    Args:
+        label_smoothing: share of each target that is spread evenly over the classes; Szegedy et
+            al. 2016, https://arxiv.org/abs/1512.00567, Sec. 7.
+        class_weights: K factors, of the loss of each class; None for 1.
+        name: name of the loss.
+    """
+
+    def __init__(self, label_smoothing=0.0, class_weights=None, name="cross_entropy", **kwargs):
+        super().__init__(name, **kwargs)
+        self.label_smoothing, self.class_weights = label_smoothing, class_weights
+
+    def call(self, labels, logits):
+        """Return the loss of each example or point, (B, ...) float32."""
+        logits, labels = ops.cast(logits, "float32"), ops.convert_to_tensor(labels)
+        truth = shares(labels, logits)
+        losses = keras.losses.categorical_crossentropy(
+            truth, logits, from_logits=True, label_smoothing=self.label_smoothing
+        )
+        if self.class_weights:
+            losses = losses * ops.sum(truth * ops.array(self.class_weights, "float32"), axis=-1)
+        valid = ops.sum(truth, axis=-1)
+        return losses * valid / ops.maximum(ops.mean(valid), keras.config.epsilon())
+
+    def get_config(self):
+        """Return the arguments."""
+        options = dict(label_smoothing=self.label_smoothing, class_weights=self.class_weights)
+        return {**super().get_config(), **options}
+
+
+def shares(labels, logits):
+    """Return labels (B, ...) as one-hot rows (B, ..., K) float32; rows as they are.
+
+    Args:
+        labels: integers, where -1 is void and becomes zeros, or rows of shares of the classes.
+        logits: (B, ..., K).
+    """
+    if len(labels.shape) == len(logits.shape):
+        return ops.cast(labels, "float32")
+    return ops.one_hot(ops.cast(labels, "int32"), logits.shape[-1])
+
+
+@register
 class OneVersusAll(keras.losses.Loss):
     """Binary cross-entropy of each class against all others, summed over classes.
 
@@ -183,5 +249,5 @@ class OneVersusAll(keras.losses.Loss):
     def call(self, labels, logits):
         """Return the loss of each example, (B,) float32."""
         logits = ops.cast(logits, "float32")
-        truth = ops.one_hot(ops.cast(labels, "int32"), logits.shape[-1])
+        truth = shares(ops.convert_to_tensor(labels), logits)
         return ops.sum(ops.binary_crossentropy(truth, logits, from_logits=True), axis=-1)

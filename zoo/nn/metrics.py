@@ -23,7 +23,8 @@ class ConfusionMetric(keras.metrics.MeanIoU):
         super().__init__(num_classes, name, ignore_class=-1, sparse_y_pred=False)
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        """Accumulate labels (B, ...) and logits (B, ..., K)."""
+        """Accumulate labels (B, ...), or shares of classes, and logits (B, ..., K)."""
+        y_true = classes(y_true, y_pred)
         if len(y_pred.shape) == 4:
             y_true = middle(ops.convert_to_tensor(y_true), y_pred)
         if y_pred.shape[-1] == 1:
@@ -33,6 +34,21 @@ class ConfusionMetric(keras.metrics.MeanIoU):
     def get_config(self):
         """Return the arguments."""
         return {"num_classes": self.num_classes, "name": self.name}
+
+
+def classes(labels, logits):
+    """Return labels (B, ...) as they are; of shares (B, ..., K) the class of the largest one."""
+    labels = ops.convert_to_tensor(labels)
+    return ops.argmax(labels, axis=-1) if len(labels.shape) == len(logits.shape) else labels
+
+
+@register
+class ClassAccuracy(keras.metrics.SparseCategoricalAccuracy):
+    """Keras' accuracy of labels (B,), or of the largest of mixed shares (B, K)."""
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Accumulate a batch."""
+        return super().update_state(classes(y_true, y_pred), y_pred, sample_weight)
 
 
 @register
@@ -82,5 +98,6 @@ class LabelAccuracy(keras.metrics.Mean):
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Accumulate a batch."""
-        correct = ops.equal(ops.cast(y_true, "bool"), ops.convert_to_tensor(y_pred) > 0)
+        true = ops.cast(y_true, "float32") > 0.5  # labels that are mixed may be any share
+        correct = ops.equal(true, ops.convert_to_tensor(y_pred) > 0)
         return super().update_state(ops.cast(correct, self.dtype))

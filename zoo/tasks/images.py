@@ -22,12 +22,13 @@ def measure(examples, options):
 def channels(info, options):
     """Return the number of channels; raise `ValueError` if the options do not fit it."""
     count = info["channels"]
-    if count != 3 and options["color_jitter"]:
-        what = "are gray" if count == 1 else f"have {count} bands"
-        raise ValueError(
-            f"color_jitter is set, and the images {what}: --set color_jitter=0, and brightness and "
-            "contrast in its place"
-        )
+    for name in ("color_jitter", "saturation", "hue", "randaugment"):
+        if count != 3 and options.get(name):
+            what = "are gray" if count == 1 else f"have {count} bands"
+            raise ValueError(
+                f"{name} is set, and the images {what}: --set {name}=0, and brightness and "
+                "contrast in its place"
+            )
     return count
 
 
@@ -98,17 +99,18 @@ def augment(options):
     Args:
         options: flip is "horizontal", "vertical", "horizontal_and_vertical" or "none"; of the rest
             0 leaves a change out. Image and mask are moved by rotation and shear (degrees), zoom
-            and shift (shares of the size), perspective (share of a corner's way to the middle) and
-            elastic (pixels). The image alone is changed by brightness, contrast, color_jitter,
-            channel_shift, blur and noise (shares of the range of values) and erasing (share of the
-            images).
+            and shift (shares of the size), where fill says what comes in from outside as Keras'
+            fill_mode, by perspective (share of a corner's way to the middle) and
+            elastic (pixels). The image alone is changed by brightness, contrast, saturation, hue,
+            color_jitter, channel_shift, blur and noise (shares of the range of values), erasing
+            (share of the images), cutout (pixels) and randaugment (strength).
 
     Returns:
         A function (x, y, entropy) to (x, y): images (B, H, W, C) float32 from 0 to 1, and masks
         (B, H, W), which are moved alike, or labels (B,), which stay.
     """
     moves, changes = geometric(options), photometric(options)
-    shift, bend = options["channel_shift"], options["elastic"]
+    shift, bend, hole = options["channel_shift"], options["elastic"], options.get("cutout", 0)
 
     def apply(x, y, entropy):
         rng = np.random.default_rng(entropy)
@@ -131,11 +133,13 @@ def augment(options):
         for layer in changes:
             x = layer(x, training=True)
         x = ops.convert_to_numpy(x)
+        if hole:
+            x = cutout(x, hole, rng)
         if shift:
             x = x + rng.uniform(-shift, shift, (len(x), 1, 1, x.shape[-1])).astype(np.float32)
         return np.clip(x, 0.0, 1.0), y
 
-    return apply if moves or changes or shift or bend else None
+    return apply if moves or changes or shift or bend or hole else None
 
 
 def views(shape, options):
@@ -186,14 +190,16 @@ def geometric(options):
     chosen = []
     if options["flip"] != "none":
         chosen.append(layers.RandomFlip(options["flip"]))
+    outside = dict(fill_mode=options.get("fill", "reflect"))
     if size := options["rotation"]:
-        chosen.append(layers.RandomRotation(size / 360))
+        chosen.append(layers.RandomRotation(size / 360, **outside))
     if size := options["zoom"]:
-        chosen.append(layers.RandomZoom(size))
+        chosen.append(layers.RandomZoom(size, **outside))
     if size := options["shift"]:
-        chosen.append(layers.RandomTranslation(size, size))
+        chosen.append(layers.RandomTranslation(size, size, **outside))
     if size := options["shear"]:
-        chosen.append(layers.RandomShear(np.tan(np.radians(size)), np.tan(np.radians(size))))
+        factor = np.tan(np.radians(size))
+        chosen.append(layers.RandomShear(factor, factor, **outside))
     if size := options["perspective"]:
         chosen.append(layers.RandomPerspective(scale=size))
     return chosen
@@ -206,6 +212,11 @@ def photometric(options):
         chosen.append(layers.RandomBrightness(size, **limits))
     if size := options["contrast"]:
         chosen.append(layers.RandomContrast(size, **limits))
+    if size := options.get("saturation"):
+        factor = (0.5 - size / 2, 0.5 + size / 2)  # 0.5 changes nothing
+        chosen.append(layers.RandomSaturation(factor, **limits))
+    if size := options.get("hue"):
+        chosen.append(layers.RandomHue(size, **limits))
     if size := options["color_jitter"]:
         saturation = (0.5 - size / 2, 0.5 + size / 2)  # 0.5 changes nothing
         chosen.append(
@@ -217,7 +228,28 @@ def photometric(options):
         chosen.append(layers.GaussianNoise(size))
     if size := options["erasing"]:
         chosen.append(layers.RandomErasing(size, **limits))
+    if size := options.get("randaugment"):
+        chosen.append(layers.RandAugment(factor=size, **limits))
     return chosen
+
+
+def cutout(x, size, rng):
+    """Set a square in each image to 0; DeVries & Taylor 2017, https://arxiv.org/abs/1708.04552.
+
+    Args:
+        x: images (B, H, W, C).
+        size: pixels a side; what is outside the image does not count.
+        rng: the NumPy generator of the centres.
+
+    Returns:
+        A changed copy.
+    """
+    x = np.array(x)
+    centres = rng.integers(0, x.shape[1:3], (len(x), 2))
+    for image, (row, column) in zip(x, centres, strict=True):
+        top, left = (max(0, centre - size // 2) for centre in (row, column))
+        image[top : row - size // 2 + size, left : column - size // 2 + size] = 0
+    return x
 
 
 def elastic(x, y, size, rng):

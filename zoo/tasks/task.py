@@ -85,7 +85,7 @@ class Training:
         suggestions: (info, options) to values of the builder's options that suit such data, taken
             where the builder has such an option and the user has not set it.
         defaults: of `--epochs`, `--batch-size`, `--learning-rate` and `--jit`, and the least number
-            of "updates" that a small data set is trained, see `zoo.training.schedule`.
+            of "updates" that a small data set is trained, see `zoo.training.length`.
         losses: what the option `loss` may be, and with it `--loss`; () if its models have their
             own loss.
         loss: (info, options) to the loss; None if its models have their own.
@@ -93,8 +93,8 @@ class Training:
         best: the logged value that picks the best epoch, and "max" or "min".
         sampler: options to a function (y, size, rng) to the examples of each batch of an epoch, see
             `datasets.pipeline.Batches`; or to None.
-        augment: options to a function (x, y, entropy) to (x, y) that changes a batch in training,
-            the same way for the same tuple of integers `entropy`; or to None.
+        augment: (info, options) to a function (x, y, entropy) to (x, y) that changes a batch in
+            training, the same way for the same tuple of integers `entropy`; or to None.
         built: (model, options) to entries that the model adds to `info`, such as the grid of a
             detector.
         whole: (model, info, options) to what is trained and saved: the model, or one around it
@@ -111,7 +111,7 @@ class Training:
     metrics: Callable = accuracies
     best: tuple = ("val_accuracy", "max")
     sampler: Callable = lambda options: None
-    augment: Callable = lambda options: None
+    augment: Callable = lambda info, options: None
     built: Callable = lambda model, options: {}
     whole: Callable = lambda model, info, options: model
     notes: Callable = lambda arrays, info, options: []

@@ -4,7 +4,9 @@ import inspect
 
 from zoo import registry
 from zoo.system import terminal
-from zoo.training import distillation, transfer
+from zoo.training import distillation
+from zoo.training.finetuning import freezing, lora, transfer
+from zoo.training.recorder import student
 from zoo.weights import darknet_weights, presets, provenance, saving
 
 print = terminal.say  # escapes control characters in names of files and classes
@@ -20,12 +22,13 @@ def build(settings, task, record, previous):
         previous: the record of the run that is resumed; {} for a new one.
 
     Returns:
-        A `keras.Model`.
+        (model, exported): the `keras.Model` to train, and a function from what is fitted, the
+        model or its distillation, to the model that is saved.
 
     Raises:
         ValueError: "what: why. remedy", if the model cannot be built, or no weight fits it.
     """
-    init, source, trained = settings["init"], {}, None
+    init, source, trained, exported = settings["init"], {}, None, student
     try:
         if init:
             path = presets.locate(init)
@@ -52,6 +55,8 @@ def build(settings, task, record, previous):
             transferred, fresh = transfer.transfer(trained, model, keep_epsilon=keep)
         elif init:
             transferred, fresh = darknet_weights.load(model, path, partial=True)
+        if init and transferred:
+            exported = tuned(model, settings["recipe"], transferred)
     except ValueError as error:
         raise ValueError(f"{settings['model']}: {error}") from error
     if init:
@@ -68,7 +73,25 @@ def build(settings, task, record, previous):
         messages = [*messages, *provenance.inherit(record, init, source)]
         for message in messages:
             print(message)
-    return model
+    trained, total = freezing.counts(model)
+    record["parameters"] = {"trained": trained, "total": total}
+    return model, exported
+
+
+def tuned(model, recipe, transferred):
+    """Freeze transferred layers if the recipe says so; return what exports the fitted model.
+
+    Args:
+        model: the `keras.Model` with transferred weights.
+        recipe: see `zoo.training.recipe`.
+        transferred: the paths of these weights.
+    """
+    if recipe["freeze"]:
+        freezing.freeze(model, transferred)
+    if not recipe["lora"]:
+        return student
+    merged = lora.adapt(model, recipe["lora"], transferred)
+    return lambda fitted: merged(student(fitted))
 
 
 def epsilon(build, options, trained):

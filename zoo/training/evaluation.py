@@ -31,4 +31,4 @@ def draw(folder, figures):
     (folder / "plots").mkdir(exist_ok=True)
     for name, figure in figures.items():
         if figure is not None:
-            figure.savefig(folder / "plots" / f"{name}.png", dpi=120, bbox_inches="tight")
+            plots.save(figure, folder / "plots" / f"{name}.png")

@@ -105,7 +105,7 @@ def load(model, path, partial=False):
 
     Returns:
         (loaded, missing): the paths of the weights that were loaded, and of those that were not,
-        as returned by `zoo.training.transfer.transfer`.
+        as returned by `zoo.training.finetuning.transfer.transfer`.
 
     Raises:
         ValueError: if the file does not fit the model, or is damaged; the message has the layer at

@@ -3,10 +3,10 @@
 Long, Shelhamer & Darrell, CVPR 2015, https://arxiv.org/abs/1411.4038. Fig. 3 on VGG-16; borders,
 crops and kernels follow the authors' code.
 Departures: FCN-16s and 8s can be trained directly, where the paper initializes each from the
-coarser one (see `zoo.training.transfer`); without `encoder_weights` VGG is initialized as in He
-et al. 2015. `encoder="resnet"` is the widely used form on ResNet, which the paper does not have:
-dilation keeps the last map at stride 8, so that no finer scores are needed, and a head of one 3x3
-convolution replaces fc6 and fc7.
+coarser one (`train.py --init`); without `encoder_weights` VGG is initialized as in He et al. 2015.
+`encoder="resnet"` is the widely used form on ResNet, which the paper does not have: dilation keeps
+the last map at stride 8, so that no finer scores are needed, and a head of one 3x3 convolution
+replaces fc6 and fc7.
 """
 
 import math

@@ -65,7 +65,7 @@ def beside(observed, forecast, names, low=None, high=None):
                     axis.fill_between(steps, *ends, label=None if start else INTERVAL, **band)
                 axis.plot(steps, forecast[start, :, k], color=FORECAST, linewidth=1.4, label=label)
                 axis.plot(start, forecast[start, 0, k], color=FORECAST, marker="o", markersize=3)
-        axis.set_title(names[k], color=INK, loc="left", fontsize=10)
+        axis.set_title(names[k], color=INK, loc="left", fontsize=10, y=1.0)
         axis.grid(alpha=0.25)
         axis.margins(x=0.01)
     axes[0].legend(frameon=False, ncols=3, loc="upper right", bbox_to_anchor=(1.0, 1.16))
@@ -104,7 +104,7 @@ def residuals(error, names):
         low, high = np.quantile(values, [0.001, 0.999])
         if not high > low:  # all equal, as of a constant target
             axes.axvline(low, color=FORECAST, linewidth=2.0)
-            axes.set_title(f"{names[k][:40]}\n{low:.3g} always", color=INK, fontsize=9)
+            axes.set_title(f"{names[k][:40]}\n{low:.3g} always", color=INK, fontsize=9, y=1.0)
             axes.set_yticks([])
             continue
         bins = int(np.clip(np.sqrt(values.size), 10, 60))  # fewer bins for few residuals
@@ -117,7 +117,7 @@ def residuals(error, names):
         axes.plot(x, bell, color=INK, linewidth=1.2, label="normal")
         axes.axvline(0, color=QUIET, linewidth=0.8)
         title = f"{names[k][:40]}\nmean {values.mean():.3g}, standard deviation {values.std():.3g}"
-        axes.set_title(title, color=INK, fontsize=9)
+        axes.set_title(title, color=INK, fontsize=9, y=1.0)
         axes.set_yticks([])
         axes.legend(frameon=False, fontsize=8)
     figure.supxlabel("observed - forecast (residual)", fontsize=9)
@@ -140,7 +140,7 @@ def autocorrelation(error, names):
         bound = 1.96 / np.sqrt(max(len(values), 1))
         axes.axhspan(-bound, bound, color=QUIET, alpha=0.25, linewidth=0)
         axes.axhline(0, color=INK, linewidth=0.8)
-        axes.set_title(names[k], color=INK, fontsize=9)
+        axes.set_title(names[k], color=INK, fontsize=9, y=1.0)
         axes.set_ylim(min(-0.3, *correlations) - 0.05, max(0.3, *correlations) + 0.05)
         axes.grid(alpha=0.25)
     figure.supxlabel("lag, steps", fontsize=9)
@@ -206,7 +206,7 @@ def ahead(past, known, steps, forecast, low, high, names):
             axis.fill_between(steps, low[:, k], high[:, k], **band)
         marker = "." if len(steps) < 12 else None
         axis.plot(steps, forecast[:, k], color=FORECAST, marker=marker, label="forecast")
-        axis.set_title(names[k], color=INK, loc="left", fontsize=10)
+        axis.set_title(names[k], color=INK, loc="left", fontsize=10, y=1.0)
         axis.grid(alpha=0.25)
         axis.margins(x=0.01)
         if dates:

@@ -4,6 +4,7 @@ import csv
 
 import numpy as np
 
+from zoo import plots
 from zoo.tasks.forecasting import figures
 
 LEVEL = 0.9  # nominal coverage of the prediction intervals
@@ -180,7 +181,7 @@ def present(example, pieces, outputs, info):
     def picture(path):
         known = columns(piece, names)
         drawn = figures.ahead(past, known, stamps, forecast, low, high, names)
-        drawn.savefig(path, dpi=120, bbox_inches="tight")
+        plots.save(drawn, path)
 
     return row, {"_forecast.csv": table, ".png": picture}
 

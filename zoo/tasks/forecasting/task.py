@@ -105,7 +105,7 @@ def prepare(piece, info, options):
     return ((values - info["mean"]) / info["deviation"]).astype(np.float32), None
 
 
-def augment(options):
+def augment(info, options):
     """Return a function (x, y, entropy) to (x, y) that adds noise to the inputs; or None."""
 
     def apply(x, y, entropy):

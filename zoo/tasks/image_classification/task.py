@@ -7,6 +7,7 @@ import numpy as np
 
 from zoo import plots
 from zoo.tasks import images, targets
+from zoo.tasks.image_classification import mixing
 from zoo.tasks.task import Data, Results, Task, Training, Usage
 
 LARGEST = 224  # pixels a side, unless `image_size` asks for more
@@ -59,7 +60,7 @@ def present(example, pieces, outputs, info):
         limits = images.bits(image) or info["range"]
         title = target.caption(result, info)
         panel = (plots.rgb(images.scale(image, limits, image.shape[-1])), title, plots.INK)
-        plots.images([panel], size=5).savefig(path, dpi=120, bbox_inches="tight")
+        plots.save(plots.images([panel], size=5), path)
 
     return target.row(result, info), {".png": picture}
 
@@ -72,6 +73,9 @@ TASK = Task(
         channels=0,  # 1 gray, 3 colour, or the number of bands; 0 as the data
         classes="",  # names or indices of those chosen, separated by commas; all if empty
         loss="auto",  # as --loss; auto: cross_entropy of classes or labels, mse of values
+        label_smoothing=0.0,  # share of each target that is spread evenly over the classes
+        class_weights="none",  # "none", or "balanced": a class counts inversely to its frequency
+        fill="reflect",  # outside a moved image: "reflect", "nearest", "wrap", or "constant" 0
         flip="horizontal",  # "none", "horizontal", "vertical" or "horizontal_and_vertical"
         rotation=10.0,  # degrees, turned by up to so many either way
         zoom=0.1,  # share of the size by which images grow or shrink at most
@@ -81,11 +85,17 @@ TASK = Task(
         elastic=0.0,  # pixels by which images are bent (standard deviation)
         brightness=0.1,  # share of the range of values by which it changes at most
         contrast=0.1,  # share by which it changes at most
-        color_jitter=0.0,  # share by which saturation and hue change at most; colour images only
+        saturation=0.0,  # share by which it changes at most; colour images only
+        hue=0.0,  # share of the circle of colours by which it changes at most; colour images only
+        color_jitter=0.0,  # share by which saturation and hue both change at most
         channel_shift=0.0,  # share of the range by which each channel is moved at most
         blur=0.0,  # share of the images that are blurred
         noise=0.0,  # standard deviation of Gaussian noise, share of the range of values
         erasing=0.0,  # share of the images in which a rectangle is erased
+        cutout=0,  # pixels a side of a square of zeros in each image; 0: none
+        randaugment=0.0,  # strength from 0 to 1 of two changes drawn from eleven
+        mixup=0.0,  # alpha of the beta distribution of shares of two images; 0: none
+        cutmix=0.0,  # alpha of the shares of a rectangle of another image; 0: none
     ),
     data=Data(
         prepared=("image_size", "channels"),
@@ -99,7 +109,7 @@ TASK = Task(
         losses=("auto", "cross_entropy", "one_vs_all", "mse", "mae", "huber"),
         loss=targets.loss,
         metrics=targets.metrics,
-        augment=images.augment,
+        augment=mixing.augment,
         preview=preview,
     ),
     results=Results(

@@ -70,7 +70,6 @@ LOSSES = {
     "dice_bce": lambda options: losses.DiceBCE(),
     "dice": lambda options: losses.Dice(),
     "bce": lambda options: losses.BinaryCrossEntropy(),
-    "cross_entropy": lambda options: losses.CrossEntropy(),
     "tversky": lambda options: losses.Tversky(options["alpha"], options["beta"]),
     "focal_tversky": lambda options: losses.Tversky(
         options["alpha"], options["beta"], options["gamma"], name="focal_tversky"
@@ -79,8 +78,14 @@ LOSSES = {
 
 
 def loss(info, options):
-    """Return the loss that the options name."""
-    return LOSSES[options["loss"]](options)
+    """Return the loss that the options name; raise `ValueError` for options it has not."""
+    name, weights = options["loss"], info.get("class_weights")
+    if name == "cross_entropy":
+        return losses.CrossEntropy(options.get("label_smoothing", 0.0), weights)
+    if weights or options.get("label_smoothing"):
+        why = f"label_smoothing and class_weights are for cross_entropy, and the loss is {name}"
+        raise ValueError(f"{why}: give --loss cross_entropy, or leave them out")
+    return LOSSES[name](options)
 
 
 def logged(info):
@@ -151,9 +156,12 @@ TASK = Task(
         normalize="range",  # values by the "range" of the data set; "image": of each image's own
         classes="",  # names or indices of those chosen; other pixels become background, or void
         loss="dice_bce",
+        label_smoothing=0.0,  # share of each target that is spread evenly over the classes
+        class_weights="none",  # "none", or "balanced": a class counts inversely to its frequency
         alpha=0.3,  # weight of false positives, of tversky and focal_tversky
         beta=0.7,  # weight of false negatives, likewise
         gamma=0.75,  # exponent of focal_tversky
+        fill="reflect",
         flip="horizontal_and_vertical",
         rotation=15.0,
         zoom=0.1,
@@ -163,11 +171,14 @@ TASK = Task(
         elastic=0.0,
         brightness=0.1,
         contrast=0.1,
+        saturation=0.0,
+        hue=0.0,
         color_jitter=0.0,
         channel_shift=0.0,
         blur=0.0,
         noise=0.0,
         erasing=0.0,
+        cutout=0,
     ),
     data=Data(
         prepared=(
@@ -191,7 +202,7 @@ TASK = Task(
         losses=("dice_bce", "dice", "bce", "cross_entropy", "tversky", "focal_tversky"),
         best=("val_dice", "max"),
         arguments=arguments,
-        augment=images.augment,
+        augment=lambda info, options: images.augment(options),
         loss=loss,
         metrics=logged,
         preview=preview,

@@ -53,7 +53,7 @@ def present(example, pieces, outputs, info):
     def picture(path):
         title = f"{result['class']}  {result['probability']:.0%}"
         panel = (points - points.mean(axis=0), plots.by_height(points), title, plots.INK)
-        plots.clouds([panel], size=5).savefig(path, dpi=120, bbox_inches="tight")
+        plots.save(plots.clouds([panel], size=5), path)
 
     return result, {".png": picture}
 
@@ -65,6 +65,8 @@ TASK = Task(
         points=1024,  # of a cloud, sampled; some are repeated where there are fewer
         classes="",  # names or indices of those chosen, separated by commas; all if empty
         loss="cross_entropy",
+        label_smoothing=0.0,  # share of each target that is spread evenly over the classes
+        class_weights="none",  # "none", or "balanced": a class counts inversely to its frequency
         sampling="random",  # "random", or "farthest", which spreads points evenly
         normalize="dataset",  # by the radius of the "dataset", or by its own: "unit_ball"
         ground="lowest",  # at the "lowest" points, or where the file has z = 0, "zero"
@@ -83,7 +85,7 @@ TASK = Task(
     training=Training(
         defaults=dict(epochs=20, updates=800, batch_size=32, learning_rate=0.001, jit=True),
         arguments=arguments,
-        augment=clouds.augment,
+        augment=lambda info, options: clouds.augment(options),
         preview=preview,
     ),
     results=Results(

@@ -1,6 +1,5 @@
 """Point cloud segmentation: what does each point of this scan belong to?"""
 
-import keras
 import numpy as np
 
 from zoo import plots
@@ -74,11 +73,6 @@ def prepare(piece, info, options):
     return x, y
 
 
-def loss(info, options):
-    """Return cross-entropy on logits, void points left out."""
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=-1)
-
-
 def logged(info):
     """Return the metrics of the progress bar."""
     count = len(info["classes"])
@@ -141,7 +135,7 @@ def present(example, pieces, outputs, info):
         seen = np.random.default_rng(0).permutation(len(points))[:40_000]
         legend = list(zip(info["classes"], colours, strict=True))
         panel = (points[seen], colours[labels[seen]], "", plots.INK)
-        plots.clouds([panel], legend, size=9).savefig(path, dpi=120, bbox_inches="tight")
+        plots.save(plots.clouds([panel], legend, size=9), path)
 
     row = {"points": len(points), **dict(zip(info["classes"], shares.tolist(), strict=True))}
     row["arrays"] = {"labels": labels, "probabilities": probabilities}
@@ -162,6 +156,8 @@ TASK = Task(
         block=0.0,  # metres a side of the squares that scans are cut into; 0 leaves scans whole
         classes="",  # names or indices of those chosen; other points become background, or void
         loss="cross_entropy",
+        label_smoothing=0.0,
+        class_weights="none",
         num_objects=0,  # above 0: parts of objects whose kind is known, a second input
         sampling="random",
         normalize="dataset",
@@ -182,8 +178,7 @@ TASK = Task(
         defaults=dict(epochs=20, updates=800, batch_size=8, learning_rate=0.001, jit=True),
         best=("val_mean_iou", "max"),
         arguments=arguments,
-        augment=clouds.augment,
-        loss=loss,
+        augment=lambda info, options: clouds.augment(options),
         metrics=logged,
         preview=preview,
     ),

@@ -20,7 +20,7 @@ def series(panels, columns=3, size=3.4):
     for i, (values, title, ink) in enumerate(panels, start=1):
         axes = figure.add_subplot(rows, columns, i)
         axes.plot(np.asarray(values)[values[:, 0] != PADDING], linewidth=1.0)
-        axes.set_title(title, fontsize=9, color=ink)
+        axes.set_title(title, fontsize=9, color=ink, y=1.0)
         axes.tick_params(labelsize=7)
         axes.grid(alpha=0.25)
         axes.margins(x=0.01)

@@ -64,10 +64,11 @@ def prepare(piece, info, options):
     return x, np.int32(piece["label"]) if "label" in piece else None
 
 
-def augment(options):
+def augment(info, options):
     """Return the augmentation that the options set, deterministic for a given entropy.
 
     Args:
+        info: constants of the data, not needed.
         options: jitter (standard deviation of noise on each value), scale (each series is
             multiplied by a factor of 1 +- scale), roll (share of the length by which a series may
             be rolled, as an outline that begins anywhere), warp (share by which its middle may be
@@ -128,7 +129,7 @@ def present(example, pieces, outputs, info):
         title = f"{result['class']}  {result['probability']:.0%}"
         values = np.asarray(example["series"], np.float32)
         drawn = figures.series([(values, title, plots.INK)], size=5.0)
-        drawn.savefig(path, dpi=120, bbox_inches="tight")
+        plots.save(drawn, path)
 
     return result, {".png": picture}
 
@@ -142,6 +143,8 @@ TASK = Task(
         fill="forward",  # gaps: "forward", "interpolate", "zero" or "none", if there must be none
         classes="",  # names or indices of those chosen, separated by commas; all if empty
         loss="cross_entropy",
+        label_smoothing=0.0,  # share of each target that is spread evenly over the classes
+        class_weights="none",  # "none", or "balanced": a class counts inversely to its frequency
         jitter=0.03,  # standard deviation of noise on each value
         scale=0.1,  # each series is grown or shrunk by this share at most
         roll=0.0,  # share of the length by which a series is turned at most, as an outline

@@ -26,7 +26,7 @@ def loss(info, options):
     if name not in target.losses:
         why = f"the loss {name} is not for {target.what}, which the data have"
         raise ValueError(f"{why}. Leave it out, or give --loss {' or '.join(target.losses)}")
-    return target.losses[name]()
+    return target.losses[name](info, options)
 
 
 def metrics(info):

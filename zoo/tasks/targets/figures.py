@@ -36,7 +36,7 @@ def panels(truth, predicted, names, draw):
     for k in range(count):
         axes = figure.add_subplot(rows, columns, k + 1)
         title = plain(names[k][:40]) + draw(axes, truth[:, k], predicted[:, k])
-        axes.set_title(title, color=INK, fontsize=10)
+        axes.set_title(title, color=INK, fontsize=10, y=1.0)
         axes.grid(alpha=0.25)
     return figure
 

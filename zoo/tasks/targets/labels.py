@@ -34,6 +34,12 @@ def average_precision(truth, scores):
     return float(average_precision_score(truth, scores)) if truth.any() else None
 
 
+def cross_entropy(info, options):
+    """Return the mean cross-entropy of the labels' sigmoids."""
+    smoothing = options.get("label_smoothing", 0.0)
+    return keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=smoothing)
+
+
 def summarize(y, outputs, info):
     """Return pairs of true labels and logits, (n, K) each, a list."""
     return [(np.asarray(y, bool), np.asarray(outputs))]
@@ -171,7 +177,7 @@ TARGET = Target(
     what="labels",
     units=lambda info: len(info["classes"]),
     label=lambda label, info: np.asarray(label, bool),
-    losses={"cross_entropy": lambda: keras.losses.BinaryCrossentropy(from_logits=True)},
+    losses={"cross_entropy": cross_entropy},
     metrics=lambda info: [LabelAccuracy("label_accuracy")],
     best=("val_map", "max"),
     summarize=summarize,

@@ -12,7 +12,7 @@ class Target:
         what: of data with such targets, for messages.
         units: info to the number of outputs.
         label: (label of an example, info) to y of an example.
-        losses: by name, functions without arguments to a loss; the first is the default.
+        losses: by name, functions (info, options) to a loss; the first is the default.
         metrics: info to the list of metrics in the progress bar.
         best: the logged value that picks the best epoch, and "max" or "min".
         summarize: (y, outputs, info) to a summary, as of `zoo.tasks.task.Results`.

@@ -4,6 +4,8 @@ y and outputs are (n, K), standardized by the constants of the data: "columns", 
 values, "mean" and "deviation". A value that is constant in training has the deviation 1.
 """
 
+import functools
+
 import keras
 import numpy as np
 
@@ -115,14 +117,21 @@ def row(decoded, info):
     return {**columns, "arrays": {"values": np.array([*values.values()])}}
 
 
+def loss(kind, info, options):
+    """Return a loss of Keras; raise `ValueError` for options that are for classes."""
+    if options.get("label_smoothing"):
+        raise ValueError("label_smoothing is for classes, and the data have values: leave it out")
+    return kind()
+
+
 TARGET = Target(
     what="values",
     units=lambda info: info["targets"],
     label=standardized,
     losses={
-        "mse": keras.losses.MeanSquaredError,
-        "mae": keras.losses.MeanAbsoluteError,
-        "huber": keras.losses.Huber,
+        "mse": functools.partial(loss, keras.losses.MeanSquaredError),
+        "mae": functools.partial(loss, keras.losses.MeanAbsoluteError),
+        "huber": functools.partial(loss, keras.losses.Huber),
     },
     metrics=lambda info: [keras.metrics.MeanSquaredError("mse")],
     best=("val_mse", "min"),

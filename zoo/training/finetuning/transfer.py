@@ -23,20 +23,20 @@ def transfer(source, target, keep_epsilon=False):
     weights, layers, target_layers = {}, {}, owners(target)
     for layer in owners(source).values():
         for variable in layer.weights:
-            layers.setdefault(_path(source, variable), layer)
+            layers.setdefault(path(source, variable), layer)
     for variable in source.weights:
-        weights.setdefault(_path(source, variable), variable)
+        weights.setdefault(path(source, variable), variable)
     copied, missing = [], []
     for variable in target.weights:
-        path = _path(target, variable)
-        weight = weights.get(path)
+        place = path(target, variable)
+        weight = weights.get(place)
         if weight is not None and tuple(weight.shape) == tuple(variable.shape):
             variable.assign(keras.ops.convert_to_numpy(weight))
-            copied.append(path)
-            if not keep_epsilon and hasattr(layers.get(path), "epsilon"):
-                target_layers[id(variable)].epsilon = layers[path].epsilon
+            copied.append(place)
+            if not keep_epsilon and hasattr(layers.get(place), "epsilon"):
+                target_layers[id(variable)].epsilon = layers[place].epsilon
         else:
-            missing.append(path)
+            missing.append(place)
     return copied, missing
 
 
@@ -113,6 +113,6 @@ def smallest_first(grid):
     return [list(pair) for level in reversed(grid["anchors"]) for pair in level]
 
 
-def _path(model, variable):
+def path(model, variable):
     """Return the variable's path without the name of the model."""
     return variable.path.removeprefix(f"{model.name}/")

@@ -7,7 +7,8 @@ from conftest import toy
 
 import zoo
 from zoo import tasks
-from zoo.training import building, transfer
+from zoo.training import building, recipe
+from zoo.training.finetuning import transfer
 from zoo.weights import saving
 
 GRID = {
@@ -78,10 +79,11 @@ def test_a_model_is_built_with_the_epsilon_of_its_initial_weights(
         "model": name,
         "options": {"width": 1 / 16, **given},
         "init": str(tmp_path / "source.keras"),
+        "recipe": recipe.DEFAULTS,
     }
     batch = toy(task)
     record = {"info": batch.info, "task_options": batch.options}
-    model = building.build(settings, tasks.get(task), record, {})
+    model, _ = building.build(settings, tasks.get(task), record, {})
     assert set(transfer.epsilons(model)) == {epsilon}
     assert record["options"]["epsilon"] == epsilon, "a rebuilt model is the same"
     printed = capsys.readouterr().out

@@ -1,0 +1,109 @@
+"""The epochs of a training by its recipe: one stage, or two if layers are frozen at first."""
+
+import sys
+
+import keras
+
+from zoo.training import callbacks, length, recorder
+from zoo.training.finetuning import freezing
+from zoo.training.optimization import averaging, optimizers, rates
+
+
+def fit(learner, batches, validation, run, task, settings, interrupt, exported):
+    """Train to the end, until Ctrl-C, or until the loss is not finite.
+
+    Args:
+        learner: the `keras.Model` to fit: the network, or one around it.
+        batches: the training batches, `datasets.pipeline.Batches`.
+        validation: the validation batches.
+        run: the `zoo.training.runs.Run`, whose checkpoint is resumed if there is one.
+        task: the task record.
+        settings: of the command.
+        interrupt: the `zoo.system.terminal.Interrupt` that handles Ctrl-C.
+        exported: function from the learner to the model that is saved.
+
+    Returns:
+        (recorder, status): the `zoo.training.recorder.Recorder`, and "finished", "interrupted" or
+        "diverged".
+    """
+    chosen, network, record = settings["recipe"], recorder.student(learner), run.record
+    one_shot = getattr(learner, "one_shot", False)
+    epochs = 1 if one_shot else settings["epochs"]
+    average = averaging.averaging(chosen, network, batches, epochs)
+    cycle = epochs // settings["snapshots"] if settings.get("snapshots") else 0
+    book = recorder.Recorder(
+        run.folder,
+        record,
+        task.training.best,
+        settings["seed"],
+        batches,
+        cycle,
+        average,
+        exported,
+    )
+    optimizers.regularize(network, chosen["l1"], chosen["l2"], chosen["max_norm"])
+    done = book.finished()
+    if done:
+        print(f"Resuming after epoch {done} of {epochs}")
+    if not one_shot:
+        print("\n".join(length.described(len(batches), epochs, batches.size)))
+    for start, end, factor in stages(chosen, epochs):
+        if done >= end:
+            continue
+        if start:
+            freezing.unfreeze(network)
+            print(f"Epoch {start + 1}: {freezing.sentence(network)}")
+        rate = factor * settings["learning_rate"]
+        learner.compile(
+            optimizer=optimizers.optimizer(
+                settings, network.trainable_variables, len(batches), end - start, rate
+            ),
+            loss=task.training.loss(record["info"], record["task_options"]),
+            metrics=task.training.metrics(record["info"]),
+            jit_compile=settings["jit"],
+        )
+        book.restore(learner, start)
+        stopping = callbacks.EarlyStopping(book, chosen["early_stopping"] or epochs, start)
+        if stopping.due:
+            break
+        called = [
+            keras.callbacks.TerminateOnNaN(),
+            *([average] if average else []),
+            *callbacks.scored(task, record, validation),
+            callbacks.Interruptible(interrupt),
+            callbacks.Remaining(),
+            *callbacks.tensorboard(run.folder),
+            book,
+            stopping,
+        ]
+        if chosen["schedule"] == "plateau":
+            called.append(rates.Plateau(book, rate, start=start, **chosen["schedule_options"]))
+        try:
+            with interrupt.steps():
+                learner.fit(
+                    batches,
+                    validation_data=validation,
+                    epochs=end,
+                    initial_epoch=max(done, start),
+                    shuffle=False,
+                    verbose=1 if sys.stdout.isatty() else 2,  # a bar, or a line an epoch
+                    callbacks=called,
+                )
+        except KeyboardInterrupt:
+            return book, "interrupted"
+        if stopping.due:
+            break
+        if book.epochs < end:
+            return book, "diverged"
+    if book.epochs < epochs:
+        waited = chosen["early_stopping"]
+        print(f"Stopped early: {waited} epochs without a better score")
+    return book, "finished"
+
+
+def stages(chosen, epochs):
+    """Return (first epoch, epoch after the last, factor on the learning rate) of each stage."""
+    if not chosen["unfreeze_after"]:
+        return [(0, epochs, 1.0)]
+    end = chosen["unfreeze_after"]
+    return [(0, end, 1.0), (end, epochs, freezing.SLOWER)]

@@ -1,0 +1,1 @@
+"""How weights are updated: optimizers, schedules of the learning rate, averages of weights."""
