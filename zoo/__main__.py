@@ -107,6 +107,10 @@ def parse(arguments):
         "probabilities, boxes, or forecasts in these units"
     )
     add("--with-preprocessing", action="store_true", help=text)
+    text = "store weights in fewer bits, int8 computes with them; measured beside float32"
+    add("--quantize", choices=("int8", "float16", "bfloat16"), help=text)
+    text = "where the data of the training are now, to calibrate and score; if they were moved"
+    add("--data", metavar="SOURCE", help=text)
     add = command("card", run_card, "make a finished run a preset of the zoo")
     add("folder", metavar="RUN", help="the run folder")
     add("--name", required=True, help="of the preset: <model>_<data>")
@@ -377,7 +381,7 @@ def numbered(name):
 def run_export(args):
     """Export a model, optionally with boxes as outputs, and report the difference of outputs."""
     path = presets.locate(args.model)
-    formats.check(args.out, args.format)
+    formats.check(args.out, args.format, args.quantize)
     terminal.import_keras()
     from zoo.inference import detector, export, preprocessing
     from zoo.weights import saving
@@ -385,6 +389,8 @@ def run_export(args):
     record = saving.record(path)
     detector.check_single(path, record)
     model = saving.load(path)
+    if args.quantize:
+        return run_quantize(args, model, record)
     if args.with_preprocessing:
         model = preprocessing.around(model, path, record, args.boxes)
     elif args.boxes is not None:
@@ -407,6 +413,32 @@ def run_export(args):
             f"{args.out}: LiteRT alone cannot run it: it needs TensorFlow's Select operations "
             f"({names}). Link them, or use --format onnx"
         )
+    return 0
+
+
+def run_quantize(args, model, record):
+    """Export a model with weights of fewer bits, and print what that costs and gains."""
+    from datasets import recorded
+    from zoo import tasks
+    from zoo.inference import export, preprocessing, quantization, stored_example
+
+    if args.boxes is not None or args.with_preprocessing:
+        why = "it is calibrated and scored on the network alone"
+        raise ValueError(f"--quantize: {why}. Leave --boxes and --with-preprocessing out")
+    if args.data:
+        settings = {**record.get("settings", {}), "data": args.data}
+        record = {**record, "settings": settings}
+    splits = stored_example.prepared(record, recorded.prepare).splits
+    examples, _ = splits["validation"].take(slice(0, quantization.CALIBRATED))
+    facts = preprocessing.facts(record, False, None)
+    runs, sizes = quantization.write(model, args.out, args.format, args.quantize, examples, facts)
+    single = export.takes_one(model, args.format)
+    task, info = tasks.of(record), record["info"]
+    rows = quantization.measure(model, runs, sizes, task, info, splits["test"], single)
+    report = formats.report(args.out)
+    report.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    print(quantization.table(rows))
+    print(f"{args.out}: written in {args.format} with {args.quantize}; the table is in {report}")
     return 0
 
 
