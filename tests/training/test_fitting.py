@@ -1,5 +1,7 @@
 """The epochs of a training by its recipe: resumed as if never stopped, averaged, stopped early."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -89,6 +91,7 @@ RECIPES = {
     "swa": dict(optimizer="sgd", gradient_noise=0.01, swa=0.25),
     "schedule_free": dict(optimizer="schedule_free_adamw", schedule="constant", accumulate=2),
     "plateau": dict(optimizer="muon", schedule="plateau", schedule_options=dict(patience=1)),
+    "pruned": dict(optimizer="rmsprop", schedule="exponential", prune=0.6, max_norm=1.5),
     "unfrozen": dict(optimizer="lion", schedule="linear", unfreeze_after=2),
 }
 FROZEN = ["norm/gamma", "norm/beta", "norm/moving_mean", "norm/moving_variance"]
@@ -158,7 +161,8 @@ def test_a_moving_average_is_validated_and_saved_while_the_weights_train_on(tmp_
 def test_stochastic_averages_are_the_mean_over_epochs_with_statistics_of_their_own(
     tmp_path, watched
 ):
-    _, _, model = fitted(tmp_path / "run", dict(optimizer="sgd", swa=0.5), rate=0.5)
+    book, _, _ = fitted(tmp_path / "run", dict(optimizer="sgd", swa=0.5), rate=0.5)
+    assert book.best_epoch >= 3, "averaged"
     ends = watched.steps[STEPS - 1 :: STEPS]
     close(watched.validated[1], ends[1])
     close(watched.validated[2], ends[2])
@@ -205,6 +209,18 @@ def test_frozen_layers_keep_weights_and_statistics_and_later_only_statistics(tmp
     assert not np.array_equal(before.get_layer("hidden").kernel, model.get_layer("hidden").kernel)
     rates = book.history["learning_rate"]
     assert rates[0] > 9 * rates[2]
+
+
+def test_pruned_weights_are_the_smallest_and_stay_zero(tmp_path, watched, capsys):
+    book, _, model = fitted(tmp_path / "run", dict(prune=0.75), rate=1e-9)
+    assert book.best_epoch >= 3, "with all zeros"
+    shares = [[np.mean(w == 0) for w in weights if w.ndim == 2] for weights in watched.validated]
+    growth = [0.75 * (1 - (1 - min(1, (epoch + 1) / 3)) ** 3) for epoch in range(EPOCHS)]
+    np.testing.assert_allclose(shares, np.repeat(growth, 2).reshape(4, 2), atol=0.025)
+    before = np.array(network().get_layer("hidden").kernel)
+    kernel = np.array(model.get_layer("hidden").kernel)
+    assert np.abs(before[kernel == 0]).max() < np.abs(before[kernel != 0]).min()
+    assert re.search(r"Pruned: 7[45]\.\d% of the weights are 0; .* bytes", capsys.readouterr().out)
 
 
 def test_freezing_all_is_refused():

@@ -6,7 +6,7 @@ import keras
 
 from zoo.training import callbacks, length, recorder
 from zoo.training.finetuning import freezing
-from zoo.training.optimization import averaging, optimizers, rates
+from zoo.training.optimization import averaging, optimizers, pruning, rates
 
 
 def fit(learner, batches, validation, run, task, settings, interrupt, exported):
@@ -40,6 +40,7 @@ def fit(learner, batches, validation, run, task, settings, interrupt, exported):
         cycle,
         average,
         exported,
+        first_epoch(chosen, epochs),
     )
     optimizers.regularize(network, chosen["l1"], chosen["l2"], chosen["max_norm"])
     done = book.finished()
@@ -62,6 +63,9 @@ def fit(learner, batches, validation, run, task, settings, interrupt, exported):
             metrics=task.training.metrics(record["info"]),
             jit_compile=settings["jit"],
         )
+        pruned = []
+        if chosen["prune"]:
+            pruned = [pruning.Pruning(network, learner.optimizer, chosen["prune"], epochs)]
         book.restore(learner, start)
         stopping = callbacks.EarlyStopping(book, chosen["early_stopping"] or epochs, start)
         if stopping.due:
@@ -69,6 +73,7 @@ def fit(learner, batches, validation, run, task, settings, interrupt, exported):
         called = [
             keras.callbacks.TerminateOnNaN(),
             *([average] if average else []),
+            *pruned,
             *callbacks.scored(task, record, validation),
             callbacks.Interruptible(interrupt),
             callbacks.Remaining(),
@@ -98,7 +103,16 @@ def fit(learner, batches, validation, run, task, settings, interrupt, exported):
     if book.epochs < epochs:
         waited = chosen["early_stopping"]
         print(f"Stopped early: {waited} epochs without a better score")
+    if chosen["prune"]:
+        print(pruning.sentence(network, run.folder / "model.keras"))
     return book, "finished"
+
+
+def first_epoch(chosen, epochs):
+    """Return the first epoch, from 0, whose model is what the recipe asks for."""
+    if chosen["prune"]:
+        return pruning.growing(epochs) - 1
+    return int(chosen["swa"] * epochs) if chosen["swa"] else 0
 
 
 def stages(chosen, epochs):

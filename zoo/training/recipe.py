@@ -44,6 +44,7 @@ DEFAULTS = dict(
     early_stopping=None,
     ema=None,
     swa=None,
+    prune=None,
     freeze=False,
     unfreeze_after=None,
     lora=None,
@@ -105,6 +106,8 @@ def add(parser, positive, between):
     add("--early-stopping", type=positive(int), metavar="N", help=text)
     text = "save and score an exponential moving average of the weights, of momentum M (0.999)"
     add("--ema", type=between(0, 1), nargs="?", const=0.999, metavar="M", help=text)
+    text = "share S of the weights of each kernel that become zero while training, the smallest"
+    add("--prune", type=between(0, 1), metavar="S", help=text)
     text = f"save and score the mean of the weights after each epoch from a share S on ({AVERAGED})"
     add("--swa", type=between(0, 1), nargs="?", const=AVERAGED, metavar="S", help=text)
 
@@ -153,7 +156,10 @@ def conflicts(recipe, args):
         yield "lora", "it keeps transferred weights frozen: leave --freeze out"
     if recipe["unfreeze_after"] and args["epochs"] and recipe["unfreeze_after"] >= args["epochs"]:
         yield "unfreeze_after", f"it is not below the {args['epochs']} epochs of --epochs"
-    for option in ("snapshots", "swa"):
+    averaged = recipe["ema"] or recipe["swa"] or recipe["optimizer"] == "schedule_free_adamw"
+    if recipe["prune"] and averaged:
+        yield "prune", "zeros do not stay zero in averages of weights: leave those out"
+    for option in ("snapshots", "swa", "prune"):
         if recipe["unfreeze_after"] and (args.get(option) or recipe.get(option)):
             yield option, "it is for one stage of training: leave --unfreeze-after out"
 

@@ -38,14 +38,26 @@ class Recorder(keras.callbacks.Callback):
         cycle: number of epochs between snapshots of the model; 0 for no snapshots.
         averaging: of weights, see `zoo.training.optimization`, whose averages are saved; or None.
         exported: function from the fitted model to the one that is saved.
+        first: number of the epoch, from 0, before which a model is saved only until there is a
+            later one: its weights are not pruned or averaged yet.
     """
 
     def __init__(
-        self, folder, record, best, seed, batches, cycle=0, averaging=None, exported=student
+        self,
+        folder,
+        record,
+        best,
+        seed,
+        batches,
+        cycle=0,
+        averaging=None,
+        exported=student,
+        first=0,
     ):
         super().__init__()
         self.folder, self.record, self.seed, self.batches = folder, record, seed, batches
         self.cycle, self.averaging, self.exported = cycle, averaging, exported
+        self.first = first
         self.monitor, mode = best
         self.sign = 1 if mode == "max" else -1
         self.history = {}
@@ -112,7 +124,7 @@ class Recorder(keras.callbacks.Callback):
     @property
     def scores(self):
         """What the finished epochs are compared by, higher is better."""
-        return [self._score(epoch) for epoch in range(self.epochs)]
+        return [(epoch >= self.first, *self._score(epoch)) for epoch in range(self.epochs)]
 
     def _score(self, epoch):
         """Return the score that epochs are compared by, higher is better."""
