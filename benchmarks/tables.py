@@ -203,12 +203,13 @@ def presets(names=None):
     for name, card in index.presets().items():
         if names is not None and card["model"] not in names:
             continue
-        test = card["scores"]["test"]
+        test = card.get("scores", {}).get("test", {})
         scores = "<br>".join(f"{score_name(key)} {test[key]:.3f}" for key in numbers(test))
         data = card["data"]
         licence = data.get("licence") or "-"
-        size = f"{card['bytes'] / 1e3:,.0f} kB" if "bytes" in card else "-"
-        rows.append((f"`{name}`", f"`{card['model']}`", data["name"], licence, size, scores))
+        size = f"{card['bytes'] / 1e3:,.0f} kB" if "bytes" in card else "downloaded"
+        row = (f"`{name}`", f"`{card['model']}`", data["name"], licence, size, scores or "-")
+        rows.append(row)
     if not rows:
         return "There is no preset yet."
     return table(("preset", "model", "data", "licence", "size", "test scores"), rows)

@@ -6,6 +6,7 @@ from zoo import registry
 from zoo.system import terminal
 from zoo.training import distillation, transfer
 from zoo.weights import darknet_weights, presets, provenance, saving
+from zoo.weights.published import converter
 
 print = terminal.say  # escapes control characters in names of files and classes
 
@@ -29,7 +30,9 @@ def build(settings, task, record, previous):
     try:
         if init:
             path = presets.locate(init)
-            if not darknet_weights.matches(path):
+            if converter.matches(path):
+                trained, source = converter.read(path, settings["model"], settings["options"])
+            elif not darknet_weights.matches(path):
                 source, trained = saving.record(path), saving.load(path)
         same = source.get("model") == settings["model"]
         build = registry.get(settings["model"]).builder
@@ -39,6 +42,9 @@ def build(settings, task, record, previous):
         arguments = task.training.arguments(record["info"], record["task_options"])
         given = record["options"]  # the user's options override those of the data
         record["arguments"] = {name: arguments[name] for name in arguments if name not in given}
+        if init and trained is None:
+            settled = {**arguments, **given}
+            record["arguments"] |= transfer.published_anchors(path, settings["model"], settled)
         earlier = source if same else previous
         record["arguments"] |= suggested(build, task, record, earlier.get("arguments"))
         foreign = record["arguments"].keys() - inspect.signature(build).parameters.keys()
