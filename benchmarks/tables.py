@@ -351,7 +351,9 @@ def labels(run):
     if all(set(command) == shared for command in words):
         seeds = (re.search(r"--seed (\S+)", member["command"]) for member in run["members"])
         return [f"seed {seed[1] if seed else 0}" for seed in seeds]
-    return [" ".join(word for word in command if word not in shared) for command in words]
+    own = [[word for word in command if word not in shared] for command in words]
+    plain = [[word for word in command if "/" not in word] for command in own]  # without files
+    return [" ".join(pair[0] or pair[1]) for pair in zip(plain, own, strict=True)]
 
 
 def ensemble_table(name, groups, current=True):

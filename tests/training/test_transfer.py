@@ -113,3 +113,18 @@ def test_anchors_that_weights_were_not_trained_with_are_told():
     assert transfer.notes("runs/a", GRID, GRID, []) == []
     assert transfer.notes("runs/a", published, GRID, ["coarse_raw/kernel"]) == []
     assert transfer.notes("darknet53.conv.74", None, None, []) == []
+
+
+def test_the_published_tiny_weights_bring_their_anchors(tmp_path, capsys):
+    path = tmp_path / "yolov3-tiny.weights"
+    with open(path, "wb") as file:
+        file.truncate(transfer.TINY_BYTES)
+    coco = {"num_classes": 80}
+    brought = transfer.published_anchors(path, "yolov3_tiny", coco)
+    assert brought == {"anchors": transfer.TINY} and "anchors" in capsys.readouterr().out
+    other = {**coco, "anchors": [[1, 2]] * 6}
+    assert transfer.published_anchors(path, "yolov3_tiny", other) == {}
+    assert transfer.published_anchors(path, "yolov3_tiny", {"num_classes": 3}) == {}
+    assert transfer.published_anchors(path, "yolov3", coco) == {}
+    path.write_bytes(b"1234")
+    assert transfer.published_anchors(path, "yolov3_tiny", coco) == {}

@@ -37,7 +37,7 @@ def test_safetensors_of_every_type_are_read(tmp_path):
         ("a.safetensors", (2**40).to_bytes(8, "little") + b"{}", "damaged .its header is not"),
         ("a.safetensors", (2).to_bytes(8, "little") + b"[]", "damaged .its header is no JSON"),
         ("a.safetensors", (9).to_bytes(8, "little") + b'{"a": {}}', "damaged .'dtype'"),
-        ("a.npz", b"PK", "damaged"),
+        ("a.npz", b"PK", "not a zip archive, or truncated"),
         ("a.pth", b"", "a pickle can run any code"),
         ("a.txt", b"", "no file of named arrays"),
     ],
@@ -49,13 +49,10 @@ def test_a_file_that_holds_no_arrays_is_refused_in_one_line(tmp_path, name, cont
     assert "\n" not in str(error.value)
 
 
-def test_truncated_and_infinite_arrays_are_refused(tmp_path):
+def test_truncated_and_pickled_arrays_are_refused(tmp_path):
     path = write_safetensors(tmp_path / "a.safetensors", {"a": np.float32([1, 2])})
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ValueError, match="a is not completely in it"):
-        arrays.read(path)
-    write_safetensors(path, {"a": np.float32([1, np.inf])})
-    with pytest.raises(ValueError, match="its a has values that are not finite"):
         arrays.read(path)
     np.savez(tmp_path / "a.npz", a=np.array([{}]))
     with pytest.raises(ValueError, match="damaged"):
@@ -100,6 +97,7 @@ def broken(change):
             {},
             r"its conv1.weight has the shape \(3, 3, 3\)",
         ),
+        (lambda v: v["bn1.bias"].fill(np.inf), {}, "its bn1.bias has values that are not finite"),
         (lambda v: None, {"depth": 32}, "it lacks layer1.3.bn1.bias, .* and 57 more. Set"),
         (lambda v: None, {"width": 0.5}, "has the shape .* which does not fit"),
         (lambda v: None, {"depth": 18}, "it lacks .*; resnet has no place for|it lacks "),

@@ -99,6 +99,8 @@ def FCN(
 
 def on_resnet(image, num_classes, dropout, style, weights, auxiliary, name):
     """Return the model whose scores are those of the dilated ResNet's last map, interpolated."""
+    if weights == encoders.IMAGENET:  # those of keras.applications have other strides
+        raise ValueError("there are no ImageNet weights of resnet with dilation: name others")
     x = encoders.prepared(image, "resnet", weights, style["depth"])
     maps = encoders.features("resnet", weights)(x, output_stride=8, **style)
     last = maps[max(maps)]

@@ -91,8 +91,10 @@ def fill(model, arrays, places, path, unused=()):
 
 
 def arranged(place, array, path):
-    """Return an array in the layout of its variable; a `ValueError` says if it does not fit."""
+    """Return an array in the layout of its variable, or raise a `ValueError`."""
     shape = tuple(place.variable.shape)
+    if not np.isfinite(array).all():
+        raise trouble(path, f"its {place.name} has values that are not finite", "Copy it again")
     try:
         value = place.arrange(array)
         if value.shape == shape:
