@@ -85,8 +85,8 @@ def broken(change):
 @pytest.mark.parametrize(
     ("change", "options", "reason"),
     [
-        (lambda v: v.pop("layer2.1.bn2.bias"), {}, "it lacks layer2.1.bn2.bias. Set the options"),
-        (lambda v: v.update(more=v["bn1.bias"]), {}, "resnet has no place for more. Set the"),
+        (lambda v: v.pop("layer2.1.bn2.bias"), {}, "it lacks layer2.1.bn2.bias. Give the options"),
+        (lambda v: v.update(more=v["bn1.bias"]), {}, "resnet has no place for more. Give the"),
         (
             lambda v: v.update({"conv1.weight": v["conv1.weight"][:, :, :2]}),
             {},
@@ -98,7 +98,7 @@ def broken(change):
             r"its conv1.weight has the shape \(3, 3, 3\)",
         ),
         (lambda v: v["bn1.bias"].fill(np.inf), {}, "its bn1.bias has values that are not finite"),
-        (lambda v: None, {"depth": 32}, "it lacks layer1.3.bn1.bias, .* and 57 more. Set"),
+        (lambda v: None, {"depth": 32}, "it lacks layer1.3.bn1.bias, .* and 57 more. Give"),
         (lambda v: None, {"width": 0.5}, "has the shape .* which does not fit"),
         (lambda v: None, {"depth": 18}, "it lacks .*; resnet has no place for|it lacks "),
         (lambda v: None, {"depth": 21}, "resnet: ResNet has depth 18, 20"),

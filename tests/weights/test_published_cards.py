@@ -4,9 +4,9 @@ import json
 import keras
 import numpy as np
 import pytest
+from conftest import toy
 from PIL import Image
 
-import train
 import zoo
 from tests.published_files import (
     SMALL,
@@ -17,21 +17,21 @@ from tests.published_files import (
     write_legacy,
     write_safetensors,
 )
-from zoo import index
+from zoo import index, tasks
 from zoo.__main__ import main
 from zoo.inference import verification
+from zoo.training import building
 from zoo.weights import inspection, presets
 
 
-@pytest.fixture
-def far(tmp_path, monkeypatch):
-    """Add a preset whose weights are at an address; return the model of them, and the preset."""
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+@pytest.fixture(scope="module")
+def far(tmp_path_factory):
+    """Add a preset whose weights are at an address; return their model, the card, the folder."""
     shape = dict(input_shape=(224, 224, 3), classes=3, weights=None, alpha=0.35)
     reference = keras.applications.MobileNetV2(**shape, classifier_activation=None)
-    (tmp_path / "far").mkdir()
-    weights = write_legacy(randomized(reference, gain=1.4), tmp_path / "far" / "weights.h5")
-    labels = tmp_path / "far" / "classes.json"
+    folder = tmp_path_factory.mktemp("far")
+    weights = write_legacy(randomized(reference, gain=1.4), folder / "weights.h5")
+    labels = folder / "classes.json"
     labels.write_text(json.dumps({str(i): [f"n{i}", f"kind {i // 2}"] for i in range(3)}))
 
     def entry(path):
@@ -45,8 +45,10 @@ def far(tmp_path, monkeypatch):
         "published": {"weights": entry(weights), "classes": entry(labels)},
     }
     known = {**index.presets(), "mobilenet_far": card}
-    monkeypatch.setattr(index, "presets", lambda: known)
-    return reference, card
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KERAS_HOME", str(folder / "keras"))
+        patch.setattr(index, "presets", lambda: known)
+        yield reference, card, folder
 
 
 def test_cards_of_published_weights_have_an_address_and_a_hash():
@@ -74,43 +76,40 @@ def test_hashes_and_addresses_are_those_of_keras():
         )
 
 
-def test_published_weights_are_downloaded_converted_and_kept(far, tmp_path, capsys):
-    reference, card = far
+def test_published_weights_are_downloaded_converted_and_kept(far, tmp_path):
+    reference, card, folder = far
     path = presets.locate("mobilenet_far")
-    x = images(2, 224, 224, 3)
-    assert_equal_outputs(zoo.load("mobilenet_far")(x), reference(2 * x - 1))
     record = inspection.record(path)
     assert record["info"]["classes"] == ["kind 0", "kind 0 (2)", "kind 1"]
     assert record["options"]["form"] == "keras" and record["data"] == card["data"]
-    (tmp_path / "far" / "weights.h5").unlink()
+    (folder / "weights.h5").unlink()
     assert presets.locate("mobilenet_far") == path
-    pixels = (255 * x[0]).astype(np.uint8)
+    pixels = (255 * images(224, 224, 3)).astype(np.uint8)
     Image.fromarray(np.pad(pixels, ((16, 16), (16, 16), (0, 0)))).save(tmp_path / "a.png")
     (row,) = zoo.predict("mobilenet_far", tmp_path / "a.png")  # it takes the middle of 7/8
     logits = keras.ops.convert_to_numpy(reference(pixels[None] / 127.5 - 1))[0]
     expected = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
     np.testing.assert_allclose([*row["probabilities"].values()], expected, rtol=1e-4)
-    assert main(["show", "mobilenet_far"]) == 0
-    assert "form=keras" in capsys.readouterr().out
 
 
-def test_a_download_with_another_hash_is_refused(far, tmp_path):
-    (tmp_path / "far" / "weights.h5").write_bytes(b"other")
-    with pytest.raises(ValueError, match="weights.h5: preset mobilenet_far cannot be downloaded"):
-        zoo.load("mobilenet_far")
+def test_a_download_with_another_hash_is_refused(far, monkeypatch):
+    _, card, folder = far
+    (folder / "other.h5").write_bytes(b"other")
+    entry = {"url": (folder / "other.h5").as_uri(), "md5": "0" * 32}
+    card = {**card, "published": {**card["published"], "weights": entry}}
+    monkeypatch.setattr(index, "presets", lambda: {"mobilenet_other": card})
+    with pytest.raises(ValueError, match="other.h5: preset mobilenet_other cannot be downloaded"):
+        zoo.load("mobilenet_other")
 
 
 def test_an_encoder_has_the_form_and_the_pixels_of_its_weights(far):
-    reference, _ = far
+    reference = far[0]
     options = dict(encoder="mobilenet", encoder_weights="mobilenet_far", width=0.35)
-    model = zoo.create("unet", (64, 64, 3), 2, dropout=0.0, **options)
-    shape = dict(input_shape=(64, 64, 3), classes=3, weights=None, alpha=0.35)
-    small = keras.applications.MobileNetV2(**shape)
-    small.set_weights(reference.get_weights())
-    small = keras.Model(small.input, small.get_layer("block_16_project_BN").output)
-    ours = keras.Model(model.input, model.get_layer("block17_project_norm").output)
-    x = images(2, 64, 64, 3)
-    assert_equal_outputs(ours(x), small(2 * x - 1))
+    model = zoo.create("unet", (224, 224, 3), 2, dropout=0.0, **options)
+    ours = keras.Model(model.input, model.get_layer("block3_project_norm").output)
+    theirs = keras.Model(reference.input, reference.get_layer("block_2_project_BN").output)
+    x = images(1, 224, 224, 3)
+    assert_equal_outputs(ours(x)[0], theirs(2 * x - 1)[0])
 
 
 def test_convert_writes_a_model_that_predicts_files(tmp_path, capsys):
@@ -162,21 +161,20 @@ def test_convert_with_data_makes_a_scored_run(tmp_path, capsys):
 
 
 def test_a_training_starts_from_a_file_of_arrays(tmp_path, capsys):
-    path = write_safetensors(tmp_path / "r.safetensors", resnet_arrays(5))
-    save_images(tmp_path / "d.npz")
-    words = ["--model", "resnet", "--data", str(tmp_path / "d.npz"), "--out", str(tmp_path)]
-    words += ["--init", str(path), "--set", "depth=20", "--epochs", "1", "--name", "r"]
-    assert train.main([*words, "--set", "width=0.25"]) == 0
+    path, batch = tmp_path / "r.safetensors", toy("image_classification")
+    write_safetensors(path, resnet_arrays(5))
+    settings = {"model": "resnet", "options": SMALL, "init": str(path)}
+    record = {"info": batch.info, "task_options": batch.options, "data": {}, "settings": {}}
+    record |= {"examples": {"train": "", "validation": "", "test": ""}}
+    model = building.build(settings, tasks.get("image_classification"), record, {})
     printed = capsys.readouterr().out
     assert "95 weights transferred, 2 newly initialized" in printed
-    run = json.loads((tmp_path / "r" / "run.json").read_text())
-    assert run["options"] == {
-        "pixel_mean": [0.485, 0.456, 0.406],
-        "pixel_std": [0.229, 0.224, 0.225],
-        **SMALL,
-    }
-    assert train.main([*words, "--set", "width=0.5", "--name", "s"]) == 2
-    assert "r.safetensors: its bn1.bias has the shape (4,)" in capsys.readouterr().err
+    pixels = {"pixel_mean": [0.485, 0.456, 0.406], "pixel_std": [0.229, 0.224, 0.225]}
+    assert record["options"] == {**pixels, **SMALL}
+    assert model.get_layer("standardized").dtype == "float32"
+    wider = {**settings, "options": {**SMALL, "width": 0.5}}
+    with pytest.raises(ValueError, match="resnet: .*r.safetensors: its conv1.weight has the shape"):
+        building.build(wider, tasks.get("image_classification"), record, {})
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from keras import layers, ops
 
 from zoo.weights.records import trouble
 
-REMEDY = "Set the options of the model that it was saved from: --set depth=..."
+REMEDY = "Give the options of the model that it was saved from, such as --set depth=18"
 SHOWN = 3  # names in a message
 NORMS = (layers.BatchNormalization, layers.LayerNormalization)
 NORM = {  # PyTorch's name of each variable of a normalisation
