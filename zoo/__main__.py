@@ -522,8 +522,7 @@ def run_verify(args):
     """Verify presets and runs, one line per check; return 1 if one of them fails."""
     from zoo.inference import verification
 
-    ours = [name for name, card in index.presets().items() if "published" not in card]
-    names = args.names or sorted([*ours, *index.damaged_presets()])
+    names = args.names or sorted([*presets.stored(), *index.damaged_presets()])
     for name in names:
         verification.record_file(name)  # report a misspelt name before verifying the others
     terminal.import_keras()

@@ -29,6 +29,11 @@ def names():
     return sorted(index.presets())
 
 
+def stored():
+    """Return the names of the presets that are files of the zoo, not of others, sorted."""
+    return sorted(name for name, card in index.presets().items() if "published" not in card)
+
+
 def load(source):
     """Load a trained model: see `locate` for the source and `saving.load` for the checks.
 
