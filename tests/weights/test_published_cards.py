@@ -1,6 +1,7 @@
 import hashlib
 import json
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from zoo.__main__ import main
 from zoo.inference import verification
 from zoo.training import building
 from zoo.weights import inspection, presets
+from zoo.weights.published import cards
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +177,23 @@ def test_a_training_starts_from_a_file_of_arrays(tmp_path, capsys):
     wider = {**settings, "options": {**SMALL, "width": 0.5}}
     with pytest.raises(ValueError, match="resnet: .*r.safetensors: its conv1.weight has the shape"):
         building.build(wider, tasks.get("image_classification"), record, {})
+
+
+def test_imagenets_weights_are_found_by_model_and_depth():
+    assert cards.imagenet("resnet") == "resnet50_imagenet"
+    assert cards.imagenet("resnet", 101) == "resnet101_imagenet"
+    assert cards.imagenet("vgg", 19) == "vgg19_imagenet"
+    assert cards.imagenet("mobilenet") == "mobilenetv2_imagenet"
+    for name, depth in (("resnet", 18), ("googlenet", None)):
+        with pytest.raises(ValueError, match=f"there are no ImageNet weights of {name}"):
+            cards.imagenet(name, depth)
+
+
+def test_weights_of_keras_without_a_model_name_the_way_to_use_them(tmp_path):
+    with h5py.File(tmp_path / "resnet50.h5", "w") as file:
+        file["conv1_conv/kernel"] = np.zeros(3)
+    with pytest.raises(ValueError, match="python -m zoo convert MODEL .*resnet50.h5 --out"):
+        zoo.load(tmp_path / "resnet50.h5")
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def build(settings, task, record, previous):
     Raises:
         ValueError: "what: why. remedy", if the model cannot be built, or no weight fits it.
     """
-    init, source, trained = settings["init"], {}, None
+    init, source, trained, brought = settings["init"], {}, None, {}
     try:
         if init:
             path = presets.locate(init)
@@ -44,7 +44,8 @@ def build(settings, task, record, previous):
         record["arguments"] = {name: arguments[name] for name in arguments if name not in given}
         if init and trained is None:
             settled = {**arguments, **given}
-            record["arguments"] |= transfer.published_anchors(path, settings["model"], settled)
+            brought = transfer.published_anchors(path, settings["model"], settled)
+            record["arguments"] |= brought
         earlier = source if same else previous
         record["arguments"] |= suggested(build, task, record, earlier.get("arguments"))
         foreign = record["arguments"].keys() - inspect.signature(build).parameters.keys()
@@ -68,7 +69,7 @@ def build(settings, task, record, previous):
         for place in fresh:
             print(f"  newly initialized: {place}")
         grids = (of.get("info", {}).get("grid") for of in (source, record))
-        messages = transfer.notes(init, *grids, fresh)
+        messages = [] if brought else transfer.notes(init, *grids, fresh)
         if trained is not None:
             messages += transfer.epsilon_notes(init, transfer.epsilons(trained), built, model)
         messages = [*messages, *provenance.inherit(record, init, source)]
