@@ -120,7 +120,7 @@ def parse(arguments):
     add("--out", metavar="PATH", required=True, type=pathlib.Path, help=text)
     text = "an option of the model, such as depth=50, or of image classification"
     add("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
-    text = "a file with the names of the classes, one a line"
+    text = "names of the classes: a text, one a line, or Keras' imagenet_class_index.json"
     add("--classes", metavar="FILE", type=pathlib.Path, help=text)
     text = "images of these classes and this size: score their test split"
     add("--data", metavar="SOURCE", help=text)
@@ -475,7 +475,7 @@ def run_convert(args):
     began, settings = time.time(), {"command": args.command_line}
     terminal.import_keras()
     from zoo.weights import saving
-    from zoo.weights.published import converter
+    from zoo.weights.published import cards, converter
 
     if args.data:
         from datasets import prepared
@@ -489,9 +489,7 @@ def run_convert(args):
         print(conversion.convert(*content, settings=settings, began=began))
         print(f"Run folder: {args.out}")
         return 0
-    names = None
-    if args.classes:
-        names = [line for line in args.classes.read_text("utf-8").splitlines() if line.strip()]
+    names = cards.listed(args.classes) if args.classes else None
     content = dict(task_options=task_options, classes=names)
     model, record = converter.read(args.file, args.name, options, **content)
     saving.save(model, args.out, {**record, "settings": settings})

@@ -78,6 +78,13 @@ def download(name, entry):
         ) from error
 
 
+def listed(path):
+    """Return the names of classes in a text, one a line, or in a class index of Keras."""
+    if path.suffix == ".json":
+        return names(path)
+    return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+
+
 def names(path):
     """Return the names of classes in a class index of Keras: {"0": ["n01440764", "tench"], ...}."""
     try:

@@ -11,7 +11,7 @@ import json
 import pathlib
 
 from zoo import index, registry
-from zoo.weights import inspection
+from zoo.weights import inspection, records
 from zoo.weights.published import applications, arrays, filling, torch_weights
 from zoo.weights.published.preparation import TASK
 from zoo.weights.records import trouble
@@ -62,6 +62,8 @@ def read(path, name, options, *, task_options=None, classes=None):
         "data": {"name": "imagenet" if len(labels) == IMAGENET else path.stem},
         "converted": {"file": path.name, "sha256": inspection.sha256(path)},
     }
+    if reason := records.misfit(record):
+        raise trouble(name, reason.partition(": ")[2], "Change the option")
     model = built(record)
     filling.fill(model, content.arrays, content.places(model), path, content.unused(model))
     return model, record

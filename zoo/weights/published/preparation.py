@@ -64,9 +64,7 @@ def read_config(path):
     task = index.tasks()[TASK]
     methods = index.choices(task["options"]["interpolation"], task["explanations"]["interpolation"])
     checks = {
-        **dict.fromkeys(
-            ("mean", "std"), lambda value: records.is_numbers(value) and len(value) == 3
-        ),
+        **dict.fromkeys(("mean", "std"), is_colour),
         **dict.fromkeys(("crop_pct", "test_crop_pct"), is_share),
         **dict.fromkeys(("input_size", "test_input_size"), is_size),
         "interpolation": lambda value: value in methods,
@@ -77,6 +75,11 @@ def read_config(path):
             why = f"its {key} is {records.shown(config[key])}, which is not supported"
             raise records.trouble(beside, why, "Correct it, or move the weights to another folder")
     return {key: config[key] for key in checks if key in config}
+
+
+def is_colour(value):
+    """Return whether a value is three numbers."""
+    return records.is_numbers(value) and len(value) == 3
 
 
 def is_share(value):
