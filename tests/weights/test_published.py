@@ -1,10 +1,12 @@
 import json
 import re
 
+import h5py
 import keras
 import ml_dtypes
 import numpy as np
 import pytest
+from conftest import without_weights
 
 import zoo
 from tests.published_files import (
@@ -16,7 +18,7 @@ from tests.published_files import (
     write_legacy,
     write_safetensors,
 )
-from zoo.weights.published import arrays, converter, filling
+from zoo.weights.published import applications, arrays, converter, filling
 
 
 def test_safetensors_of_every_type_are_read(tmp_path):
@@ -178,3 +180,71 @@ def test_weights_of_keras_applications_give_its_outputs(tmp_path, case):
     prepare = getattr(keras.applications, module).preprocess_input
     assert_equal_outputs(model(x), reference(prepare(255 * x)))
     assert record["task_options"]["crop"] == 0.875
+
+
+@pytest.mark.parametrize(
+    ("builder", "name", "options"),
+    [
+        ("ResNet152", "resnet", {"depth": 152, "form": "keras"}),
+        ("ResNet101V2", "resnet", {"depth": 101, "version": 2, "form": "keras"}),
+        ("VGG19", "vgg", {"depth": 19}),
+    ],
+)
+def test_every_layer_of_a_deep_model_of_keras_has_its_place(builder, name, options):
+    def shapes():
+        theirs = getattr(keras.applications, builder)(weights=None)
+        ours = zoo.create(name, (224, 224, 3), 1000, **options)
+        places = filling.from_keras(ours, applications.names(ours, name))
+        known = {
+            f"{layer.name}/{variable.name}": variable.shape
+            for layer in theirs.layers
+            for variable in layer.weights
+        }
+        return known, {place.name: place.variable.shape for place in places}
+
+    known, placed = without_weights(shapes)
+    assert placed.items() <= known.items()
+    assert all(rest.endswith("_conv/bias") for rest in known.keys() - placed.keys())
+
+
+def test_biases_of_blocks_are_summed_in_their_order_until_a_projection():
+    values = {"post_bn/moving_mean": np.float32([100])}
+    for i, block in enumerate(("conv2_block1", "conv2_block2", "conv2_block10", "conv3_block1")):
+        values[f"{block}_preact_bn/moving_mean"] = np.float32([0])
+        values[f"{block}_3_conv/bias"] = np.float32([10**i])
+    values["conv2_block1_0_conv/bias"] = np.float32([7])
+    values["conv3_block1_0_conv/bias"] = np.float32([5])
+    applications.fold_residual_biases(values)
+    assert {name.removesuffix("_bn/moving_mean"): -float(x[0]) for name, x in values.items()} == {
+        "conv2_block1_preact": 0,
+        "conv2_block2_preact": 7 + 1,
+        "conv2_block10_preact": 7 + 1 + 10,
+        "conv3_block1_preact": 7 + 1 + 10 + 100,
+        "post": 5 + 1000 - 100,
+    }
+
+
+def test_a_file_of_keras_that_does_not_fit_gets_one_clear_line(tmp_path):
+    shape = dict(input_shape=(32, 32, 3), classes=3, weights=None, alpha=0.35)
+    path = write_legacy(keras.applications.MobileNetV2(**shape), tmp_path / "a.h5")
+    size = {"image_size": 32}
+
+    def refused(name, options, reason):
+        with pytest.raises(ValueError, match=f"a.h5: {reason}|^{reason}") as error:
+            converter.read(path, name, options, task_options=size)
+        assert "\n" not in str(error.value)
+
+    refused("mobilenet", {"width": 0.5}, "it does not fit MobileNetV2 .Shape mismatch in layer #")
+    refused("resnet", {"depth": 18}, "resnet: keras.applications has no such model")
+    refused("googlenet", {}, "googlenet: keras.applications has no such model")
+    with h5py.File(path, "a") as file:
+        layers = file.attrs["layer_names"].tolist()
+        del file.attrs["layer_names"]
+        file.attrs["layer_names"] = [name for name in layers if name != "Conv_1"]
+    refused("mobilenet", {"width": 0.35}, "it does not fit MobileNetV2 .Layer count mismatch")
+    with h5py.File(path, "a") as file:
+        del file.attrs["layer_names"]
+        file.attrs["layer_names"] = [name for name in layers if name != "predictions"]
+    refused("mobilenet", {"width": 0.35}, "it has no layer of classes at its end")
+    path.write_bytes(path.read_bytes()[:1000])
+    refused("mobilenet", {"width": 0.35}, "it is not an HDF5 file, or damaged")
