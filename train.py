@@ -8,12 +8,10 @@ Nothing heavy is imported before the command line has been parsed.
 """
 
 import argparse
-import ast
 import functools
 import json
 import os
 import pathlib
-import re
 import shlex
 import sys
 import time
@@ -21,7 +19,7 @@ import time
 from datasets import builders
 from datasets.prepared import expand
 from datasets.source import HINTS, BadInput, flag
-from zoo import describe, index
+from zoo import assignments, describe, index
 from zoo.registry import unknown
 from zoo.system import disk, terminal
 from zoo.training import recipe
@@ -137,7 +135,7 @@ def parse(arguments):
     words = args.pop("set") + task_words(parser, args, row, task)
     explanations = {**row.explanations, **task["explanations"]}
     known, owner = {**row.options, **task["options"]}, f"option of {row.name}"
-    chosen = assignments(parser, "--set", words, known, owner, explanations)
+    chosen = assignments.parse(parser, "--set", words, known, owner, explanations)
     if (loss := chosen.get("loss")) not in (None, *task["losses"]):
         kind = f"loss of {args['task']}"
         parser.error(f"argument --loss: {unknown(kind, loss, task['losses'])}")
@@ -145,7 +143,7 @@ def parse(arguments):
     args["options"] = {key: value for key, value in chosen.items() if key in builder_options}
     args["task_options"] = {key: value for key, value in chosen.items() if key in task["options"]}
     agree(parser, args)
-    args["recipe"] = recipe.taken(parser, args, functools.partial(assignments, parser))
+    args["recipe"] = recipe.taken(parser, args, functools.partial(assignments.parse, parser))
     if args["learning_rate"] is None:
         default = task["defaults"]["learning_rate"]
         args["learning_rate"] = recipe.learning_rate(args["recipe"], default)
@@ -199,59 +197,6 @@ def task_words(parser, args, row, task):
             parser.error(f"{option}: {args['task']} has no such option of its loss, leave it out")
         words.append(f"{key}={value}")
     return words
-
-
-def assignments(parser, flag, words, known, owner, explanations=None):
-    """Read KEY=VALUE words; a value has the type of the option's default.
-
-    Args:
-        parser: to exit with a message by its method `error`.
-        flag: before each of the words, for messages.
-        words: a list of texts.
-        known: the defaults of the options.
-        owner: "option of" what has these options, for messages.
-        explanations: of the options.
-    """
-    chosen = {}
-    for word in words:
-        key, equals, text = word.partition("=")
-        if not equals:
-            parser.error(f"argument {flag}: {word!r} is not of the form KEY=VALUE")
-        if key not in known:
-            parser.error(f"argument {flag}: {unknown(owner, key, known)}")
-        chosen[key] = value = assigned(text, known[key])
-        if mistake := misfit(value, known[key], (explanations or {}).get(key, "")):
-            parser.error(f"argument {flag}: {key} is {text!r}, it must be {mistake}")
-    return chosen
-
-
-def assigned(text, default):
-    """Return the value that a text means for an option with this default."""
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        value = {"true": True, "false": False, "none": None}.get(text.lower(), text)
-    if isinstance(default, str) and not isinstance(value, str):
-        return text  # where text is expected, none and 5 are text
-    if isinstance(default, float) and type(value) is int:
-        return float(value)
-    return value
-
-
-def misfit(value, default, explanation):
-    """Return what the value of an option must be, "" if it is valid."""
-    if default is not None and type(value) is not type(default):
-        return f"of type {type(default).__name__}, as {default}"
-    if (listed := index.choices(default, explanation)) and value not in listed:
-        return f"one of {', '.join(map(str, listed))}"
-    if type(value) in (int, float):
-        if not 0 <= value < float("inf"):
-            return "a number from 0 on"
-        if not value and "factor" in explanation:
-            return "above 0"
-        if type(default) is int and default and not value and not re.search(r"\b0\b", explanation):
-            return "1 or more"
-    return ""
 
 
 def agree(parser, args):

@@ -139,7 +139,8 @@ def kind_page(kind):
 
 def model_section(row):
     """Return one model's section: idea, paper, drawing, options and commands."""
-    presets = [f"`{name}`" for name, card in index.presets().items() if card["model"] == row.name]
+    cards = {name: card for name, card in index.presets().items() if card["model"] == row.name}
+    presets = [f"`{name}`" for name in sorted(cards, key=lambda name: "published" in cards[name])]
     facts = [
         ("paper", sentence(linked(row.source.rstrip(",")))),
         ("parameters", f"{row.parameters:,} in the paper's configuration"),

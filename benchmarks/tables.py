@@ -203,12 +203,13 @@ def presets(names=None):
     for name, card in index.presets().items():
         if names is not None and card["model"] not in names:
             continue
-        test = card["scores"]["test"]
+        test = card.get("scores", {}).get("test", {})
         scores = "<br>".join(f"{score_name(key)} {test[key]:.3f}" for key in numbers(test))
         data = card["data"]
         licence = data.get("licence") or "-"
-        size = f"{card['bytes'] / 1e3:,.0f} kB" if "bytes" in card else "-"
-        rows.append((f"`{name}`", f"`{card['model']}`", data["name"], licence, size, scores))
+        size = f"{card['bytes'] / 1e3:,.0f} kB" if "bytes" in card else "downloaded"
+        row = (f"`{name}`", f"`{card['model']}`", data["name"], licence, size, scores or "-")
+        rows.append(row)
     if not rows:
         return "There is no preset yet."
     return table(("preset", "model", "data", "licence", "size", "test scores"), rows)
@@ -350,7 +351,9 @@ def labels(run):
     if all(set(command) == shared for command in words):
         seeds = (re.search(r"--seed (\S+)", member["command"]) for member in run["members"])
         return [f"seed {seed[1] if seed else 0}" for seed in seeds]
-    return [" ".join(word for word in command if word not in shared) for command in words]
+    own = [[word for word in command if word not in shared] for command in words]
+    plain = [[word for word in command if "/" not in word] for command in own]  # without files
+    return [" ".join(pair[0] or pair[1]) for pair in zip(plain, own, strict=True)]
 
 
 def ensemble_table(name, groups, current=True):

@@ -24,6 +24,7 @@ ROOMS = {
     "zoo.index": set(),
     "zoo.registry": {"zoo.index"},
     "zoo.system": set(),
+    "zoo.assignments": {"zoo.index", "zoo.registry"},
     "zoo.describe": {"zoo.index", "zoo.system"},
     "zoo.nn": {"zoo.registry"},
     "zoo.models": {"zoo.nn", "zoo.registry"},

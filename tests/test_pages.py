@@ -54,7 +54,7 @@ def test_presets_have_the_scores_of_their_records():
     }
     same = 0
     for preset, card in index.presets().items():
-        run = runs.get((card["command"], card["seconds"]))
+        run = runs.get((card.get("command"), card.get("seconds")))
         if run is not None:
             assert records.plain(card["scores"]["test"]) == run["scores"]["test"], preset
             same += 1

@@ -1,4 +1,4 @@
-"""Use the zoo: list and show models, predict, embed, export, publish and verify presets.
+"""Use the zoo: list and show models, predict, embed, export, convert, publish and verify presets.
 
 python -m zoo list
 python -m zoo show pointnet
@@ -6,6 +6,7 @@ python -m zoo predict runs/pointnet-lidar_objects-1 my_scans/
 python -m zoo embed runs/triplet-characters-1 my_pictures/
 python -m zoo export runs/pointnet-lidar_objects-1 --format onnx --out pointnet.onnx
 python -m zoo export runs/yolov3-bccd-1 --format onnx --out yolov3.onnx --boxes
+python -m zoo convert resnet model.safetensors --set depth=50 --out resnet50.keras
 python -m zoo card runs/pointnet-lidar_objects-1 --name pointnet_lidar_objects
 python -m zoo verify pointnet_lidar_objects
 
@@ -18,10 +19,13 @@ import itertools
 import json
 import os
 import pathlib
+import shlex
 import sys
+import time
 
+from datasets.prepared import expand
 from datasets.source import HINTS, BadInput, flag
-from zoo import describe, index
+from zoo import assignments, describe, index
 from zoo.inference import formats
 from zoo.registry import unknown
 from zoo.system import disk, terminal
@@ -111,6 +115,19 @@ def parse(arguments):
     add("--quantize", choices=("int8", "float16", "bfloat16"), help=text)
     text = "where the data of the training are now, to calibrate and score; if they were moved"
     add("--data", metavar="SOURCE", help=text)
+    text = "turn weights that others published into a model of the zoo"
+    add = command("convert", run_convert, text)
+    add("name", metavar="MODEL", help="googlenet, mobilenet, resnet, vgg or vit")
+    text = ".safetensors or .npz as of timm or torchvision, or .h5 of keras.applications"
+    add("file", metavar="FILE", type=expand, help=text)
+    text = "a .keras file; with --data, a new run folder"
+    add("--out", metavar="PATH", required=True, type=pathlib.Path, help=text)
+    text = "an option of the model, such as depth=50, or of image classification"
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
+    text = "names of the classes: a text, one a line, or Keras' imagenet_class_index.json"
+    add("--classes", metavar="FILE", type=pathlib.Path, help=text)
+    text = "images of these classes and this size: score their test split"
+    add("--data", metavar="SOURCE", help=text)
     add = command("card", run_card, "make a finished run a preset of the zoo")
     add("folder", metavar="RUN", help="the run folder")
     add("--name", required=True, help="of the preset: <model>_<data>")
@@ -119,13 +136,47 @@ def parse(arguments):
     add("--url", default="", help="download address of the file, if it is not copied")
     add("--replace", action="store_true", help="overwrite the preset of that name")
     add = command("verify", run_verify, "check presets against their cards")
-    text = "presets or run folders; all presets if none is named"
+    text = "presets or run folders; all presets of the zoo's own files if none is named"
     add("names", metavar="PRESET_OR_RUN", nargs="*", help=text)
     add("--scores", action="store_true", help="score the test split again, too (up to minutes)")
     add = command("example", run_example, "store an input and its output, for verify")
     add("names", metavar="PRESET_OR_RUN", nargs="+", help="presets or runs without an example")
     add("--replace", action="store_true", help="overwrite the stored example")
-    return parser.parse_args(arguments)
+    args, more = parser.parse_known_args(arguments)
+    if args.run is run_convert:
+        args.settings = converted_options(parser, args, more)
+        args.command_line = shlex.join(["python", "-m", "zoo", *arguments])
+    elif more:
+        parser.error(f"unrecognized arguments: {' '.join(more)}")
+    return args
+
+
+def converted_options(parser, args, more):
+    """Return the options of the model and of the task of a conversion, or exit with a message.
+
+    Args:
+        parser: of the command line.
+        args: of the command, with KEY=VALUE words of --set.
+        more: the words that are left, --KEY VALUE or --KEY=VALUE.
+    """
+    if args.name not in index.models():
+        parser.error(f"argument MODEL: {unknown('model', args.name, index.models())}")
+    words, row = [*args.set], index.models()[args.name]
+    while more:
+        word, *more = more
+        key = word.removeprefix("--").partition("=")[0].replace("-", "_")
+        if not word.startswith("--") or key not in row.options:
+            parser.error(f"unrecognized arguments: {word}")
+        if "=" not in word:
+            value, *more = more or parser.error(f"argument {word}: expected one argument")
+            word = f"{word}={value}"
+        words.append(f"{key}={word.partition('=')[2]}")
+    task = index.tasks()["image_classification"]
+    known, owner = {**row.options, **task["options"]}, f"option of {row.name}"
+    explanations = {**row.explanations, **task["explanations"]}
+    chosen = assignments.parse(parser, "--set", words, known, owner, explanations)
+    of_task = {key: value for key, value in chosen.items() if key in task["options"]}
+    return {key: value for key, value in chosen.items() if key not in of_task}, of_task
 
 
 def count(least):
@@ -170,7 +221,9 @@ def run_show(args):
     from zoo.weights import saving
 
     model, run = saving.load(path), path.parent / "run.json"
-    record = index.presets().get(args.name) or saving.record(path)
+    record = {**saving.record(path), **index.presets().get(args.name, {})}
+    if "published" in record:  # the card leaves out what the converter knows
+        record |= saving.record(path)
     if run.is_file():
         record = {**record, **records.read_run(run.parent)}
     print(describe.trained_page(args.name, record, model))
@@ -442,6 +495,44 @@ def run_quantize(args, model, record):
     return 0
 
 
+def run_convert(args):
+    """Convert published weights; with data, score them and make a run folder."""
+    options, task_options = args.settings
+    if not args.file.is_file():
+        raise ValueError(f"{args.file}: there is no such file. Check the spelling")
+    if args.out.exists():
+        raise ValueError(f"{args.out}: it exists already. Remove it or choose another name")
+    if not args.data and args.out.suffix != ".keras":
+        raise ValueError(f"{args.out}: a model's file ends in .keras. Choose another name")
+    began, settings = time.time(), {"command": args.command_line}
+    terminal.import_keras()
+    from zoo.weights import saving
+    from zoo.weights.published import cards, converter
+
+    if args.data:
+        from datasets import prepared
+        from zoo import tasks
+        from zoo.training import conversion
+
+        settings |= {"data": args.data}
+        task = tasks.get("image_classification")
+        data = prepared.prepare(args.data, task, tasks.fingerprint(), options=task_options)
+        content = args.file, args.name, options, data, task.of(data.info), args.out
+        print(conversion.convert(*content, settings=settings, began=began))
+        print(f"Run folder: {args.out}")
+        return 0
+    names = cards.listed(args.classes) if args.classes else None
+    content = dict(task_options=task_options, classes=names)
+    model, record = converter.read(args.file, args.name, options, **content)
+    saving.save(model, args.out, {**record, "settings": settings})
+    known = record["task_options"] | record["options"]
+    used = ("image_size", "crop", "interpolation", "pixel_mean", "pixel_std")
+    print(f"{args.out}: {model.count_params():,} parameters, {model.output_shape[-1]:,} classes")
+    print("Images: " + ", ".join(f"{key} {known[key]}" for key in used if key in known))
+    print(f"Use it: python -m zoo predict {args.out} FILE...")
+    return 0
+
+
 def run_card(args):
     """Create a preset of a run."""
     from datasets import recorded
@@ -461,7 +552,7 @@ def run_verify(args):
     """Verify presets and runs, one line per check; return 1 if one of them fails."""
     from zoo.inference import verification
 
-    names = args.names or sorted([*index.presets(), *index.damaged_presets()])
+    names = args.names or sorted([*presets.stored(), *index.damaged_presets()])
     for name in names:
         verification.record_file(name)  # report a misspelt name before verifying the others
     terminal.import_keras()

@@ -106,7 +106,7 @@ def trained_page(source, record, model):
         ("data", ", ".join(str(data[key]) for key in ("name", "source", "licence") if key in data)),
         ("test", ", ".join(f"{k} {v:.4f}" for k, v in test.items() if isinstance(v, float))),
         ("command", record.get("command", record.get("settings", {}).get("command", ""))),
-        ("trained", trained(record)),
+        ("converted" if "converted" in record else "trained", trained(record)),
         ("sha256", record.get("sha256", "")),
     ]
     return f"{paragraphs(source, [pair for pair in pairs if pair[1]])}\n\n{layer_table(model)}"

@@ -106,7 +106,8 @@ def _cards():
     for path in sorted((HERE / "presets").glob("*/card.json")):
         try:
             card = json.loads(path.read_bytes())
-            lacking = [key for key in ("model", "sha256") if not isinstance(card[key], str)]
+            needed = ("model",) if "published" in card else ("model", "sha256")
+            lacking = [key for key in needed if not isinstance(card[key], str)]
             problem = f"its {lacking[0]} is no text" if lacking else ""
         except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             problem = f"it is no card of a preset ({type(error).__name__}: {error})".splitlines()[0]

@@ -42,15 +42,16 @@ def match(path: pathlib.Path, **hints) -> bool:
 def read(path: pathlib.Path, kind: str, target: str | None = None, **hints) -> Source:
     """Read x_train, y_train and, if present, x_val, y_val, x_test, y_test.
 
-    For point clouds x is (examples, N, 3), metres; for images (examples, H, W, C), or (examples,
-    H, W), uint8, uint16 or floats; for series (examples, T, F) or (examples, T), with
-    NaN at the end of shorter ones. y holds class indices: (examples,) for classification; one for
-    each point, (examples, N), or pixel, (examples, H, W), for segmentation, where -1 is ignored. An
-    array `classes` of strings names them. Labels of classification may also be names, or one-hot
-    rows; integers may be floats. Without names, `datasets.readers.masks.mask_classes` describes the
-    meaning of mask values. For part segmentation, object_train, object_val and object_test are the
-    category of each cloud, integers from 0. Targets of images may also be labels or values, see
-    `array_targets`; an array `columns` names the values.
+    For point clouds x is (examples, N, 3), metres; for images (examples, H, W, C), or (examples, H,
+    W), uint8, uint16 or floats; for series (examples, T, F) or (examples, T), with NaN at the end
+    of shorter ones. y holds class indices: (examples,) for classification; one for each point,
+    (examples, N), or pixel, (examples, H, W), for segmentation, where -1 is ignored. An array
+    `classes` of strings names them, or, of images, a classes.txt beside the file. Labels of
+    classification may also be names, or one-hot rows; integers may be floats. Without names,
+    `datasets.readers.masks.mask_classes` describes the meaning of mask values. For part
+    segmentation, object_train, object_val and object_test are the category of each cloud, integers
+    from 0. Targets of images may also be labels or values, see `array_targets`; an array `columns`
+    names the values.
 
     Args:
         path: of the file.
@@ -66,6 +67,8 @@ def read(path: pathlib.Path, kind: str, target: str | None = None, **hints) -> S
     (files, arrays), form = arrays_of(path), FORMS[kind]
     of_classes = form.dense or form.by_class
     targets = targets_of(path, arrays, target) if form.x == "image" and not of_classes else None
+    if form.x == "image" and not form.dense and not targets:
+        files += named(path, arrays)
     notes = [] if form.dense or targets else as_indices(path, arrays, form.by_class)
     splits, objects = {}, {}
     for split, suffix in SUFFIXES.items():
@@ -137,6 +140,16 @@ def arrays_of(path):
         for name, array in read_npz(file).items():
             arrays[f"{name}_{suffix}" if name in ("x", "y", "object") else name] = array
     return [*files.values()], arrays
+
+
+def named(path, arrays):
+    """Add the names in classes.txt as the array `classes` unless there is one; return the file."""
+    listed = (path if path.is_dir() else path.parent) / "classes.txt"
+    indices = "y_train" in arrays and arrays["y_train"].dtype.kind in "iu"
+    if "classes" in arrays or not indices or not listed.is_file():
+        return []
+    arrays["classes"] = np.array(mask_classes.read_list(listed).names)
+    return [listed]
 
 
 def targets_of(path, arrays, target):

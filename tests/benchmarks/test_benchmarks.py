@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 from conftest import trainable, without_weights
 
-from benchmarks import bilstm, classification, contest, pointnet, stacking, tables, unet, yolo
+from benchmarks import (
+    bilstm,
+    cifar10,
+    classification,
+    contest,
+    pointnet,
+    stacking,
+    tables,
+    unet,
+    yolo,
+)
 
 CLOUDS = (4, 32, 0.125)  # clouds, points, width
 IMAGES = (2, 32, 0.0625)  # images, height and width, width
@@ -425,3 +435,20 @@ def test_ensembles_of_several_sets_become_one_table(tmp_path, monkeypatch):
     assert "| toy, 2 sets of members | test Dice | log-loss | calibration error |" in text
     assert "| bce | 0.8900 ± 0.0141 | 0.1000 | 0.0200 |" in text
     assert "| **stack, conv** | 0.9100 ± 0.0141 | 0.0500 | 0.0100 |" in text
+
+
+def test_each_half_of_cifar10_has_half_of_every_class(tmp_path):
+    y = np.arange(40) % 4
+    train = dict(x_train=np.zeros((4, 2, 2, 3), np.uint8), y_train=np.arange(4))
+    x = np.arange(40, dtype=np.uint8)[:, None, None, None].repeat(2, axis=1)
+    np.savez(tmp_path / "cifar10.npz", **train, x_test=x, y_test=y[:, None])
+    (tmp_path / "classes.txt").write_text("a\nb\nc\nd\n")
+    cifar10.main([str(tmp_path), str(tmp_path / "out")])
+    one, two = (np.load(tmp_path / "out" / f"cifar10_half_{n}.npz") for n in (1, 2))
+    np.testing.assert_array_equal(one["x_val"], two["x_test"])
+    np.testing.assert_array_equal(one["y_test"], two["y_val"])
+    for half in (one["y_val"], one["y_test"]):
+        assert np.bincount(half).tolist() == [5, 5, 5, 5]
+    seen = np.concatenate([one["x_val"], one["x_test"]])[:, 0, 0, 0]
+    assert sorted(seen.tolist()) == [*range(40)]
+    assert [*one["classes"]] == ["a", "b", "c", "d"]

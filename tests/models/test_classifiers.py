@@ -8,6 +8,7 @@ from keras import ops
 
 from zoo import registry
 from zoo.models.classification import alexnet, lenet, mlp, mobilenet, resnet, vit
+from zoo.nn import blocks
 from zoo.nn.layers import LocalResponseNormalization
 from zoo.nn.losses import OneVersusAll
 
@@ -32,6 +33,9 @@ CIFAR = dict(input_shape=(32, 32, 3), num_classes=10)
         ("resnet", {**IMAGENET, "depth": 34}, 21_797_672),
         ("resnet", {**IMAGENET, "depth": 101}, 44_549_160),
         ("resnet", {**IMAGENET, "depth": 152}, 60_192_808),
+        ("resnet", {**IMAGENET, "form": "keras"}, 25_557_032),
+        # Keras' 25,568,360 without the biases of shortcuts and of the last layer of each block.
+        ("resnet", {**IMAGENET, "form": "keras", "version": 2}, 25_568_360 - 3_840 - 15_104),
         ("resnet", {**CIFAR, "depth": 20}, 269_722),
         ("resnet", {**CIFAR, "depth": 32}, 464_154),
         ("resnet", {**CIFAR, "depth": 44}, 658_586),
@@ -59,6 +63,11 @@ def test_published_number_of_parameters(name, arguments, parameters):
         ("resnet", {"depth": 19}, "ResNet has depth 18, 20"),
         ("resnet", {"version": 3}, "version is 1 or 2"),
         ("resnet", {"shortcut": "none"}, "shortcut is"),
+        ("resnet", {"form": "jax"}, 'form is "torch" or "keras"'),
+        ("resnet", {"form": "keras", "depth": 18}, "depth 50, 101 or 152"),
+        ("resnet", {"pixel_mean": (0.5,)}, "pixel_mean is .0.5,., and the images have 3 channels"),
+        ("resnet", {"pixel_std": (0.5, 0.5, 0.0)}, "pixel_std is .* must be above 0"),
+        ("mobilenet", {"form": "jax"}, 'form is "torch" or "keras"'),
         ("vit", {"size": "XL"}, "size is Ti, S, B, L"),
         ("vit", {"patch": 10}, "not made of patches of 10"),
     ],
@@ -209,3 +218,26 @@ def test_one_versus_all_is_a_sigmoid_for_each_class():
     truth = np.eye(3)[labels]
     expected = -(truth * np.log(p) + (1 - truth) * np.log(1 - p)).sum(axis=1).mean()
     assert float(OneVersusAll()(labels, logits)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_resnet_in_the_form_of_keras_has_the_maps_of_every_stride(version):
+    style = dict(depth=50, width=1 / 16, form="keras", version=version)
+    maps = without_weights(lambda: resnet.features(keras.Input((64, 64, 3)), **style))
+    assert {stride: x.shape[1:] for stride, x in maps.items()} == {
+        4: (16, 16, 16),
+        8: (8, 8, 32),
+        16: (4, 4, 64),
+        32: (2, 2, 128),
+    }
+    with pytest.raises(ValueError, match="no dilation"):
+        resnet.features(keras.Input((64, 64, 3)), output_stride=8, **style)
+
+
+def test_pixels_are_standardized_in_float32():
+    mean, std = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
+    entry = keras.Input((4, 4, 3))
+    model = keras.Model(entry, blocks.standardized(entry, mean, std))
+    x = np.random.default_rng(0).uniform(size=(1, 4, 4, 3)).astype("float32")
+    np.testing.assert_allclose(model(x), (x - mean) / std, rtol=1e-5, atol=1e-6)
+    assert blocks.standardized(entry, None, None) is entry

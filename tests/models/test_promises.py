@@ -30,6 +30,11 @@ FORMS = {
         dict(depth=12, width=0.25, dropout=0.0, auxiliary_dropout=0.0),
         13_004_888,
     ),
+    "mobilenet:keras": (
+        dict(form="keras", pixel_mean=(0.5, 0.4, 0.3), pixel_std=(0.2, 0.3, 0.4)),
+        dict(width=0.25, depth=0.3, dropout=0.0, last=64),
+        3_504_872,
+    ),
     "fcn:resnet": (
         dict(encoder="resnet", auxiliary=True),
         dict(encoder_depth=18, width=0.25, dropout=0.0),

@@ -20,6 +20,8 @@ import numpy as np
 import pytest
 
 import zoo
+from tests.published_files import write_safetensors
+from zoo.weights.published import converter
 
 LAYOUT = {4: (2, 3, 1, 0), 2: (1, 0)}  # from PyTorch's (out, in, H, W) and (out, in) to Keras'
 RESNET = {
@@ -29,24 +31,6 @@ RESNET = {
     r"layer(\d)\.(\d+)\.downsample\.1": r"stage\1_block\2_skip_bn",
     r"fc|linear": "logits",
 }
-GOOGLENET = {
-    r"conv1\.(conv|bn)": r"conv1_\1",
-    r"conv2\.(conv|bn)": r"conv2_reduce_\1",
-    r"conv3\.(conv|bn)": r"conv2_\1",
-    r"inception(..)\.branch1\.(conv|bn)": r"\1_1x1_\2",
-    r"inception(..)\.branch2\.0\.(conv|bn)": r"\1_3x3_reduce_\2",
-    r"inception(..)\.branch2\.1\.(conv|bn)": r"\1_3x3_\2",
-    r"inception(..)\.branch3\.0\.(conv|bn)": r"\1_5x5_reduce_\2",
-    r"inception(..)\.branch3\.1\.(conv|bn)": r"\1_5x5_\2",
-    r"inception(..)\.branch4\.1\.(conv|bn)": r"\1_pool_project_\2",
-    r"fc": "logits",
-    r"aux1\.conv\.(conv|bn)": r"auxiliary_4a_reduce_\1",
-    r"aux2\.conv\.(conv|bn)": r"auxiliary_4d_reduce_\1",
-    r"aux1\.fc1": "auxiliary_4a_hidden",
-    r"aux2\.fc1": "auxiliary_4d_hidden",
-    r"aux1\.fc2": "auxiliary_4a",
-    r"aux2\.fc2": "auxiliary_4d",
-}
 FCN = {
     **{rf"backbone\.{pattern}": ours for pattern, ours in RESNET.items() if pattern[0] != "f"},
     r"classifier\.0": "logits_hidden_conv",
@@ -55,16 +39,6 @@ FCN = {
     r"aux_classifier\.0": "auxiliary_hidden_conv",
     r"aux_classifier\.1": "auxiliary_hidden_norm",
     r"aux_classifier\.4": "auxiliary_score",
-}
-VIT = {
-    r"": "tokens",  # the class token and the positions
-    r"patch_embed\.proj": "patches",
-    r"blocks\.(\d+)\.(norm\d)": r"block\1_\2",
-    r"blocks\.(\d+)\.attn": r"block\1_attention",
-    r"blocks\.(\d+)\.mlp\.fc1": r"block\1_expand",
-    r"blocks\.(\d+)\.mlp\.fc2": r"block\1_project",
-    r"norm": "norm",
-    r"head": "logits",
 }
 
 
@@ -186,46 +160,73 @@ def assert_equal_logits(model, reference, size, run=None):
     assert np.ptp(expected, axis=0).max() > 0.01 * largest, "all images have the same logits"
 
 
+def converted(folder, name, values, **options):
+    """Return the model of a file with these arrays, and its record; the number of classes is 1000.
+
+    Args:
+        folder: where the file is written.
+        name: of the model.
+        values: arrays by PyTorch's names.
+        options: of the builder; "pixels" is the size of the images.
+    """
+    size = {"image_size": options.pop("pixels", 224)}
+    path = write_safetensors(folder / "model.safetensors", values)
+    return converter.read(path, name, options, task_options=size)
+
+
+def of_pixels(reference, record):
+    """Return a function from images from 0 to 1 to the logits of a reference."""
+    import torch
+
+    mean, std = (
+        torch.tensor(record["options"][key])[:, None, None] for key in ("pixel_mean", "pixel_std")
+    )
+    return lambda x: reference((x - mean) / std)
+
+
+def reference_of(package, name, **options):
+    """Return a model of torchvision or timm, or skip the test."""
+    if package == "timm":
+        return reference_module("timm").create_model(name, **options)
+    return getattr(reference_module("torchvision.models"), name)(**options)
+
+
 @pytest.mark.parametrize("depth", [18, 50])
-def test_resnet_is_that_of_torchvision(depth):
-    models = reference_module("torchvision.models")
-    reference = getattr(models, f"resnet{depth}")()
-    model = zoo.create("resnet", (100, 100, 3), 1000, depth=depth)
-    transplant(renamed(by_layer(randomize(reference)), RESNET), model)
-    assert_equal_logits(model, reference, 100)
+@pytest.mark.parametrize("package", ["timm", "torchvision"])
+def test_resnet_is_that_of_others(tmp_path, package, depth):
+    reference = reference_of(package, f"resnet{depth}")
+    values = randomize(reference)
+    model, record = converted(tmp_path, "resnet", values, depth=depth, pixels=100)
+    assert_equal_logits(model, reference, 100, of_pixels(reference, record))
 
 
-def test_mobilenet_is_that_of_torchvision():
-    reference = reference_module("torchvision.models").mobilenet_v2()
-    model = zoo.create("mobilenet", (100, 100, 3), 1000, epsilon=1e-5)
+@pytest.mark.parametrize(
+    ("package", "name"), [("timm", "mobilenetv2_100"), ("torchvision", "mobilenet_v2")]
+)
+def test_mobilenet_is_that_of_others(tmp_path, package, name):
+    reference = reference_of(package, name)
     # A third of its convolutions have no ReLU: with 2, values and rounding errors grow.
-    transplant(in_order(by_layer(randomize(reference, gain=1.4)), model), model)
-    assert_equal_logits(model, reference, 100)
+    model, record = converted(tmp_path, "mobilenet", randomize(reference, gain=1.4), pixels=100)
+    assert_equal_logits(model, reference, 100, of_pixels(reference, record))
 
 
-def test_googlenet_is_that_of_torchvision():
-    models = reference_module("torchvision.models")
-    reference = models.googlenet(aux_logits=False, transform_input=False, init_weights=False)
-    model = zoo.create("googlenet", (224, 224, 3), 1000)
-    transplant(renamed(by_layer(randomize(reference)), GOOGLENET), model)
-    assert_equal_logits(model, reference, 224)
+def test_googlenet_is_that_of_torchvision(tmp_path):
+    options = dict(aux_logits=True, transform_input=False, init_weights=False)
+    reference = reference_of("torchvision", "googlenet", **options)
+    model, record = converted(tmp_path, "googlenet", randomize(reference))
+    assert_equal_logits(model, reference, 224, of_pixels(reference, record))
 
 
-def test_googlenets_auxiliary_heads_are_those_of_torchvision():
-    models = reference_module("torchvision.models")
-    reference = models.googlenet(aux_logits=True, transform_input=False, init_weights=False)
-    model = zoo.create("googlenet", (224, 224, 3), 1000, auxiliary=True)
-    layers = renamed(by_layer(randomize(reference)), GOOGLENET)
-    for name in ("auxiliary_4a", "auxiliary_4d"):
-        hidden = layers[f"{name}_hidden"]
-        hidden[0] = flattened_last(hidden[0], model, f"{name}_flatten")
-    transplant(layers, model)
-    assert_equal_logits(model, reference, 224)
+def test_googlenets_auxiliary_heads_are_those_of_torchvision(tmp_path):
+    options = dict(aux_logits=True, transform_input=False, init_weights=False)
+    reference = reference_of("torchvision", "googlenet", **options)
+    model, record = converted(tmp_path, "googlenet", randomize(reference), auxiliary=True)
+    assert_equal_logits(model, reference, 224, of_pixels(reference, record))
 
     def logits(head, module, x):  # PyTorch's program computes them in training alone
         maps = []
         hook = module.register_forward_hook(lambda *call: maps.append(call[-1]))
-        reference(x)
+        of_pixels(reference, record)(x)
         hook.remove()
         return head(maps[0])
 
@@ -259,54 +260,38 @@ def test_alexnet_of_2014_is_that_of_torchvision():
 
 
 @pytest.mark.parametrize(("size", "pool"), [(224, 0), (96, 7)])
-def test_vgg_is_that_of_torchvision(size, pool):
-    reference = reference_module("torchvision.models").vgg11(init_weights=False)
-    model = zoo.create("vgg", (size, size, 3), 1000, depth=11, pool=pool)
-    layers = in_order(by_layer(randomize(reference)), model)
-    layers["fc1"][0] = flattened_last(layers["fc1"][0], model)
-    transplant(layers, model)
-    assert_equal_logits(model, reference, size)
+def test_vgg_is_that_of_torchvision(tmp_path, size, pool):
+    reference = reference_of("torchvision", "vgg11", init_weights=False)
+    values = randomize(reference)
+    model, record = converted(tmp_path, "vgg", values, depth=11, pool=pool, pixels=size)
+    assert_equal_logits(model, reference, size, of_pixels(reference, record))
 
 
-def test_vgg_with_batch_norm_is_that_of_torchvision():
-    reference = reference_module("torchvision.models").vgg11_bn(init_weights=False)
-    model = zoo.create("vgg", (64, 64, 3), 1000, depth=11, batch_norm=True, pool=7)
-    layers = in_order(by_layer(randomize(reference)), model)
-    layers["fc1"][0] = flattened_last(layers["fc1"][0], model)
-    for name in [name for name in layers if name.startswith("block") and "norm" not in name]:
-        bias = layers[name].pop()  # the mean is subtracted behind it, so one of them is enough
-        layers[f"{name}_norm"][2] = layers[f"{name}_norm"][2] - bias
-    transplant(layers, model)
-    assert_equal_logits(model, reference, 64)
+@pytest.mark.parametrize(("package", "size"), [("timm", 224), ("torchvision", 64)])
+def test_vgg_with_batch_norm_is_that_of_others(tmp_path, package, size):
+    reference = reference_of(package, "vgg11_bn")
+    options = dict(depth=11, batch_norm=True, pool=0 if size == 224 else 7, pixels=size)
+    model, record = converted(tmp_path, "vgg", randomize(reference), **options)
+    assert_equal_logits(model, reference, size, of_pixels(reference, record))
 
 
-def test_vit_is_that_of_timm():
-    reference = reference_module("timm").create_model("vit_tiny_patch16_224")
-    model = zoo.create("vit", (224, 224, 3), 1000, size="Ti")
-    layers = by_layer(randomize(reference))
-    for name in [name.removesuffix(".qkv") for name in layers if name.endswith(".qkv")]:
-        kernels, biases = (np.split(part, 3, axis=-1) for part in layers.pop(f"{name}.qkv"))
-        parts = [part for pair in zip(kernels, biases, strict=True) for part in pair]
-        layers[name] = parts + layers.pop(f"{name}.proj")
-    transplant(renamed(layers, VIT), model)
-    assert_equal_logits(model, reference, 224)
+def test_vit_is_that_of_timm(tmp_path):
+    reference = reference_of("timm", "vit_tiny_patch16_224")
+    model, record = converted(tmp_path, "vit", randomize(reference), size="Ti")
+    assert_equal_logits(model, reference, 224, of_pixels(reference, record))
 
 
 def cifar10_errors(depth, count):
-    """Count the test images of CIFAR-10, of the first ones, that trained weights classify wrongly.
+    """Count the test images of CIFAR-10, of the first ones, that a preset classifies wrongly.
 
     Args:
         depth: 20, 32 or 56.
         count: of images, 10,000 at most.
     """
-    folder = pathlib.Path(os.environ["ZOO_DATA"])
-    model = zoo.create("resnet", (32, 32, 3), 10, depth=depth)
-    with np.load(folder / "resnet_cifar10" / f"resnet{depth}.npz") as arrays:
-        transplant(renamed(by_layer(arrays), RESNET), model)
-    with np.load(folder / "cifar10" / "cifar10.npz") as data:
+    with np.load(pathlib.Path(os.environ["ZOO_DATA"]) / "cifar10" / "cifar10.npz") as data:
         images, labels = data["x_test"][:count], data["y_test"][:count]
-    x = (images / np.float32(255) - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
-    logits = model.predict(x.astype(np.float32), batch_size=100, verbose=0)
+    model = zoo.load(f"resnet{depth}_cifar10")
+    logits = model.predict(images / np.float32(255), batch_size=100, verbose=0)
     return int((logits.argmax(axis=-1) != labels.ravel()).sum())
 
 

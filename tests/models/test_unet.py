@@ -211,7 +211,7 @@ def test_encoder_without_some_strides_is_brought_to_full_size(monkeypatch):
         del maps[4]
         return maps
 
-    monkeypatch.setattr(encoders, "features", lambda name: features)
+    monkeypatch.setattr(encoders, "features", lambda name, weights: features)
     model = zoo.create("unet", (None, None, 3), 2, encoder="other", **NARROW)
     joins = [layer.name for layer in model.layers if layer.name.endswith("join")]
     assert joins == ["up2_join"]

@@ -64,6 +64,19 @@ def test_labels_may_be_one_hot_names_or_whole_floats(y_train, y_test, classes, f
         assert source.classes == ("b", "a") and examples(source)[0][1]["label"] == 0
 
 
+def test_classes_txt_beside_arrays_of_images_names_the_classes(tmp_path):
+    images = dict(x_train=np.zeros((6, 8, 8, 3), np.uint8), x_test=np.ones((2, 8, 8, 3), np.uint8))
+    np.savez(tmp_path / "own.npz", **arrays(**images))
+    unnamed = read(tmp_path / "own.npz", "image_classification")
+    (tmp_path / "classes.txt").write_text("cat\ndog\nowl\n")
+    source = read(tmp_path / "own.npz", "image_classification")
+    assert (unnamed.classes, source.classes) == (("0", "1", "2"), ("cat", "dog", "owl"))
+    assert unnamed.fingerprint != source.fingerprint
+    (tmp_path / "classes.txt").write_text("cat\ndog\n")
+    with pytest.raises(BadInput, match="has label 2, but there are 2 classes"):
+        read(tmp_path / "own.npz", "image_classification")
+
+
 def test_arrays_of_clouds_take_an_axis_and_a_unit(tmp_path):
     made = arrays()
     np.savez(tmp_path / "own.npz", **made)

@@ -9,7 +9,7 @@ import train
 from datasets.prepared import Prepared
 from datasets.source import BadInput
 from datasets.splits import Arrays
-from zoo import describe, index, tasks
+from zoo import assignments, describe, index, tasks
 from zoo.system import terminal
 from zoo.tasks.boxes.losses import CROWD, IGNORED, LABEL
 from zoo.training import recipe
@@ -89,7 +89,7 @@ def test_the_default_of_every_option_is_possible_and_explained():
         )
         for name, default in options.items():
             assert len(explanations[name]) > 5, name
-            assert not train.misfit(default, default, explanations[name]), name
+            assert not assignments.misfit(default, default, explanations[name]), name
 
 
 def test_explanations_of_options_are_listed():

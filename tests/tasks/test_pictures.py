@@ -130,3 +130,24 @@ def test_pictures_of_detections_tell_matches_and_leave_the_frame_out():
         "TP 1, FP 1, FN 0",
     ]
     assert figure.axes[0].images[0].get_array().shape == (32, 64, 3)
+
+
+def test_a_picture_is_cut_and_resized_as_the_options_say():
+    ramp = np.arange(40, dtype=np.uint8)[:, None, None].repeat(60, axis=1).repeat(3, axis=2)
+    batch = toy("image_classification", image_size=20)
+    prepare, piece = batch.task.data.prepare, {"image": ramp}
+    shown = {}
+    for crop, method in (
+        (1.0, "bilinear"),
+        (0.5, "bilinear"),
+        (0.75, "nearest"),
+        (0.75, "bicubic"),
+    ):
+        options = {**batch.options, "crop": crop, "interpolation": method}
+        shown[crop, method] = 255 * prepare(piece, batch.info, options)[0][:, 0, 0]
+    np.testing.assert_allclose(shown[0.5, "bilinear"], np.arange(10, 30), atol=1e-3)
+    np.testing.assert_allclose(shown[1.0, "bilinear"][5:15], 2 * np.arange(5, 15) + 0.5, atol=1e-3)
+    assert set(shown[0.75, "nearest"].round(3)) <= set(range(5, 35))
+    assert np.abs(shown[0.75, "bicubic"] - shown[0.75, "nearest"]).max() > 0.1
+    with pytest.raises(ValueError, match="crop is 1.5, and must be"):
+        batch.task.data.measure([piece], {**batch.options, "crop": 1.5})

@@ -64,7 +64,8 @@ def test_a_sound_record_passes(record):
 def test_the_records_of_all_presets_pass():
     for card in index.presets().values():
         assert records.objection(card) is None
-        assert records.misfit(card, card["arguments"]["input_shape"]) is None
+        shape = card["arguments"]["input_shape"] if "published" not in card else None
+        assert records.misfit(card, shape) is None
 
 
 @pytest.mark.parametrize(

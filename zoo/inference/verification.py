@@ -77,6 +77,8 @@ class Place:
 
     def model(self):
         """Return the path of the model's file, fetched if the card names an address."""
+        if "published" in self.record:
+            return presets.searched(self.folder.name, ())
         path = self.folder / presets.MODEL
         if not path.is_file() and "url" in self.record:
             return presets.fetched(self.folder.name, self.record)
@@ -118,6 +120,9 @@ def place(source):
     if path.name == records.RUN and record.get("status", "finished") != "finished":
         why = f"the run is {record['status']}"
         raise records.trouble(path, why, f"Finish it with --resume {path.parent}")
+    if path.name == presets.CARD and "published" in record:  # the converted file has no card
+        file = presets.searched(path.parent.name, ())
+        record |= {**inspection.record(file), "sha256": sha256(file)}
     records.require(path, record, ("model", "sha256"))
     return Place(str(source), path.parent, path, record)
 
@@ -225,7 +230,8 @@ def check_output(where, model):
     path, wanted = where.folder / EXAMPLE, stored_sha256(where)
     if wanted is None:
         remedy = f"Store one: {where.store}"
-        return Check("output", False if where.preset else None, f"no stored example. {remedy}")
+        needed = where.preset and "published" not in where.record
+        return Check("output", False if needed else None, f"no stored example. {remedy}")
     if not path.is_file() or sha256(path) != wanted:
         return Check("output", None, f"not checked: {path} is not the file of the card")
     remedy = f"{where.again}, or if the difference is intended, {where.store} --replace"

@@ -29,7 +29,31 @@ def dense_norm(x, units, name, epsilon=1e-3):
     return layers.ReLU(name=name)(x)
 
 
-def padded_conv(x, channels, size, name, *, strides=1, groups=1, **options):
+def standardized(image, mean, std):
+    """Subtract the mean of each channel and divide by its standard deviation, as published.
+
+    Args:
+        image: (B, H, W, C) in [0, 1].
+        mean: C numbers, or None for 0.
+        std: C numbers, or None for 1.
+
+    Raises:
+        ValueError: if there are not as many numbers as channels, or a deviation is not positive.
+    """
+    if mean is None and std is None:
+        return image
+    count = image.shape[-1]
+    mean, std = mean or (0.0,) * count, std or (1.0,) * count
+    for name, values in (("pixel_mean", mean), ("pixel_std", std)):
+        if not isinstance(values, list | tuple) or len(values) != count:
+            raise ValueError(f"{name} is {values!r}, and the images have {count} channels")
+    if min(std) <= 0:
+        raise ValueError(f"pixel_std is {std!r}, and must be above 0")
+    scale, offset = [1 / s for s in std], [-m / s for m, s in zip(mean, std, strict=True)]
+    return layers.Rescaling(scale, offset, dtype="float32", name="standardized")(image)
+
+
+def padded_conv(x, channels, size, name, *, strides=1, groups=1, same=False, **options):
     """Apply a convolution that pads all sides by ⌊size / 2⌋, as PyTorch's and Darknet's do.
 
     Keras' "same" pads an even input of a strided convolution on two sides.
@@ -41,11 +65,13 @@ def padded_conv(x, channels, size, name, *, strides=1, groups=1, **options):
         name: of the layers.
         strides: of the convolution.
         groups: of channels that are convolved apart; 0 for each channel by itself (depthwise).
+        same: pad as Keras' "same" does.
         options: of the layer.
     """
-    if strides > 1 and size > 1:
+    explicit = strides > 1 and size > 1 and not same
+    if explicit:
         x = layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
-    options |= dict(strides=strides, padding="valid" if strides > 1 else "same")
+    options |= dict(strides=strides, padding="valid" if strides > 1 and not same else "same")
     options |= dict(name=f"{name}_conv")
     if groups:
         options |= dict(groups=groups, kernel_initializer="he_normal")
@@ -71,6 +97,7 @@ def conv_norm(
     strides=1,
     dilation=1,
     groups=1,
+    same=False,
     activation="relu",
     epsilon=EPSILON,
 ):
@@ -84,11 +111,12 @@ def conv_norm(
         strides: of the convolution.
         dilation: pixels between the inputs of an output, instead of strides.
         groups: of channels that are convolved apart; 0 for each channel by itself (depthwise).
+        same: pad as Keras' "same" does.
         activation: a name that Keras knows, or None.
         epsilon: added to the variance.
     """
-    options = dict(strides=strides, dilation_rate=dilation, groups=groups, use_bias=False)
-    x = padded_conv(x, channels, size, name, **options)
+    options = dict(strides=strides, dilation_rate=dilation, groups=groups, same=same)
+    x = padded_conv(x, channels, size, name, use_bias=False, **options)
     x = layers.BatchNormalization(momentum=MOMENTUM, epsilon=epsilon, name=f"{name}_norm")(x)
     return layers.Activation(activation, name=name)(x) if activation else x
 

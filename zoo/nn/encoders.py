@@ -1,24 +1,27 @@
 """Encoders: the convolutions of a classifier, optionally pretrained, as part of another network.
 
 A classifier can be an encoder if its file has `features(x, *, width, ...)`, from images to a
-dictionary of feature maps by stride. `imagenet(x)` and `applications(depth)` in the
-same file give access to published weights.
+dictionary of feature maps by stride. ImageNet's weights are those of a preset, or those
+that `imagenet(x)` and `applications(depth)` in the same file give access to.
 """
 
 import inspect
 
 from zoo import registry
+from zoo.nn.blocks import standardized
 from zoo.training.finetuning.transfer import transfer
-from zoo.weights import presets
+from zoo.weights import inspection, presets
+from zoo.weights.published import cards
 
 IMAGENET = "imagenet"
 
 
-def features(name):
+def features(name, weights=None):
     """Return the function `features` of the classifier called `name`.
 
-    It also takes `batch_norm` if the classifier always normalises, and raises a `ValueError` about
-    other options that the classifier does not have.
+    Options that are not given are those with which the weights were trained. It also takes
+    `batch_norm` if the classifier always normalises, and raises a `ValueError` about other options
+    that the classifier does not have.
 
     Raises:
         ValueError: if there is no such model, or it has no `features`; the message names the models
@@ -31,22 +34,40 @@ def features(name):
         options = {key: options[key] for key in options if key in known or key != "batch_norm"}
         if unknown := sorted(options.keys() - known.keys()):
             raise ValueError(f"the encoder {name} has no option {unknown[0]}: remove it")
-        return function(x, **options)
+        trained = recorded(name, weights, options.get("depth"))
+        trained = {key: trained[key] for key in trained if key in known}
+        return function(x, **{**trained, **options})
 
     return apply
 
 
-def prepared(image, name, weights):
+def recorded(name, weights, depth=None):
+    """Return the options of a trained classifier's builder, {} if there are no weights.
+
+    Args:
+        name: of the classifier.
+        weights: as for `load_weights`.
+        depth: of the classifier; None for its default.
+
+    Raises:
+        ValueError: if there are no such weights.
+    """
+    if not weights or (weights == IMAGENET and hasattr(home(name), "imagenet")):
+        return {}
+    path = presets.locate(cards.imagenet(name, depth) if weights == IMAGENET else weights)
+    return inspection.record(path).get("options", {})
+
+
+def prepared(image, name, weights, depth=None):
     """Convert images (B, H, W, C) in [0, 1] to the input range of the weights.
 
     Raises:
         ValueError: if there are no ImageNet weights, or they are used with images that do not have
             3 channels.
     """
-    if weights != IMAGENET:
-        return image
-    if not hasattr(home(name), "imagenet"):
-        raise ValueError(f"there are no ImageNet weights of {name}: name a trained classifier")
+    if weights != IMAGENET or not hasattr(home(name), "imagenet"):
+        trained = recorded(name, weights, depth)
+        return standardized(image, trained.get("pixel_mean"), trained.get("pixel_std"))
     if image.shape[-1] != 3:
         raise ValueError(
             f"the ImageNet weights of {name} need images of 3 channels, red, green and blue, "
@@ -71,10 +92,10 @@ def load_weights(model, name, weights, depth=None, **options):
     Raises:
         ValueError: if there are no such weights, or they do not fit all layers.
     """
-    if weights == IMAGENET:
+    if weights == IMAGENET and hasattr(home(name), "imagenet"):
         source = published(name, depth, options)
     else:
-        source = presets.load(weights)
+        source = presets.load(cards.imagenet(name, depth) if weights == IMAGENET else weights)
     missing = transfer(source, model)[1]
     if missing:
         raise ValueError(

@@ -78,12 +78,13 @@ def scale(image, limits, channels):
     return np.repeat(x, channels, axis=-1) if x.shape[-1] < channels else x
 
 
-def resize(image, height, width):
+def resize(image, height, width, interpolation="bilinear"):
     """Return an image (H, W, C) resized to (height, width, C) float32, without aliasing."""
     if image.shape[:2] == (height, width):
         return np.asarray(image, np.float32)
     image = ops.convert_to_tensor(np.asarray(image, np.float32))
-    return ops.convert_to_numpy(ops.image.resize(image, (height, width), antialias=True))
+    how = dict(interpolation=interpolation, antialias=True)
+    return ops.convert_to_numpy(ops.image.resize(image, (height, width), **how))
 
 
 def resize_mask(mask, height, width):

@@ -8,6 +8,7 @@ from zoo.training import distillation
 from zoo.training.finetuning import freezing, lora, transfer
 from zoo.training.recorder import student
 from zoo.weights import darknet_weights, presets, provenance, saving
+from zoo.weights.published import converter
 
 print = terminal.say  # escapes control characters in names of files and classes
 
@@ -28,11 +29,13 @@ def build(settings, task, record, previous):
     Raises:
         ValueError: "what: why. remedy", if the model cannot be built, or no weight fits it.
     """
-    init, source, trained, exported = settings["init"], {}, None, student
+    init, source, trained, brought, exported = settings["init"], {}, None, {}, student
     try:
         if init:
             path = presets.locate(init)
-            if not darknet_weights.matches(path):
+            if converter.matches(path):
+                trained, source = converter.read(path, settings["model"], settings["options"])
+            elif not darknet_weights.matches(path):
                 source, trained = saving.record(path), saving.load(path)
         same = source.get("model") == settings["model"]
         build = registry.get(settings["model"]).builder
@@ -42,6 +45,10 @@ def build(settings, task, record, previous):
         arguments = task.training.arguments(record["info"], record["task_options"])
         given = record["options"]  # the user's options override those of the data
         record["arguments"] = {name: arguments[name] for name in arguments if name not in given}
+        if init and trained is None:
+            settled = {**arguments, **given}
+            brought = transfer.published_anchors(path, settings["model"], settled)
+            record["arguments"] |= brought
         earlier = source if same else previous
         record["arguments"] |= suggested(build, task, record, earlier.get("arguments"))
         foreign = record["arguments"].keys() - inspect.signature(build).parameters.keys()
@@ -67,7 +74,7 @@ def build(settings, task, record, previous):
         for place in fresh:
             print(f"  newly initialized: {place}")
         grids = (of.get("info", {}).get("grid") for of in (source, record))
-        messages = transfer.notes(init, *grids, fresh)
+        messages = [] if brought else transfer.notes(init, *grids, fresh)
         if trained is not None:
             messages += transfer.epsilon_notes(init, transfer.epsilons(trained), built, model)
         messages = [*messages, *provenance.inherit(record, init, source)]

@@ -10,7 +10,6 @@ dense layer after global pooling as a convolution of size 1.
 import math
 import os
 import pathlib
-import re
 import struct
 from typing import NamedTuple
 
@@ -18,6 +17,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from zoo.weights.inspection import DARKNET
 from zoo.weights.records import trouble
 
 # Darknet's axes of a kernel in terms of Keras'.
@@ -69,7 +69,7 @@ class Section(NamedTuple):
 
 def matches(path):
     """Return whether a file name is Darknet's, such as yolov3.weights or darknet53.conv.74."""
-    return re.search(r"\.weights$|\.conv\.\d+$", pathlib.Path(path).name) is not None
+    return DARKNET.search(pathlib.Path(path).name) is not None
 
 
 def header(path):

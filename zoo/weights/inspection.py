@@ -11,6 +11,7 @@ import io
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import zipfile
@@ -22,6 +23,9 @@ RECORD = "zoo"  # key in metadata.json
 CONFIG, METADATA = "config.json", "metadata.json"
 WEIGHTS = ("model.weights.h5", "model.weights.npz")
 HDF5 = (".h5", ".hdf5")
+ARRAYS = (".safetensors", ".npz", ".pth", ".pt")  # of published weights
+DARKNET = re.compile(r"\.weights$|\.conv\.\d+$")
+CONVERT = "Convert it: python -m zoo convert MODEL {} --out model.keras"
 READER = pathlib.Path(__file__).with_name("hdf5.py")
 SLACK = 1 << 20  # bytes or values that are always accepted: small data compress well
 MAX_RATIO = 100  # largest ratio of the uncompressed to the compressed size
@@ -63,8 +67,7 @@ def inspect(path):
     if not path.is_file():
         raise trouble(path, "there is no such file", "Check the spelling")
     hdf5 = path.suffix.lower() in HDF5
-    if not hdf5 and path.suffix != ".keras":
-        raise trouble(path, "it is not a saved model", "Use a .keras, .h5 or .hdf5 file")
+    check_kind(path)
     config, version = (None, None) if hdf5 else read_config(path)
     digest = sha256(path)
     known = digest in _written and not hdf5
@@ -78,13 +81,28 @@ def inspect(path):
         text, version = _read[digest]["config"], _read[digest]["version"]
         if text is None:
             why = "it holds weights without a model"
-            raise trouble(path, why, "Save the whole model, with model.save")
+            hint = f"Of keras.applications: {CONVERT.format(path)}; else save it with model.save"
+            raise trouble(path, why, hint)
         config = parse(path, text)
     config.pop("compile_config", None)  # not needed: a model is loaded uncompiled
     if size := largest(config, numbers):
         why = f"it has a layer of {size:,} units but stores only {numbers:,} values: rejected"
         raise trouble(path, why, "Save the model again")
     return Contents(config, version, numbers, known)
+
+
+def check_kind(path):
+    """Raise a `ValueError` if a file, by its name, is not a saved model; say how to use it."""
+    name = path.name.lower()
+    if name.endswith((".keras", *HDF5)):
+        return
+    if DARKNET.search(name):
+        remedy = f"Start a training from it: python train.py --model yolov3 --init {path}; "
+        remedy += "or in Python: zoo.weights.darknet_weights.load(model, path)"
+        raise trouble(path, "Darknet's file holds numbers without layers", remedy)
+    if name.endswith(ARRAYS):
+        raise trouble(path, "it holds arrays without a model", CONVERT.format(path))
+    raise trouble(path, "it is not a saved model", "Use a .keras, .h5 or .hdf5 file")
 
 
 def remember(path, numbers):
@@ -99,6 +117,7 @@ def record(path):
         ValueError: if the file is damaged, or an entry of the record has the wrong type.
     """
     path = pathlib.Path(path)
+    check_kind(path)
     if path.suffix.lower() in HDF5:
         return {}
     with archive(path) as members:

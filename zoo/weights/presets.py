@@ -1,7 +1,8 @@
 """Presets: trained models that are part of the zoo, each with a card that describes it.
 
 `zoo/presets/<name>/card.json` contains the SHA-256 of the model's file, which is checked before the
-file is opened. The file is in the same folder, or the card has its download address.
+file is opened. The file is in the same folder, or the card has its download address. Weights that
+others publish are converted, see `zoo.weights.published.cards`.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ from zoo import index
 from zoo.registry import unknown
 from zoo.weights import inspection, records
 from zoo.weights.inspection import sha256
+from zoo.weights.published import cards
 
 MODEL, CARD, EXAMPLE = "model.keras", "card.json", "example.npz"
 FACTS = "model arguments options task task_options info data sha256".split()  # required in a run
@@ -25,6 +27,11 @@ LARGEST = 8_000_000  # bytes, the largest file in the repository
 def names():
     """Return the names of all presets, sorted."""
     return sorted(index.presets())
+
+
+def stored():
+    """Return the names of the presets that are files of the zoo, not of others, sorted."""
+    return sorted(name for name, card in index.presets().items() if "published" not in card)
 
 
 def load(source):
@@ -61,15 +68,15 @@ def locate(source, also=()):
 
 def searched(source, also):
     """Return the path for `locate`, without checking the file."""
-    cards, damaged = index.presets(), index.damaged_presets()
+    known, damaged = index.presets(), index.damaged_presets()
     if str(source) in damaged:
         path = index.HERE / "presets" / str(source) / CARD
         raise records.trouble(path, damaged[str(source)], "Check it out again")
-    if str(source) in cards:
-        if reason := records.objection(cards[str(source)]):
+    if str(source) in known:
+        if reason := records.objection(known[str(source)]):
             path = index.HERE / "presets" / str(source) / CARD
             raise records.trouble(path, reason, "Check it out again")
-        return verified(str(source), cards[str(source)])
+        return verified(str(source), known[str(source)])
     path = pathlib.Path(os.path.expandvars(source)).expanduser()
     if path.is_dir():
         if (path / MODEL).is_file():
@@ -77,7 +84,7 @@ def searched(source, also):
         raise ValueError(f"{path}: the folder has no {MODEL}. Use the folder of a training run")
     if path.is_file():
         return path
-    known = [*cards, *also]
+    known = [*known, *also]
     if path.suffix or len(path.parts) > 1 or not known:
         raise ValueError(f"{source}: there is no such preset, file or folder. Check the spelling")
     what = "model or preset" if also else "preset"
@@ -85,7 +92,9 @@ def searched(source, also):
 
 
 def verified(name, card):
-    """Return the path of a preset's file, downloaded if necessary, after checking its SHA-256."""
+    """Return the path of a preset's file, downloaded if necessary, after checking its hash."""
+    if "published" in card:
+        return cards.located(name, card)
     path = index.HERE / "presets" / name / MODEL
     if not path.is_file() and "url" not in card:
         raise ValueError(f"{path}: the file of preset {name} is missing. Check it out again")
@@ -181,7 +190,7 @@ def packed(path):
 def card(entries, data, content, url):
     """Return the card: the entries of run.json that other users need."""
     settings = entries.get("settings", {})
-    optional = "scores seed best_epoch seconds machine backend versions".split()
+    optional = "converted scores seed best_epoch seconds machine backend versions".split()
     return {
         **{key: entries[key] for key in FACTS[:6]},
         "data": data,

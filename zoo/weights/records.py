@@ -23,6 +23,7 @@ SIZES = {  # option of a task: the axis of the input that it sets, and its maxim
 }
 LIMITS = {  # of options that memory depends on: minimum and maximum
     "resolution": (1 / 64, 16),
+    "crop": (1 / 64, 1),
     "horizon": (1, MOST_POINTS),
     "length": (0, MOST_POINTS),
     "margin": (0, MOST_PIXELS),

@@ -9,7 +9,7 @@ import zoo
 from zoo import tasks
 from zoo.training import building, recipe
 from zoo.training.finetuning import transfer
-from zoo.weights import saving
+from zoo.weights import darknet_weights, saving
 
 GRID = {
     "form": "yolov3",
@@ -115,3 +115,39 @@ def test_anchors_that_weights_were_not_trained_with_are_told():
     assert transfer.notes("runs/a", GRID, GRID, []) == []
     assert transfer.notes("runs/a", published, GRID, ["coarse_raw/kernel"]) == []
     assert transfer.notes("darknet53.conv.74", None, None, []) == []
+
+
+def test_the_published_tiny_weights_bring_their_anchors(tmp_path, capsys):
+    path = tmp_path / "yolov3-tiny.weights"
+    with open(path, "wb") as file:
+        file.truncate(transfer.TINY_BYTES)
+    coco = {"num_classes": 80}
+    brought = transfer.published_anchors(path, "yolov3_tiny", coco)
+    assert brought == {"anchors": transfer.TINY} and "anchors" in capsys.readouterr().out
+    other = {**coco, "anchors": [[1, 2]] * 6}
+    assert transfer.published_anchors(path, "yolov3_tiny", other) == {}
+    assert transfer.published_anchors(path, "yolov3_tiny", {"num_classes": 3}) == {}
+    assert transfer.published_anchors(path, "yolov3", coco) == {}
+    path.write_bytes(b"1234")
+    assert transfer.published_anchors(path, "yolov3_tiny", coco) == {}
+
+
+def test_a_detector_is_built_with_the_anchors_of_the_published_weights(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(building.provenance, "inherit", lambda *_: [])  # these data have no splits
+    path, batch = tmp_path / "yolov3-tiny.weights", toy("image_detection")
+    source = zoo.create("yolov3_tiny", (64, 64, 3), 4, width=1 / 16)
+    darknet_weights.save(source, path)
+    monkeypatch.setattr(transfer, "TINY_BYTES", path.stat().st_size)
+    settings = {"model": "yolov3_tiny", "options": {"width": 1 / 16}, "init": str(path)}
+    for classes, anchors in ((4, transfer.TINY), (80, None)):
+        monkeypatch.setattr(transfer, "COCO", classes)
+        record = {"info": batch.info, "task_options": batch.options}
+        building.build(settings, tasks.get("image_detection"), record, {})
+        assert record["arguments"].get("anchors") == anchors
+        chosen = transfer.smallest_first(record["info"]["grid"])
+        assert (chosen == transfer.TINY) == bool(anchors)
+        printed = capsys.readouterr().out
+        assert ("takes the anchors" in printed) == bool(anchors)
+        assert ("does not contain the anchors" in printed) != bool(anchors)

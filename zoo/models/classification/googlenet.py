@@ -14,7 +14,7 @@ import keras
 from keras import layers
 
 from zoo.nn.auxiliary import supervised
-from zoo.nn.blocks import conv_norm, padded_conv
+from zoo.nn.blocks import conv_norm, padded_conv, standardized
 from zoo.nn.layers import LocalResponseNormalization
 from zoo.registry import register
 
@@ -50,6 +50,8 @@ def GoogLeNet(
     epsilon=1e-3,
     auxiliary=False,
     auxiliary_dropout=0.7,
+    pixel_mean=None,
+    pixel_std=None,
     name="googlenet",
 ):
     """Build the classifier of Table 1.
@@ -68,6 +70,8 @@ def GoogLeNet(
         auxiliary: train with the auxiliary heads of Sec. 5 on modules 4a and 4d, if others follow
             them. Predictions and exported files do not use them.
         auxiliary_dropout: rate in front of their logits.
+        pixel_mean: of each channel, from 0 to 1, subtracted first, as published weights need it.
+        pixel_std: standard deviation of each channel, by which it is then divided.
         name: name of the model.
 
     Returns:
@@ -78,7 +82,8 @@ def GoogLeNet(
     """
     image = keras.Input(input_shape, name="image")
     style = dict(width=width, batch_norm=batch_norm, epsilon=epsilon)
-    maps = features(image, depth=depth, kernel=kernel, **style)
+    x = standardized(image, pixel_mean, pixel_std)
+    maps = features(x, depth=depth, kernel=kernel, **style)
     x = layers.GlobalAveragePooling2D(name="pool")(maps[max(maps)])
     x = layers.Dropout(dropout, name="dropout")(x)
     logits = layers.Dense(num_classes, dtype="float32", name="logits")(x)

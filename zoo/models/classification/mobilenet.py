@@ -2,13 +2,14 @@
 
 Sandler, Howard, Zhu, Zhmoginov & Chen, CVPR 2018, https://arxiv.org/abs/1801.04381. Table 2, with
 the inverted residual of Fig. 3; channels of other widths are rounded as in the authors' program.
-Departures: none.
+Departures: strided convolutions pad both sides, as the widely used programs in PyTorch do; the
+authors' pads only one side of even sizes (`form="keras"`).
 """
 
 import keras
 from keras import layers
 
-from zoo.nn.blocks import conv_norm
+from zoo.nn.blocks import conv_norm, standardized
 from zoo.registry import register
 
 STAGES = (  # Table 2: expansion, channels, blocks, stride
@@ -37,6 +38,9 @@ def MobileNet(
     last=1280,
     dropout=0.2,
     epsilon=1e-3,
+    form="torch",
+    pixel_mean=None,
+    pixel_std=None,
     name="mobilenet",
 ):
     """Build the classifier of Table 2.
@@ -49,13 +53,20 @@ def MobileNet(
         last: channels of the last convolution.
         dropout: rate in front of the head.
         epsilon: of batch normalisation, added to the variance; the authors' value.
+        form: "torch" pads both sides in strided convolutions, "keras" as Keras' and the authors'.
+        pixel_mean: of each channel, from 0 to 1, subtracted first, as published weights need it.
+        pixel_std: standard deviation of each channel, by which it is then divided.
         name: name of the model.
 
     Returns:
         A `keras.Model` from images (B, H, W, C) in [0, 1] to float32 logits (B, K).
+
+    Raises:
+        ValueError: if there is no such form.
     """
     image = keras.Input(input_shape, name="image")
-    maps = features(image, width=width, depth=depth, epsilon=epsilon)
+    x = standardized(image, pixel_mean, pixel_std)
+    maps = features(x, width=width, depth=depth, epsilon=epsilon, form=form)
     channels = rounded(last * max(1.0, width))
     x = conv_norm(maps[32], channels, 1, "last", activation="relu6", epsilon=epsilon)
     x = layers.GlobalAveragePooling2D(name="pool")(x)
@@ -64,14 +75,19 @@ def MobileNet(
     return keras.Model(image, logits, name=name)
 
 
-def features(x, *, width=1.0, depth=1.0, epsilon=1e-3):
+def features(x, *, width=1.0, depth=1.0, epsilon=1e-3, form="torch"):
     """Apply all blocks to images (B, H, W, C), with the options of `MobileNet`.
 
     Returns:
         The last map before each halving, and the last of all, in a dictionary by its stride 2, 4,
         8, 16, 32: a tensor (B, ⌈H / stride⌉, ⌈W / stride⌉, channels).
+
+    Raises:
+        ValueError: as `MobileNet`.
     """
-    style = dict(activation="relu6", epsilon=epsilon)
+    if form not in ("torch", "keras"):
+        raise ValueError(f'form is "torch" or "keras", not {form!r}')
+    style = dict(activation="relu6", epsilon=epsilon, same=form == "keras")
     x = conv_norm(x, rounded(32 * width), 3, "stem", strides=2, **style)
     maps, stride, number = {}, 2, 0
     for expansion, channels, count, first in STAGES:

@@ -10,7 +10,7 @@ normalisation, which the paper does not use, convolutions have no bias.
 import keras
 from keras import layers, ops
 
-from zoo.nn.blocks import MOMENTUM
+from zoo.nn.blocks import MOMENTUM, standardized
 from zoo.nn.layers import LocalResponseNormalization
 from zoo.registry import register
 
@@ -42,6 +42,8 @@ def VGG(
     lrn=False,
     pointwise=False,
     pool=0,
+    pixel_mean=None,
+    pixel_std=None,
     name="vgg",
 ):
     """Build the classifier of Table 1.
@@ -58,6 +60,8 @@ def VGG(
         pointwise: the last convolution of blocks of three is 1x1, as in column C.
         pool: pixels a side to which maps are averaged in front of the dense layers, so that images
             of any size suit published weights (7); 0 leaves maps as they are.
+        pixel_mean: of each channel, from 0 to 1, subtracted first, as published weights need it.
+        pixel_std: standard deviation of each channel, by which it is then divided.
         name: name of the model.
 
     Returns:
@@ -68,7 +72,8 @@ def VGG(
     """
     image = keras.Input(input_shape, name="image")
     style = dict(batch_norm=batch_norm, epsilon=epsilon, lrn=lrn, pointwise=pointwise)
-    x = features(image, depth=depth, width=width, **style)[16]
+    x = standardized(image, pixel_mean, pixel_std)
+    x = features(x, depth=depth, width=width, **style)[16]
     x = layers.MaxPooling2D(2, padding="same", name="block5_pool")(x)
     if pool:
         x = layers.AdaptiveAveragePooling2D(pool, name="pool")(x)

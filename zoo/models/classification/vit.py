@@ -8,6 +8,7 @@ Departures: one linear layer as the head, as in the paper's fine-tuning; dropout
 import keras
 from keras import layers, ops
 
+from zoo.nn.blocks import standardized
 from zoo.registry import register
 
 SIZES = {"Ti": (12, 192), "S": (12, 384), "B": (12, 768), "L": (24, 1024)}  # blocks, channels
@@ -31,6 +32,8 @@ def ViT(
     width=1.0,
     grid=0,
     dropout=0.0,
+    pixel_mean=None,
+    pixel_std=None,
     name="vit",
 ):
     """Build the classifier of Fig. 1.
@@ -45,6 +48,8 @@ def ViT(
         grid: positions a side that are learnt, interpolated for images of other sizes; 0 as many as
             the images have patches.
         dropout: rate behind the positions, and of each block's branches.
+        pixel_mean: of each channel, from 0 to 1, subtracted first, as published weights need it.
+        pixel_std: standard deviation of each channel, by which it is then divided.
         name: name of the model.
 
     Returns:
@@ -54,7 +59,8 @@ def ViT(
         ValueError: if there is no such size, or images are not made of whole patches.
     """
     image = keras.Input(input_shape, name="image")
-    x = encoded(image, size, patch, depth, width, grid, dropout)
+    x = standardized(image, pixel_mean, pixel_std)
+    x = encoded(x, size, patch, depth, width, grid, dropout)
     x = layers.LayerNormalization(epsilon=EPSILON, name="norm")(x)
     logits = layers.Dense(num_classes, dtype="float32", name="logits")(x[:, 0])
     return keras.Model(image, logits, name=name)

@@ -137,9 +137,9 @@ def detector(image, maps, num_classes, anchors, channels, convolutions, name):
 
 def encode(image, backbone, depth, weights, width):
     """Return a classifier's feature maps by stride, with trained weights if given."""
-    x = encoders.prepared(image, backbone, weights)
+    x = encoders.prepared(image, backbone, weights, depth)
     options = {"depth": depth} if depth else {}
-    maps = encoders.features(backbone)(x, width=width, **options)
+    maps = encoders.features(backbone, weights)(x, width=width, **options)
     if weights:
         encoders.load_weights(keras.Model(image, list(maps.values())), backbone, weights, depth)
     return maps

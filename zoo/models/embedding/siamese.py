@@ -75,8 +75,8 @@ def encode(image, encoder, depth, weights, width):
             (conv4(image, width), None) if encoder == "conv4" else (koch(image, width), "sigmoid")
         )
     options = {"depth": depth} if depth else {}
-    x = encoders.prepared(image, encoder, weights)
-    maps = encoders.features(encoder)(x, width=width, **options)
+    x = encoders.prepared(image, encoder, weights, depth)
+    maps = encoders.features(encoder, weights)(x, width=width, **options)
     if weights:
         encoders.load_weights(keras.Model(image, list(maps.values())), encoder, weights, depth)
     return layers.GlobalAveragePooling2D(name="pool")(maps[max(maps)]), None

@@ -14,7 +14,6 @@ import math
 import keras
 from keras import layers
 
-from zoo.models.classification.resnet import features as resnet_features
 from zoo.models.classification.vgg import features as vgg_features
 from zoo.nn import encoders
 from zoo.nn.auxiliary import supervised
@@ -100,8 +99,10 @@ def FCN(
 
 def on_resnet(image, num_classes, dropout, style, weights, auxiliary, name):
     """Return the model whose scores are those of the dilated ResNet's last map, interpolated."""
-    x = encoders.prepared(image, "resnet", weights)
-    maps = resnet_features(x, output_stride=8, **style)
+    if weights == encoders.IMAGENET:  # those of keras.applications have other strides
+        raise ValueError("there are no ImageNet weights of resnet with dilation: name others")
+    x = encoders.prepared(image, "resnet", weights, style["depth"])
+    maps = encoders.features("resnet", weights)(x, output_stride=8, **style)
     last = maps[max(maps)]
     trunk = keras.Model(image, last)
     if weights:

@@ -112,8 +112,8 @@ def encode(image, encoder, depth, weights, width, batch_norm, dropout):
     """Return a classifier's feature maps by stride, with trained weights if given."""
     options = {"depth": depth, "batch_norm": batch_norm and weights != encoders.IMAGENET}
     options = {key: value for key, value in options.items() if value}
-    x = encoders.prepared(image, encoder, weights)
-    maps = encoders.features(encoder)(x, width=width, **options)
+    x = encoders.prepared(image, encoder, weights, depth)
+    maps = encoders.features(encoder, weights)(x, width=width, **options)
     if weights:
         encoders.load_weights(keras.Model(image, list(maps.values())), encoder, weights, depth)
     for stride in sorted(maps)[-2:]:

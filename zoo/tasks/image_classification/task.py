@@ -15,6 +15,8 @@ LARGEST = 224  # pixels a side, unless `image_size` asks for more
 
 def measure(examples, options):
     """Return the channels, the range of values and the size of the data set's images."""
+    if not 0 < options.get("crop", 1.0) <= 1:
+        raise ValueError(f"crop is {options['crop']}, and must be above 0 and at most 1")
     sides = [min(example["image"].shape[:2]) for example in examples]
     return {**images.measure(examples, options), "image_size": min(int(np.median(sides)), LARGEST)}
 
@@ -29,9 +31,10 @@ def arguments(info, options):
 def prepare(piece, info, options):
     """Return the middle square of the image, (S, S, C) float32 from 0 to 1, and its target."""
     image, size = piece["image"], options["image_size"]
-    side = min(image.shape[:2])
+    side = max(1, round(min(image.shape[:2]) * options.get("crop", 1.0)))
     top, left = ((length - side) // 2 for length in image.shape[:2])
-    square = images.resize(image[top : top + side, left : left + side], size, size)
+    square = image[top : top + side, left : left + side]
+    square = images.resize(square, size, size, options.get("interpolation", "bilinear"))
     limits = images.bits(image) or info["range"]
     x = images.scale(square, limits, info["channels"])
     return x, targets.of(info).label(piece["label"], info) if "label" in piece else None
@@ -70,6 +73,8 @@ TASK = Task(
     dataset="clothing",
     options=dict(
         image_size=0,  # pixels a side of the square that images are resized to; 0 as the data
+        crop=1.0,  # share of the shorter side that the square of an image has
+        interpolation="bilinear",  # "bilinear", "bicubic" or "nearest", of resized images
         channels=0,  # 1 gray, 3 colour, or the number of bands; 0 as the data
         classes="",  # names or indices of those chosen, separated by commas; all if empty
         loss="auto",  # as --loss; auto: cross_entropy of classes or labels, mse of values
@@ -98,7 +103,7 @@ TASK = Task(
         cutmix=0.0,  # alpha of the shares of a rectangle of another image; 0: none
     ),
     data=Data(
-        prepared=("image_size", "channels"),
+        prepared=("image_size", "crop", "interpolation", "channels"),
         sizes=("image_size",),
         fields=("image", "label"),
         measure=measure,

@@ -2,8 +2,14 @@
 
 import keras
 
+from zoo.system import terminal
+
+print = terminal.say  # escapes control characters in names of files
+
 # Anchors of the published yolov3-tiny.weights, which do not use the smallest of the six.
 TINY = [[23, 27], [37, 58], [81, 82], [81, 82], [135, 169], [344, 319]]
+TINY_BYTES = 35_434_956  # its size
+COCO = 80  # its classes
 
 
 def transfer(source, target, keep_epsilon=False):
@@ -106,6 +112,22 @@ def notes(source, earlier, grid, fresh):
         f"{source}: its weights were trained with the anchors {source_anchors}, and the model has "
         f"{anchors}. Use the former if the objects are of similar size: --set anchors=..."
     ]
+
+
+def published_anchors(path, name, arguments):
+    """Return the builder's argument `anchors` of the published yolov3-tiny.weights, {} of others.
+
+    Args:
+        path: of a Darknet file.
+        name: of the model.
+        arguments: of the builder, those given included. With other classes than COCO's, the output
+            layers are newly initialized.
+    """
+    published = name == "yolov3_tiny" and path.stat().st_size == TINY_BYTES
+    if not published or "anchors" in arguments or arguments.get("num_classes") != COCO:
+        return {}
+    print(f"{path.name}: the model takes the anchors that these weights were trained with: {TINY}")
+    return {"anchors": TINY}
 
 
 def smallest_first(grid):

@@ -1,0 +1,1 @@
+"""Weights that others published, and the converters of their files."""
