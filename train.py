@@ -78,6 +78,8 @@ def parse(arguments):
     add("--init", metavar="PRESET_OR_FILE", help="transfer the weights of a trained model")
     add("--teacher", metavar="PRESET_OR_FILE", help="distil a trained model: fit its outputs, too")
     add("--temperature", type=positive(float), metavar="T", help="of the teacher's outputs (3.0)")
+    add("--adversarial", choices=("fgsm",), help="train on attacked batches, too")
+    add("--epsilon", type=positive(float), metavar="E", help="of the attack: largest change")
     policies = ("float32", "mixed_bfloat16", "mixed_float16")
     add("--precision", choices=policies, default="float32")
     add("--jit", action=argparse.BooleanOptionalAction, help="compile with XLA")
@@ -225,6 +227,10 @@ def agree(parser, args):
         parser.error(f"argument --snapshots: {epochs} epochs are not {count} equal cycles: {near}")
     if args["temperature"] and not args["teacher"]:
         parser.error("argument --temperature: it is for a teacher, and there is no --teacher")
+    if bool(args["adversarial"]) != bool(args["epsilon"]):
+        parser.error("argument --epsilon: it is for --adversarial fgsm; give both, or neither")
+    if args["adversarial"] and args["teacher"]:
+        parser.error("argument --adversarial: a student of a --teacher is not attacked; give one")
     if args["teacher"]:
         args["temperature"] = args["temperature"] or TEMPERATURE
 
@@ -298,7 +304,7 @@ def train(settings, interrupt):
     keras = terminal.import_keras()
     from datasets import pipeline
     from zoo import tasks
-    from zoo.training import building, evaluation, runs, schedule
+    from zoo.training import adversarial, building, evaluation, runs, schedule
 
     interrupt.check()
     if settings["resume"]:
@@ -312,6 +318,7 @@ def train(settings, interrupt):
     try:
         model = building.build(settings, task, record, previous)
         learner = building.distilled(model, settings, task, record, previous)
+        learner = adversarial.learner(learner, settings, task)
     except ValueError as error:
         what, _, why = str(error).partition(": ")
         raise BadInput(what, why.rstrip(".")) from error
@@ -376,6 +383,8 @@ def train(settings, interrupt):
     ):
         print(warning)
     report = evaluation.evaluate(run, recorder, splits, task, size)
+    if settings.get("adversarial"):
+        report = f"{report}\n{adversarial.report(run, splits)}\n"
     return report_run(run, report)
 
 

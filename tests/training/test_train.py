@@ -142,7 +142,7 @@ def wait_for_epochs(process, folder, count):
     raise AssertionError(f"no {count} epochs: {process.communicate()[1][-2000:]}")
 
 
-NEWER = ("validate", "bootstrap", "snapshots", "teacher", "temperature")
+NEWER = ("validate", "bootstrap", "snapshots", "teacher", "temperature", "adversarial", "epsilon")
 
 
 @pytest.fixture(scope="module")
@@ -370,6 +370,7 @@ def test_data_of_another_task_is_refused(data, tmp_path):
 def test_without_tensorflow_it_trains_on_jax(data, tmp_path):
     script = "import sys; sys.modules['tensorflow'] = None; import train; sys.exit(train.main())"
     words = ["--model", "pointnet", "--data", data, "--epochs", 1, *SMALL, "--out", tmp_path]
+    words += ["--adversarial", "fgsm", "--epsilon", 0.05]  # gradients of an input, on JAX too
     settings = {**os.environ, **JAX}
     done = subprocess.run(
         [sys.executable, "-c", script, *map(str, words)],
@@ -378,6 +379,8 @@ def test_without_tensorflow_it_trains_on_jax(data, tmp_path):
     assert done.returncode == 0, done.stderr
     record = read(tmp_path / "pointnet-shapes-1")
     assert record["backend"] == "jax" and record["status"] == "finished"
+    attacked = {row["strength"]: row["accuracy"] for row in record["attacked"]["rows"]}
+    assert attacked[0] == record["scores"]["test"]["accuracy"] >= attacked[0.05]
     assert (tmp_path / "pointnet-shapes-1" / "plots" / "examples.png").exists()
 
 
