@@ -14,10 +14,11 @@ from zoo.tasks import images
 
 OCTAVES = 4
 SCALE = 1.4  # factor between the sizes of octaves
-STEPS = 20  # an octave
-RATE = 0.02  # mean change of a value in a step
+STEPS = 12  # an octave
+RATE = 0.01  # mean change of a value in a step
+BLUR = 0.7  # pixels, standard deviation of the blur of the gradient, against noise
 FREE = 256  # pixels, side of a tile of models that take any size
-LARGEST = 512  # pixels, side of a dream
+LARGEST = 512  # pixels, side of a dream, unless tiles are so large that octaves need more
 
 
 def dream(reader, image, tile, octaves=OCTAVES, steps=None, seed=0):
@@ -32,8 +33,7 @@ def dream(reader, image, tile, octaves=OCTAVES, steps=None, seed=0):
         seed: of the shifts.
 
     Returns:
-        (H', W', C) float32 from 0 to 1: the size of the image, LARGEST at most, and at least that
-        of a tile.
+        (H', W', C) float32 from 0 to 1; small images are enlarged, see `plan`.
     """
     rng = np.random.default_rng(seed)
 
@@ -57,9 +57,13 @@ def dream(reader, image, tile, octaves=OCTAVES, steps=None, seed=0):
 
 
 def plan(shape, tile, octaves):
-    """Return the sizes (height, width) of the octaves, ascending, none below the tile's."""
+    """Return the sizes (height, width) of the octaves, ascending, none below the tile's.
+
+    The last is that of the image, LARGEST at most, or that at which the first is a tile.
+    """
     factor = min(1.0, LARGEST / max(shape))
-    factor = max(factor, *(side / length for side, length in zip(tile, shape, strict=True)))
+    reach = SCALE ** (octaves - 1)
+    factor = max(factor, *(reach * side / length for side, length in zip(tile, shape, strict=True)))
     last = [round(factor * length) for length in shape]
     sizes = []
     for i in range(octaves - 1, -1, -1):
@@ -73,6 +77,8 @@ def plan(shape, tile, octaves):
 
 def tiled(slope, x, tile, rng):
     """Return the gradient of an image (H, W, C), computed in tiles after a random shift."""
+    from scipy.ndimage import gaussian_filter
+
     moves = [int(rng.integers(length)) for length in x.shape[:2]]
     moved = np.roll(x, moves, axis=(0, 1))
     total, count = np.zeros_like(moved), np.zeros((*moved.shape[:2], 1), np.float32)
@@ -81,7 +87,8 @@ def tiled(slope, x, tile, rng):
             place = np.s_[top : top + tile[0], left : left + tile[1]]
             total[place] += ops.convert_to_numpy(slope(moved[place][None])[1])[0]
             count[place] += 1
-    return np.roll(total / count, [-move for move in moves], axis=(0, 1))
+    smooth = gaussian_filter(total / count, (BLUR, BLUR, 0))
+    return np.roll(smooth, [-move for move in moves], axis=(0, 1))
 
 
 def starts(length, tile):

@@ -157,16 +157,17 @@ def of_file(example, predictor, target, args):
     if task.name == "pointcloud_classification":
         values = saliency.explain(model, x, score)
         return figures.cloud(x, values, score.text, f"|gradient| of {score.name}")
+    more = dict(box=score.box)
     if args.method == "gradcam":
         heat, layer = gradcam.explain(model, x, score, args.layer, task.name)
-        return figures.heat(x, heat, (score.text, f"Grad-CAM at {layer}"), f"raises {score.name}")
-    if args.method == "saliency":
-        heat = saliency.explain(model, x, score)
-        titles = score.text, f"saliency of {score.name}"
-        return figures.heat(x, heat, titles, f"|gradient| of {score.name}")
-    heat = occlusion.explain(model, x, score)
-    titles = score.text, "occlusion by a gray square"
-    return figures.heat(x, heat, titles, f"fall of the probability of {score.name}", signed=True)
+        title, label = f"Grad-CAM at {layer}", f"Grad-CAM of {score.name}"
+    elif args.method == "saliency":
+        heat, more["brightest"] = saliency.explain(model, x, score), 99.7
+        title, label = f"saliency of {score.name}", f"|gradient| of {score.name}"
+    else:
+        heat, more["signed"] = occlusion.explain(model, x, score), True
+        title, label = "occlusion by a gray square", f"fall of the probability of {score.name}"
+    return figures.heat(x, heat, (score.text, title), label, **more)
 
 
 def chosen_piece(example, predictor, target, method):
@@ -204,7 +205,7 @@ def of_dream(x, predictor, layer):
     """Return the figure of an image and its dream."""
     model = predictor.model
     if layer is None:
-        found = [item for item in model.layers if gradcam.has_maps(item)]
+        found = gradcam.activated(model)
         if not found:
             raise ValueError(f"{model.name}: no layer of it has maps to dream of")
         chosen = found[2 * len(found) // 3]

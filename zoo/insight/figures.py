@@ -1,7 +1,9 @@
 """Pages of insight: heat maps over pictures with a colour bar, attacked pictures, layers' maps."""
 
 import numpy as np
+from matplotlib import cm, colormaps, colors
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from zoo import plots
 from zoo.tasks import report
@@ -56,11 +58,11 @@ def attacked(examples, classes, attack, strength):
     for x, changed, label, before, after in examples:
         for image, logits, what in ((x, before, "original"), (changed, after, "attacked")):
             text, k = caption(logits, classes)
-            wrong = f" (true {classes[label]})" if k != label else ""
-            ink = report.WRONG if wrong else plots.INK
-            panels.append((np.clip(plots.rgb(image), 0, 1), f"{what}: {text}{wrong}", ink))
+            ink = report.WRONG if k != label else plots.INK
+            title = f"{what}{f', true {classes[label]}' if k != label else ''}\n{text}"
+            panels.append((np.clip(plots.rgb(image), 0, 1), title, ink))
         change = np.clip(0.5 + factor * (changed - x), 0, 1)
-        title = "change" if factor == 1 else f"change x {factor}"
+        title = "change\n" if factor == 1 else f"change x {factor}\n"
         panels.insert(-1, (plots.rgb(change), title, plots.QUIET))
     return plots.images(panels, columns=3, size=SIZE)
 
@@ -76,7 +78,7 @@ def patches(canvases, sizes):
     return plots.images(panels, columns=len(panels), size=SIZE)
 
 
-def heat(image, values, titles, label, signed=False):
+def heat(image, values, titles, label, *, signed=False, brightest=100.0, box=None):
     """Draw an image beside the same with a heat map over it, and a colour bar.
 
     Args:
@@ -85,6 +87,8 @@ def heat(image, values, titles, label, signed=False):
         titles: of both panels.
         label: of the colour bar.
         signed: whether negative values have a meaning.
+        brightest: percentile of the values from which colours do not change any more.
+        box: (4,) x1, y1, x2, y2, drawn into both; or None.
     """
     image = np.clip(plots.rgb(np.float32(image)), 0, 1)
     ratio = min(max(image.shape[0] / image.shape[1], 0.4), 2.5)
@@ -93,8 +97,8 @@ def heat(image, values, titles, label, signed=False):
     left.imshow(image, vmin=0, vmax=1)
     gray = image.mean(axis=-1, keepdims=True).repeat(3, axis=-1)
     right.imshow(0.35 + 0.65 * gray if signed else 0.6 * gray, vmin=0, vmax=1)
-    high = max(float(np.abs(values).max()), 1e-12)
-    share = np.abs(values) / high
+    high = max(float(np.percentile(np.abs(values), brightest)), 1e-12)
+    share = np.clip(np.abs(values) / high, 0, 1)
     drawn = right.imshow(
         values,
         cmap=SIGNED if signed else MAPS,
@@ -106,13 +110,18 @@ def heat(image, values, titles, label, signed=False):
     for axes, title in zip((left, right), titles, strict=True):
         axes.set_axis_off()
         axes.set_title(plots.plain(title), fontsize=9, color=plots.INK)
-    bar(figure, drawn, right, label)
+        if box is not None:
+            x1, y1, x2, y2 = (float(value) - 0.5 for value in box)
+            style = dict(fill=False, edgecolor="#2ec4b6", linewidth=1.5)
+            axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, **style))
+    bar(figure, drawn, right, label, "neither" if brightest == 100 else "max")
     return figure
 
 
-def bar(figure, drawn, axes, label):
+def bar(figure, drawn, axes, label, extend="neither"):
     """Add a colour bar, which is opaque even if what was drawn is not."""
-    colours = figure.colorbar(drawn, ax=axes, shrink=0.85, label=label)
+    colours = figure.colorbar(drawn, ax=axes, shrink=0.85, extend=extend)
+    colours.set_label(plots.plain(label), fontsize=8, color=plots.INK)
     colours.solids.set_alpha(1)
     colours.ax.tick_params(labelsize=7)
     colours.outline.set_visible(False)
@@ -139,7 +148,7 @@ def maps(panels, label, columns=8, signed=False):
         colours = SIGNED if signed else "viridis"
         drawn = axes.imshow(values, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
         axes.set_title(plots.plain(title), fontsize=7, color=plots.INK, pad=2)
-    figure.colorbar(drawn, ax=grid, shrink=0.7, aspect=30, label=label).ax.tick_params(labelsize=7)
+    bar(figure, drawn, grid, label)
     return figure
 
 
@@ -163,7 +172,7 @@ def layers(rows):
         for axes, (values, channel) in zip(grid.flat, shown, strict=False):
             drawn = axes.imshow(values, cmap="viridis", vmin=low, vmax=high)
             axes.set_title(str(channel), fontsize=6, color=plots.QUIET, pad=1)
-        part.colorbar(drawn, ax=grid, shrink=0.9).ax.tick_params(labelsize=6)
+        bar(part, drawn, grid, "output")
     return figure
 
 
@@ -192,39 +201,33 @@ def series(values, weights, title, label):
 
 def cloud(points, weights, title, label):
     """Draw a cloud (n, 3) whose points are coloured by their weights (n,), and a colour bar."""
-    from matplotlib import cm, colormaps, colors
-
     scale = colors.Normalize(0, max(float(weights.max()), 1e-12))
     panel = (points, colormaps["viridis"](scale(weights))[:, :3], title, plots.INK)
     figure = plots.clouds([panel], size=5)
-    mappable = cm.ScalarMappable(scale, "viridis")
-    figure.colorbar(mappable, ax=figure.axes[0], shrink=0.6, label=label)
+    bar(figure, cm.ScalarMappable(scale, "viridis"), figure.axes[0], label)
     return figure
 
 
-def kernels(panels, label, largest):
-    """Draw kernels of colours, and a bar of the weights that a channel's brightness stands for.
+def kernels(panels, name):
+    """Draw kernels of colours, and the bar of weights that a channel's brightness stands for.
 
     Args:
         panels: pairs of (kernel (h, w, 3) from 0 to 1, 0.5 for a weight of 0; title).
-        label: of the bar.
-        largest: the largest weight of all kernels.
+        name: of the layer.
     """
-    from matplotlib import cm, colors
-
     columns = min(8, len(panels))
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(1.15 * columns + 1.1, 1.35 * rows + 0.3), layout="constrained")
+    figure = Figure(figsize=(1.15 * columns + 1.1, 1.35 * rows + 0.5), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
     for axes, (image, title) in zip(grid.flat, panels, strict=False):
         axes.imshow(image, vmin=0, vmax=1, interpolation="nearest")
         axes.set_title(title, fontsize=7, color=plots.INK, pad=2)
-    mappable = cm.ScalarMappable(colors.Normalize(-1, 1), "gray")
-    drawn = figure.colorbar(mappable, ax=grid, shrink=0.7, aspect=30, label=label)
-    drawn.ax.tick_params(labelsize=7)
-    figure.supxlabel(f"number: largest weight of the kernel (of all: {largest:.2f})", fontsize=8)
+    drawn = cm.ScalarMappable(colors.Normalize(-1, 1), "gray")
+    bar(figure, drawn, grid, "of each colour")
+    text = f"{name}: number of each kernel, and its largest weight, which the bar's ends stand for"
+    figure.suptitle(plots.plain(text), fontsize=8, color=plots.INK)
     return figure
 
 

@@ -9,7 +9,7 @@ from keras import ops
 
 from zoo.inference import predictors
 from zoo.insight import figures
-from zoo.insight.gradcam import has_maps, mapped
+from zoo.insight.gradcam import activated, mapped
 from zoo.insight.layers import convolutions, named
 
 LARGEST = 64  # kernels or maps of a layer on a page
@@ -41,7 +41,6 @@ def kernels(model, layer=None):
         why = f"its kernels have {channels} channels, which are no picture"
         raise ValueError(f"{found[0].name}: {why}. Use maximise, or a layer on the input")
     kernel = np.moveaxis(kernel, -1, 0)[:LARGEST]
-    largest = max(float(np.abs(kernel).max()), 1e-12)
     if channels == 1:
         panels = [(image[..., 0], str(i)) for i, image in enumerate(kernel)]
         return figures.maps(panels, f"{found[0].name}: weight", signed=True), found[0].name
@@ -51,8 +50,7 @@ def kernels(model, layer=None):
         (image, f"{i}: {size:.2f}")
         for i, (image, size) in enumerate(zip(colours, own.ravel(), strict=True))
     ]
-    label = f"{found[0].name}: weight of red, green and blue, as a share of the kernel's largest"
-    return figures.kernels(panels, label, largest), found[0].name
+    return figures.kernels(panels, found[0].name), found[0].name
 
 
 def features(model, x, layer=None):
@@ -72,7 +70,7 @@ def features(model, x, layer=None):
     if layer:
         chosen = [mapped(model, layer)]
     else:
-        found = [item for item in model.layers if has_maps(item)]
+        found = activated(model)
         if not found:
             raise ValueError(f"{model.name}: no layer of it has maps. Use saliency or occlusion")
         places = np.unique(np.linspace(0, len(found) - 1, ROWS).round().astype(int))

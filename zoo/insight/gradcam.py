@@ -97,6 +97,20 @@ def has_maps(layer):
     return len(shape) == 4 and shape[1] != 1 and shape[2] != 1
 
 
+def activated(model):
+    """Return the layers with maps that end in an activation; all with maps if there is none."""
+    found = [layer for layer in model.layers if has_maps(layer)]
+    active = [layer for layer in found if ends_in_activation(layer)]
+    return active or found
+
+
+def ends_in_activation(layer):
+    """Return whether a layer is an activation, or a convolution with one that is not linear."""
+    kinds = (layers.ReLU, layers.LeakyReLU, layers.ELU, layers.PReLU)
+    activation = getattr(layer, "activation", keras.activations.linear)
+    return isinstance(layer, kinds) or activation is not keras.activations.linear
+
+
 def feeds(layer, kind):
     """Return whether a layer's output is the input of one of a kind."""
     nodes = getattr(layer, "_outbound_nodes", ())

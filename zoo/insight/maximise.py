@@ -13,7 +13,7 @@ from zoo.nn import gradients
 
 STEPS = 160
 RATE = 0.03  # mean change of a value in a step, of the range from 0 to 1; falls to a tenth
-DECAY = 0.02  # share of the distance from gray that is lost at every step
+DECAY = 0.01  # share of the distance from gray that is lost at every step
 SHIFT = 4  # pixels, to either side
 BLUR = 0.7  # pixels, standard deviation of the blur at first; none at the end
 EVERY = 4  # steps between blurs

@@ -29,6 +29,7 @@ class Score:
         logit: function from outputs (B, ...), a tensor, to scores (B,), a tensor.
         probability: function from outputs (B, ...), an array, to probabilities (B,), an array.
         share: of the pixels that are predicted as the class; 1 where there are none.
+        box: of a detector, (4,) x1, y1, x2, y2 in pixels of the input; else None.
     """
 
     index: int
@@ -37,6 +38,7 @@ class Score:
     logit: object
     probability: object
     share: float = 1.0
+    box: object = None
 
 
 def of(task, info, outputs, target=None):
@@ -108,7 +110,7 @@ def of_pixels(info, outputs, target):
 def of_box(info, outputs, target):
     """Return the score of a detector's most probable box, of any class or of one."""
     names, grid = info["classes"], info["grid"]
-    scores = ops.convert_to_numpy(coding.scored(outputs, grid)[1])[0]  # (A, C)
+    boxes, scores = (ops.convert_to_numpy(part)[0] for part in coding.scored(outputs, grid))
     place = scores.argmax() if target is None else scores[:, target].argmax() * len(names) + target
     row, k = np.unravel_index(place, scores.shape)
 
@@ -118,4 +120,5 @@ def of_box(info, outputs, target):
     def logit(outputs):
         return ops.log(coding.scored(outputs, grid)[1][:, row, k] + LEAST)
 
-    return Score(int(k), names[k], f"{names[k]}  {scores[row, k]:.0%}", logit, probability)
+    text = f"{names[k]}  {scores[row, k]:.0%}"
+    return Score(int(k), names[k], text, logit, probability, box=boxes[row])
