@@ -8,7 +8,7 @@ from keras import layers, ops
 
 import zoo
 from zoo.insight import costs
-from zoo.insight.costs import ALL
+from zoo.insight.receptive_fields import ALL
 
 
 def seen(model, **record):

@@ -12,12 +12,11 @@ import numpy as np
 from zoo import describe, tasks
 from zoo.inference import prediction, predictors
 from zoo.insight import attacks, figures, options, patch
-from zoo.nn.ensemble import Members
-from zoo.weights import presets, saving
+from zoo.insight.victims import Victim, opened
 
 TAUGHT = 512  # images at most that a patch is trained on
 SHOWN = 5  # examples on a page
-OWN, TRANSFERRED = "attacked itself", "attacked through the ensemble"
+OWN, TRANSFERRED = "attacked itself", "attacked through {}"  # whose gradient is used
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,60 +64,6 @@ class Attack:
         return attack
 
 
-@dataclasses.dataclass
-class Victim:
-    """A model that is attacked.
-
-    Attributes:
-        name: in tables.
-        model: the `keras.Model`.
-        record: what was saved with it.
-        data: its `datasets.prepared.Prepared` data.
-        members: pairs (name, model) of an ensemble.
-        patches: those that were trained against it, (S, S, C) each.
-    """
-
-    name: str
-    model: object
-    record: dict
-    data: object = None
-    members: tuple = ()
-    patches: list = dataclasses.field(default_factory=list)
-
-
-def opened(source, attack):
-    """Load a model as a `Victim`, without its data.
-
-    Raises:
-        ValueError: if the attack does not fit it; the message has the reason.
-    """
-    record = saving.record(path := presets.locate(source))
-    prediction.check(path, record)
-    task = tasks.of(record)
-    if reason := objection(task):
-        raise ValueError(f"{source}: {reason}")
-    if attack.method == "patch" and not task.name.startswith("image"):
-        raise ValueError(f"{source}: a patch is laid on images, and it is for {task.name}. Use pgd")
-    classes = record["info"]["classes"]
-    if attack.target is not None and attack.target not in classes:
-        raise ValueError(f"{source}: it has no class {attack.target!r}: {', '.join(classes)}")
-    model = saving.load(path)
-    guards = [layer for layer in model.layers if isinstance(layer, Members)]
-    layers = [model.get_layer(name) for guard in guards for name in guard.digests]
-    names = [entry["name"] for entry in record.get("members", ())]
-    members = tuple(zip(names, layers, strict=True)) if len(names) == len(layers) else ()
-    return Victim(options.named(path), model, record, members=members)
-
-
-def objection(task):
-    """Return why models of a task cannot be attacked, with the remedy, or None."""
-    if task.name.endswith("_classification") and not (task.values or task.multilabel):
-        return None
-    what = "values" if task.values else "labels" if task.multilabel else task.name
-    why = f"attacks change the class that a classifier predicts, and it is for {what}"
-    return f"{why}. Use a classifier of one class an example"
-
-
 def chosen(count, most):
     """Return the rows of a sample without replacement, always the same, ascending."""
     return np.sort(np.random.default_rng(0).permutation(count)[:most])
@@ -163,8 +108,8 @@ def measure(victim, attack, most=500, batch_size=32):
     rows = [
         {
             "model": name,
-            "kind": (TRANSFERRED if i else OWN),
-            "strength": ([0, *attack.strengths])[j],
+            "kind": TRANSFERRED.format(victim.name) if i else OWN,
+            "strength": [0, *attack.strengths][j],
             "accuracy": right / total,
             **({} if target is None else {"target": hits / max(of, 1)}),
         }
@@ -194,17 +139,25 @@ def batches(arrays, rows, size):
 
 
 def table(rows, attack, key="accuracy"):
-    """Return rows of `measure` as text: a line a model, a column a strength."""
-    lines = {}
-    for row in rows:
-        lines.setdefault((row["model"], row["kind"]), []).append(f"{row[key]:.3f}")
-    several = len({kind for _, kind in lines}) > 1
-    names = [f"{name}, {kind}" if several else name for name, kind in lines]
+    """Return rows of `measure` as text: a line a model, a column a strength.
+
+    Args:
+        rows: as many for each model as there are strengths, and one before the attack.
+        attack: the `Attack`.
+        key: "accuracy" or "target".
+    """
+    several = len({row["kind"] for row in rows}) > 1
+    size = 1 + len(attack.strengths)
+    lines = [rows[start : start + size] for start in range(0, len(rows), size)]
+    names = [
+        describe.one_line(f"{line[0]['model']}, {line[0]['kind']}" if several else line[0]["model"])
+        for line in lines
+    ]
     titles = ["0", *(f"{strength:g}" for strength in attack.strengths)]
-    width = max(len(describe.one_line(name)) for name in names)
+    width = max(map(len, names))
     text = [" ".join([" " * width, *(f"{title:>7}" for title in titles)])]
-    for name, cells in zip(names, lines.values(), strict=True):
-        text.append(" ".join([f"{describe.one_line(name):{width}}", *(f"{c:>7}" for c in cells)]))
+    for name, line in zip(names, lines, strict=True):
+        text.append(" ".join([f"{name:{width}}", *(f"{row[key]:7.3f}" for row in line)]))
     return "\n".join(text)
 
 

@@ -10,7 +10,7 @@ import types
 import keras
 from keras import ops
 
-from zoo.insight import attacks, options, robustness
+from zoo.insight import attacks, options, robustness, victims
 from zoo.nn import gradients
 from zoo.nn.auxiliary import split
 from zoo.weights import saving
@@ -87,7 +87,7 @@ def learner(model, settings, task):
     """
     if not settings.get("adversarial"):
         return model
-    if reason := robustness.objection(task):
+    if reason := victims.objection(task):
         raise ValueError(f"--adversarial: {reason}")
     return AdversarialTraining(model, settings["epsilon"], attacks.Domain.of(task))
 
@@ -98,7 +98,7 @@ def report(run, splits):
     epsilon = settings["epsilon"]
     attack = robustness.Attack("fgsm", tuple(sorted({*options.EPSILONS, epsilon})))
     data = types.SimpleNamespace(splits=splits)
-    victim = robustness.Victim(run.folder.name, saving.load(path), run.record, data)
+    victim = victims.Victim(run.folder.name, saving.load(path), run.record, data)
     rows, _ = robustness.measure(victim, attack)
     run.note(attacked={"method": "fgsm", "rows": rows})
     table = robustness.table(rows, attack)
