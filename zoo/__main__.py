@@ -225,7 +225,7 @@ def run_explain(args):
     with new_folder(args.out, args.method) as folder:
         count = explain.run(path, paths, args, folder, note)
         if count:
-            print(f"{count} pictures: {folder}/")
+            print(f"{count} picture{'s' * (count > 1)}: {folder}/")
     return 2 if errors else 0
 
 

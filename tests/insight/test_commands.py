@@ -222,7 +222,7 @@ def test_each_file_has_its_picture(task, method, models, files, tmp_path, monkey
     pixels = [np.asarray(Image.open(out / name)) for name in names]
     assert pixels[0].shape[1] > 400 and len(np.unique(pixels[0][::3, ::3, 0])) > 20
     np.testing.assert_array_equal(pixels[0], pixels[-1], "deterministic")
-    assert f"{len(sources)} pictures" in capsys.readouterr().out
+    assert f"{len(sources)} picture" in capsys.readouterr().out
 
 
 def test_a_model_alone_is_shown(models, tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from zoo.insight import dream, figures, filters, gradcam, maximise, occlusion, o
 from zoo.insight import scores as explained
 from zoo.insight.layers import named
 from zoo.nn.ensemble import TwoClasses
+from zoo.nn.layers import PADDING
 from zoo.registry import unknown
 from zoo.tasks import targets
 from zoo.weights import saving
@@ -85,7 +86,7 @@ def run(path, paths, args, folder, note):
 
 
 def save(figure, target):
-    """Write a figure as PNG, or what writes one."""
+    """Write a figure as PNG."""
     prediction.whole(lambda path: figure.savefig(path, dpi=130, bbox_inches="tight"), target)
 
 
@@ -195,8 +196,6 @@ def chosen_piece(example, predictor, target, method):
 
 def of_series(x, values, score):
     """Return the figure of a series, without its padding."""
-    from zoo.nn.layers import PADDING
-
     inside = ~np.all(x == PADDING, axis=-1)
     return figures.series(x[inside], values[inside], score.text, f"|gradient| of {score.name}")
 

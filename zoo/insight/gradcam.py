@@ -10,6 +10,7 @@ from keras import layers, ops
 
 from zoo.inference import predictors
 from zoo.insight import costs
+from zoo.insight.layers import named
 from zoo.nn import gradients
 
 SMALLER = (  # they only make maps smaller, or change none
@@ -119,8 +120,6 @@ def feeds(layer, kind):
 
 def mapped(model, name):
     """Return the layer of a name, which must have maps."""
-    from zoo.insight.layers import named
-
     layer = named(model, name)
     shape = getattr(layer.output, "shape", ())
     if len(shape) != 4:

@@ -1,4 +1,4 @@
-"""Options of `python -m zoo attack` and `explain`, checked before anything heavy is imported."""
+"""Options of the commands attack and explain, checked before anything heavy is imported."""
 
 import argparse
 import pathlib
