@@ -7,6 +7,7 @@ from conftest import without_weights
 from keras import layers, ops
 
 import zoo
+from zoo import registry
 from zoo.insight import costs
 from zoo.insight.receptive_fields import ALL
 
@@ -73,6 +74,10 @@ def test_some_layers_see_everything():
     fields = seen(keras.Model(image, [pooled, places, dense]))
     assert fields["places"] == (3, 1) == fields["flatten"]
     assert fields["pooled"][0] == fields["dense"][0] == ALL
+    steps = keras.Input((7, 2))
+    x = layers.Dense(3, name="steps")(layers.Permute((2, 1), name="moved")(steps))
+    fields = seen(keras.Model(steps, x))
+    assert fields["moved"][0] == 1 and fields["steps"][0] == ALL, "all steps of a variable"
 
 
 @pytest.mark.parametrize(
@@ -83,10 +88,12 @@ def test_some_layers_see_everything():
         ("vgg", dict(depth=16), 15.47e9),
         ("mobilenet", {}, 0.30e9),
         ("vit", {}, 17.56e9),
+        ("yolov3_tiny", {}, 5.571e9 / 2),  # Darknet's program, at 416 pixels; it counts both
     ],
 )
 def test_multiply_adds_are_the_published_ones(name, options, published):
-    model = without_weights(lambda: zoo.create(name, (224, 224, 3), 1000, **options))
+    row = registry.get(name)
+    model = without_weights(lambda: row.builder(**{**row.paper, **options}))
     assert total(model) == pytest.approx(published, rel=0.01)
 
 

@@ -91,6 +91,11 @@ def test_connections_that_skip_a_layer_do_not_count():
     np.testing.assert_allclose(heat, 1 / 64, rtol=1e-5)
 
 
+def test_maps_in_front_of_attention_are_no_explanation():
+    model = zoo.create("vit", (32, 32, 3), 3, size="Ti", patch=8, width=0.25)
+    assert gradcam.candidates(model, "image_classification") == []
+
+
 def test_a_segmenter_is_explained_at_its_coarsest_maps():
     batch = toy("image_segmentation")
     model = zoo.create("unet", **batch.arguments, depth=2, width=0.0625)

@@ -11,6 +11,7 @@ from keras import layers, ops
 from zoo.inference import predictors
 from zoo.insight import costs
 from zoo.insight.layers import named
+from zoo.insight.receptive_fields import ATTENTION
 from zoo.nn import gradients
 
 SMALLER = (  # they only make maps smaller, or change none
@@ -76,11 +77,14 @@ def cut(model, layer):
 def candidates(model, task):
     """Return layers with maps, the most suitable one first.
 
-    Of a classifier that is the last one. Of a segmenter, whose last maps are as fine as its output,
+    Of a classifier that is the last one; none if attention follows, as in a transformer, whose maps
+    are only patches of the image. Of a segmenter, whose last maps are as fine as its output,
     the last of the coarsest ones. Of a detector, which reads boxes from several maps, the last one
     that the box is read from, which only the gradient shows: so all are returned.
     """
     found = [layer for layer in model.layers if has_maps(layer)]
+    if any(isinstance(layer, ATTENTION) for layer in model.layers):
+        return []
     if task == "image_detection":
         return [layer for layer in found[::-1] if not feeds(layer, "Grid")]
     if task == "image_segmentation":

@@ -13,6 +13,7 @@ from keras import layers
 ALL = math.inf  # the receptive field of what sees the whole input
 RECURRENT = (layers.RNN, layers.Bidirectional)
 ATTENTION = (layers.MultiHeadAttention, layers.GroupQueryAttention, layers.Attention)
+MOVING = ("Permute", "Transpose", "Moveaxis", "Swapaxes")  # the last axis may hold places then
 REDUCING = ("Max", "Min", "Mean", "Sum", "Prod", "Var", "Std", "Logsumexp", "Any", "All")
 
 
@@ -66,6 +67,8 @@ def after(operation, inputs, seen, output, options):
     size, step, dilation = kernel(operation)
     if size > 1 or step > 1:
         return Seen(field + (size - 1) * dilation * stride, stride * step, flat)
+    if kind in MOVING and output.shape[-1] != inputs[0].shape[-1]:
+        return Seen(field, stride, flat=True)
     if kind in ("Flatten", "Reshape") and len(output.shape) == 2 and len(inputs[0].shape) > 2:
         return Seen(field, stride, flat=math.prod(inputs[0].shape[1:-1]) > 1)
     return Seen(field, stride, flat)
