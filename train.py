@@ -85,6 +85,10 @@ def parse(arguments):
     add("--precision", choices=policies, default="float32")
     add("--jit", action=argparse.BooleanOptionalAction, help="compile with XLA")
     recipe.add(parser, positive, between)
+    text = "robustness against attacks: --adversarial fgsm --epsilon 0.03"
+    add = parser.add_argument_group("adversarial training", text).add_argument
+    add("--adversarial", choices=("fgsm",), help="train on attacked batches, too")
+    add("--epsilon", type=positive(float), metavar="E", help="of the attack: largest change")
     text = "fine-tuning: --init PRESET --freeze --unfreeze-after 5"
     add = parser.add_argument_group("weights of other models", text).add_argument
     add("--init", metavar="PRESET_OR_FILE", help="transfer the weights of a trained model")
@@ -210,6 +214,10 @@ def agree(parser, args):
         parser.error(f"argument --snapshots: {epochs} epochs are not {count} equal cycles: {near}")
     if args["temperature"] and not args["teacher"]:
         parser.error("argument --temperature: it is for a teacher, and there is no --teacher")
+    if bool(args["adversarial"]) != bool(args["epsilon"]):
+        parser.error("argument --epsilon: it is for --adversarial fgsm; give both, or neither")
+    if args["adversarial"] and args["teacher"]:
+        parser.error("argument --adversarial: a student of a --teacher is not attacked; give one")
     if args["teacher"]:
         args["temperature"] = args["temperature"] or TEMPERATURE
 
@@ -297,7 +305,7 @@ def train(settings, interrupt):
     keras = terminal.import_keras()
     from datasets import pipeline
     from zoo import tasks
-    from zoo.training import balance, building, evaluation, fitting, runs
+    from zoo.training import adversarial, balance, building, evaluation, fitting, runs
     from zoo.training.finetuning import freezing
 
     interrupt.check()
@@ -312,6 +320,7 @@ def train(settings, interrupt):
     try:
         model, exported = building.build(settings, task, record, previous)
         learner = building.distilled(model, settings, task, record, previous)
+        learner = adversarial.learner(learner, settings, task)
     except ValueError as error:
         what, _, why = str(error).partition(": ")
         raise BadInput(what, why.rstrip(".")) from error
@@ -348,6 +357,8 @@ def train(settings, interrupt):
     for warning in balance.unlearned(labels, recorder.history.get("accuracy", ())):
         print(warning)
     report = evaluation.evaluate(run, recorder, splits, task, size)
+    if settings.get("adversarial"):
+        report = f"{report}\n{adversarial.report(run, splits)}\n"
     return report_run(run, report)
 
 

@@ -8,31 +8,40 @@ from datasets import builders, open_source, prepared
 from datasets.source import BadInput
 
 
-def prepare(record, task, key):
-    """Prepare the data that a model was trained on, with its splits and its constants.
+def prepare(record, task, key, other=None):
+    """Prepare the data that a model was trained on, or others with its options and constants.
 
-    Nothing is downloaded. Available are own files at their recorded path, embedded data sets, those
-    that tensorflow-datasets has prepared already, and folders of $ZOO_DATA.
+    Nothing of the model's own data is downloaded. Available are own files at their recorded path,
+    embedded data sets, those that tensorflow-datasets has prepared already, and folders of
+    $ZOO_DATA.
 
     Args:
         record: of the model: "data", "task_options", "info" and, if known, "settings".
         task: a record with the fields of the zoo's tasks.
         key: text that changes when the task's functions do.
+        other: name or path of other data; if they are the model's own after all, they are split
+            as in its training.
 
     Returns:
         A `datasets.prepared.Prepared`.
 
     Raises:
-        BadInput: if the data are not available, or are not those of the record.
+        BadInput: if the data are not available, have other classes, or are not those of the record
+            although no others were asked for.
     """
     data, settings = record.get("data", {}), record.get("settings", {})
-    source = located(settings.get("data") or data.get("source"), data.get("name"))
+    if other is None:
+        source = located(settings.get("data") or data.get("source"), data.get("name"))
+    else:
+        path = prepared.expand(other)
+        source = str(path) if path.exists() else other
     hints = settings.get("hints") if pathlib.Path(source).exists() else None
     opened = open_source(source, task.name, hints)
-    if opened.fingerprint != data.get("fingerprint"):
+    own = opened.fingerprint == data.get("fingerprint")
+    if not own and other is None:
         why = f"its fingerprint is {opened.fingerprint}, not {data.get('fingerprint')}"
         raise BadInput(source, why, "Give the data that the model was trained on")
-    how = {name: settings.get(name) or None for name in ("fold", "validate")}
+    how = {name: settings.get(name) or None for name in ("fold", "validate") if own}
     how |= dict(options=record["task_options"], skip_bad=bool(settings.get("skip_bad")))
     result = prepared.prepare(source, task, key, source=opened, **how)
     recorded = {name: record["info"].get(name) for name in result.info}

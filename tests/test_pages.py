@@ -170,6 +170,8 @@ def check_module(module, words):
         args = zoo_command.parse(words)
         if "model" in vars(args):
             check_member(args.model)
+        for source in vars(args).get("models", ()):
+            check_member(source)
         if words[0] == "show":
             assert args.name in index.models(), words
     elif module == "ensembles":

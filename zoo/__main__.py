@@ -1,8 +1,10 @@
-"""Use the zoo: list and show models, predict, embed, export, convert, publish and verify presets.
+"""Use the zoo: list, show, predict, explain, attack, embed, export, convert, publish and verify.
 
 python -m zoo list
 python -m zoo show pointnet
 python -m zoo predict runs/pointnet-lidar_objects-1 my_scans/
+python -m zoo explain runs/resnet-clothing-1 shirt.png --method gradcam
+python -m zoo attack runs/resnet-clothing-1 --method fgsm
 python -m zoo embed runs/triplet-characters-1 my_pictures/
 python -m zoo export runs/pointnet-lidar_objects-1 --format onnx --out pointnet.onnx
 python -m zoo export runs/yolov3-bccd-1 --format onnx --out yolov3.onnx --boxes
@@ -15,6 +17,7 @@ Keras is imported only after the command line has been parsed.
 
 import argparse
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -27,6 +30,7 @@ from datasets.prepared import expand
 from datasets.source import HINTS, BadInput, flag
 from zoo import assignments, describe, index
 from zoo.inference import formats
+from zoo.insight import options
 from zoo.registry import unknown
 from zoo.system import disk, terminal
 from zoo.weights import presets, records
@@ -73,6 +77,8 @@ def parse(arguments):
     add("--json", action="store_true", help="as JSON")
     add = command("show", run_show, "describe a model: idea, paper, options, layers")
     add("name", metavar="NAME", help=f"a model, or a {trained}")
+    text = "receptive field, stride, multiply-adds and memory of each layer"
+    add("--layers", action="store_true", help=text)
     add = command("predict", run_predict, "predict files with a trained model")
     add("model", metavar="MODEL", help=trained)
     add("files", metavar="FILE", nargs="+", help="files, or folders of them")
@@ -92,6 +98,12 @@ def parse(arguments):
     for hint in ("columns", "up", "units"):  # of clouds, see `zoo.inference.files`
         add(flag(hint), metavar=HINTS[hint][0], help=HINTS[hint][1])
     add("--pictures", type=count(0), default=100, metavar="N", help="draw at most N pictures (100)")
+    add = command("explain", run_explain, "draw what a model looks at, and what its layers see")
+    options.explain(add, trained)
+    add = command(
+        "attack", run_attack, "change images so that a classifier errs; measure how often"
+    )
+    options.attack(add, trained)
     add = command("embed", run_embed, "write the vectors of images, and draw their plane")
     add("model", metavar="MODEL", help=f"of image embedding, or a classifier: {trained}")
     add("files", metavar="FILE", nargs="+", help="images, or folders of them")
@@ -213,8 +225,10 @@ def run_show(args):
         terminal.import_keras()
         from zoo import registry
 
-        model = registry.get(args.name)
-        print(describe.model_page(args.name, model.builder(**model.paper)))
+        row = registry.get(args.name)
+        model = row.builder(**row.paper)
+        table = layers(model, {}) if args.layers else None
+        print(describe.model_page(args.name, model, table))
         return 0
     path = presets.locate(args.name, also=index.models())
     terminal.import_keras()
@@ -226,8 +240,16 @@ def run_show(args):
         record |= saving.record(path)
     if run.is_file():
         record = {**record, **records.read_run(run.parent)}
-    print(describe.trained_page(args.name, record, model))
+    table = layers(model, record) if args.layers else None
+    print(describe.trained_page(args.name, record, model, table))
     return 0
+
+
+def layers(model, record):
+    """Return the table of what each layer sees and costs."""
+    from zoo.insight import costs
+
+    return costs.table(model, record)
 
 
 def run_predict(args):
@@ -246,6 +268,41 @@ def run_predict(args):
     return 2 if errors else 0
 
 
+def run_explain(args):
+    """Draw explanations of files, or of a model, into a folder."""
+    path = presets.locate(args.model)
+    options.check_files(args)
+    errors, note = noting()
+    paths = existing(args.files, note)
+    if args.files and not paths:
+        return 2
+    terminal.import_keras()
+    from zoo.insight import explain
+
+    with new_folder(args.out, args.method) as folder:
+        count = explain.run(path, paths, args, folder, note)
+        if count:
+            print(f"{count} picture{'s' * (count > 1)}: {folder}/")
+    return 2 if errors else 0
+
+
+def run_attack(args):
+    """Attack classifiers, and write their accuracies and pictures into a folder."""
+    for source in args.models:
+        presets.locate(source)
+    strengths = options.strengths(args)
+    terminal.import_keras()
+    from datasets import recorded
+    from zoo.insight import robustness
+
+    attack = robustness.Attack(args.method, strengths, args.target, args.steps or options.STEPS)
+    prepare = functools.partial(recorded.prepare, other=args.data)
+    with new_folder(args.out, "attack") as folder:
+        settings = dict(most=args.examples, batch_size=args.batch_size)
+        print(robustness.run(args.models, attack, prepare, folder, **settings))
+    return 0
+
+
 def run_embed(args):
     """Write the vectors of images into a folder, and a figure of them."""
     path = presets.locate(args.model)
@@ -262,6 +319,7 @@ def run_embed(args):
         return 2
     terminal.import_keras()
     from zoo.inference import prediction, similarity
+    from zoo.insight import projector
 
     prediction.check(path, record)
     predictor = similarity.opened(path, record, batch_size=args.batch_size)
@@ -270,8 +328,11 @@ def run_embed(args):
         return 2
     with new_folder(args.out, "embeddings") as folder:
         similarity.save_vectors(names, vectors, read, folder, predictor.info)
+        examples = (read(name)["image"] for name in names)
+        projector.write(folder, names, vectors, examples, predictor.info)
     count, size = vectors.shape
     print(f"{count} vectors of {size} values: {folder}/vectors.npy, vectors.csv and plane.png")
+    print(f"TensorBoard's projector shows them, too: tensorboard --logdir {folder}")
     return 2 if errors else 0
 
 

@@ -45,8 +45,14 @@ def listed(rows):
     return "\n".join(lines)
 
 
-def model_page(name, model):
-    """Describe a registered model: idea, paper, options, and its layers as published."""
+def model_page(name, model, table=None):
+    """Describe a registered model: idea, paper, options, and its layers as published.
+
+    Args:
+        name: of the model.
+        model: its paper's configuration.
+        table: of its layers, in place of `layer_table`.
+    """
     row = index.models()[name]
     explained = [("options", row.options, row.explanations)]
     for task in map(index.tasks().get, row.tasks):
@@ -63,7 +69,7 @@ def model_page(name, model):
     lines = [paragraphs(name, pairs)]
     for title, defaults, explanations in explained:
         lines += ["", f"{title} (--set KEY=VALUE):", *options(defaults, explanations, "  ")]
-    return "\n".join([*lines, "", "As published:", layer_table(model)])
+    return "\n".join([*lines, "", "As published:", table or layer_table(model)])
 
 
 def options(defaults, explanations, indent=""):
@@ -83,8 +89,15 @@ def options(defaults, explanations, indent=""):
     return lines
 
 
-def trained_page(source, record, model):
-    """Describe a trained model from its record (of a run or preset): data, scores, layers."""
+def trained_page(source, record, model, table=None):
+    """Describe a trained model from its record (of a run or preset): data, scores, layers.
+
+    Args:
+        source: its name or path.
+        record: of the run or preset.
+        model: the `keras.Model`.
+        table: of its layers, in place of `layer_table`.
+    """
     data = record.get("data", {})
     options = {
         **record.get("arguments", {}),
@@ -109,7 +122,8 @@ def trained_page(source, record, model):
         ("converted" if "converted" in record else "trained", trained(record)),
         ("sha256", record.get("sha256", "")),
     ]
-    return f"{paragraphs(source, [pair for pair in pairs if pair[1]])}\n\n{layer_table(model)}"
+    facts = paragraphs(source, [pair for pair in pairs if pair[1]])
+    return f"{facts}\n\n{table or layer_table(model)}"
 
 
 def assignments(options):

@@ -97,9 +97,29 @@ def test_embed_writes_vectors_and_their_plane(model, folder, tmp_path, monkeypat
         assert rows[1][0] == "'=like.png", "no formula of a spreadsheet"
         np.testing.assert_array_equal(np.float32([row[1:] for row in rows[1:]]), vectors)
         assert Image.open(out / "plane.png").size[0] > 600
+        check_projector(out, vectors)
     assert main(["embed", str(model), *files, "--out", str(out)]) == 2
     assert "exists already and is not empty" in capsys.readouterr().err
     np.testing.assert_array_equal(np.load(out / "vectors.npy"), vectors)
+
+
+def check_projector(out, vectors):
+    """Check the files of TensorBoard's projector by its own parser."""
+    from google.protobuf import text_format
+    from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
+
+    text = (out / "projector_config.pbtxt").read_text(encoding="utf-8")
+    (config,) = text_format.Parse(text, ProjectorConfig()).embeddings
+    lines = (out / config.tensor_path).read_text(encoding="utf-8").splitlines()
+    rows = np.float32([line.split("\t") for line in lines])
+    np.testing.assert_array_equal(rows, vectors)
+    names = (out / config.metadata_path).read_text(encoding="utf-8").splitlines()
+    assert names == sorted(names) and "red.png" in names and len(names) == len(vectors)
+    side, picture = config.sprite.single_image_dim[0], Image.open(out / config.sprite.image_path)
+    assert picture.size == (3 * side, 3 * side), "the smallest square of seven"
+    top, left = divmod(names.index("red.png"), 3)
+    tile = np.asarray(picture)[top * side : (top + 1) * side, left * side : (left + 1) * side]
+    np.testing.assert_allclose(tile.mean(axis=(0, 1)), [200, 40, 40], atol=5)
 
 
 def test_embed_numbers_its_folders(model, folder, tmp_path, monkeypatch):

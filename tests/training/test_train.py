@@ -142,7 +142,7 @@ def wait_for_epochs(process, folder, count):
     raise AssertionError(f"no {count} epochs: {process.communicate()[1][-2000:]}")
 
 
-NEWER = ("validate", "bootstrap", "snapshots", "teacher", "temperature")
+NEWER = ("validate", "bootstrap", "snapshots", "teacher", "temperature", "adversarial", "epsilon")
 
 
 @pytest.fixture(scope="module")
@@ -400,6 +400,7 @@ sys.exit(status)
 def test_without_tensorflow_it_trains_on_jax(tmp_path):
     words = ["--model", "mlp", "--data", colours(tmp_path / "colours"), "--epochs", 1]
     words += ["--set", "image_size=8", "--set", "widths=(4,)", "--out", tmp_path]
+    words += ["--adversarial", "fgsm", "--epsilon", 0.05]  # gradients of an input, on JAX too
     settings = {**os.environ, **JAX}
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_TENSORFLOW, *map(str, words)],
@@ -408,6 +409,8 @@ def test_without_tensorflow_it_trains_on_jax(tmp_path):
     assert done.returncode == 0, done.stderr
     record = read(tmp_path / "mlp-colours-1")
     assert record["backend"] == "jax" and record["status"] == "finished"
+    attacked = {row["strength"]: row["accuracy"] for row in record["attacked"]["rows"]}
+    assert attacked[0] == record["scores"]["test"]["accuracy"] >= attacked[0.05]
     assert (tmp_path / "mlp-colours-1" / "plots" / "examples.png").exists()
 
 

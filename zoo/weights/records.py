@@ -274,7 +274,7 @@ NUMBER, NAMES = ("a number", is_number), ("a list of names", is_names)
 ENTRIES = {  # of any record: the expected type, and its check
     **dict.fromkeys("model task status sha256 machine backend command".split(), TEXT),
     **dict.fromkeys("arguments options task_options info data".split(), MAPPING),
-    **dict.fromkeys("versions teacher bootstrap found".split(), MAPPING),
+    **dict.fromkeys("versions teacher bootstrap found attacked".split(), MAPPING),
     **dict.fromkeys("seed seconds epochs best_epoch".split(), NUMBER),
     **dict.fromkeys("notes snapshots".split(), NAMES),
     "settings": ("a dictionary with a command", is_settings),
