@@ -21,7 +21,7 @@ from tests.published_files import (
 from zoo import index, tasks
 from zoo.__main__ import main
 from zoo.inference import verification
-from zoo.training import building
+from zoo.training import building, recipe
 from zoo.weights import inspection, presets
 from zoo.weights.published import cards
 
@@ -172,10 +172,10 @@ def test_convert_with_data_makes_a_scored_run(tmp_path, capsys):
 def test_a_training_starts_from_a_file_of_arrays(tmp_path, capsys):
     path, batch = tmp_path / "r.safetensors", toy("image_classification")
     write_safetensors(path, resnet_arrays(5))
-    settings = {"model": "resnet", "options": SMALL, "init": str(path)}
+    settings = {"model": "resnet", "options": SMALL, "init": str(path), "recipe": recipe.DEFAULTS}
     record = {"info": batch.info, "task_options": batch.options, "data": {}, "settings": {}}
     record |= {"examples": {"train": "", "validation": "", "test": ""}}
-    model = building.build(settings, tasks.get("image_classification"), record, {})
+    model, _ = building.build(settings, tasks.get("image_classification"), record, {})
     printed = capsys.readouterr().out
     assert "95 weights transferred, 2 newly initialized" in printed
     pixels = {"pixel_mean": [0.485, 0.456, 0.406], "pixel_std": [0.229, 0.224, 0.225]}

@@ -141,6 +141,7 @@ def test_a_detector_is_built_with_the_anchors_of_the_published_weights(
     darknet_weights.save(source, path)
     monkeypatch.setattr(transfer, "TINY_BYTES", path.stat().st_size)
     settings = {"model": "yolov3_tiny", "options": {"width": 1 / 16}, "init": str(path)}
+    settings["recipe"] = recipe.DEFAULTS
     for classes, anchors in ((4, transfer.TINY), (80, None)):
         monkeypatch.setattr(transfer, "COCO", classes)
         record = {"info": batch.info, "task_options": batch.options}
