@@ -133,7 +133,7 @@ def stand_in(word):
 
 def check_training(words):
     """Parse a command line of train.py, with stand-ins for the user's files."""
-    if words == ["--list"]:
+    if words in (["--list"], ["--help"]):
         return
     if words[0] == "--resume":
         return check_member(words[1])
