@@ -293,7 +293,7 @@ def run_attack(args):
     strengths = options.strengths(args)
     terminal.import_keras()
     from datasets import recorded
-    from zoo.insight import robustness
+    from zoo.insight.attack import robustness
 
     attack = robustness.Attack(args.method, strengths, args.target, args.steps or options.STEPS)
     prepare = functools.partial(recorded.prepare, other=args.data)

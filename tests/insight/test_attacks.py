@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from zoo.insight import attacks, patch
-from zoo.insight.attacks import Domain
+from zoo.insight.attack import attacks, patch
+from zoo.insight.attack.attacks import Domain
 from zoo.nn.layers import PADDING
 
 IMAGES = Domain(0.0, 1.0)

@@ -209,7 +209,7 @@ def files(tmp_path_factory):
     ],
 )
 def test_each_file_has_its_picture(task, method, models, files, tmp_path, monkeypatch, capsys):
-    from zoo.insight import dream
+    from zoo.insight.methods import dream
 
     monkeypatch.setattr(dream, "STEPS", 2)
     source, out = files[task.partition("_")[0]], tmp_path / "out"
@@ -227,7 +227,7 @@ def test_each_file_has_its_picture(task, method, models, files, tmp_path, monkey
 
 def test_a_model_alone_is_shown(models, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    from zoo.insight import maximise
+    from zoo.insight.methods import maximise
 
     monkeypatch.setattr(maximise, "ascend", lambda score, shape, count: np.zeros((count, *shape)))
     words = ["explain", models["image_classification"], "--method"]

@@ -8,7 +8,7 @@ from keras import layers, ops
 
 import zoo
 from zoo import tasks
-from zoo.insight import dream, filters, gradcam, maximise, occlusion, saliency, scores
+from zoo.insight.methods import dream, filters, gradcam, maximise, occlusion, saliency, scores
 
 INFO = {"classes": ["red", "green", "blue"]}
 CLASSIFICATION = tasks.get("image_classification")

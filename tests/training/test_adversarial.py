@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from zoo.insight.attacks import Domain
+from zoo.insight.attack.attacks import Domain
 from zoo.nn.auxiliary import supervised
 from zoo.training.adversarial import AdversarialTraining
 

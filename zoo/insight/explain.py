@@ -9,9 +9,10 @@ from keras import ops
 
 from zoo import tasks
 from zoo.inference import detector, files, prediction, predictors
-from zoo.insight import dream, figures, filters, gradcam, maximise, occlusion, options, saliency
-from zoo.insight import scores as explained
-from zoo.insight.layers import named
+from zoo.insight import figures, options
+from zoo.insight.methods import dream, filters, gradcam, maximise, occlusion, saliency
+from zoo.insight.methods import scores as explained
+from zoo.insight.methods.layers import named
 from zoo.nn.ensemble import TwoClasses
 from zoo.nn.layers import PADDING
 from zoo.registry import unknown

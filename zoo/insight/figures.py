@@ -50,7 +50,7 @@ def attacked(examples, classes, attack, strength):
     Args:
         examples: of `most_telling`.
         classes: their names.
-        attack: a `zoo.insight.robustness.Attack`.
+        attack: a `zoo.insight.attack.robustness.Attack`.
         strength: of it.
     """
     factor = 1 if attack.method == "patch" else int(min(AMPLIFIED, max(1, 0.5 / strength)))

@@ -10,7 +10,8 @@ import types
 import keras
 from keras import ops
 
-from zoo.insight import attacks, options, robustness, victims
+from zoo.insight import options
+from zoo.insight.attack import attacks, robustness, victims
 from zoo.nn import gradients
 from zoo.nn.auxiliary import split
 from zoo.weights import saving
@@ -24,7 +25,7 @@ class AdversarialTraining(keras.Model):
     Args:
         student: a `keras.Model` from x to logits.
         epsilon: the largest change of a value of x.
-        domain: the `zoo.insight.attacks.Domain` of x.
+        domain: the `zoo.insight.attack.attacks.Domain` of x.
     """
 
     def __init__(self, student, epsilon, domain):

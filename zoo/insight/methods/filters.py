@@ -9,8 +9,8 @@ from keras import ops
 
 from zoo.inference import predictors
 from zoo.insight import figures
-from zoo.insight.gradcam import activated, mapped
-from zoo.insight.layers import convolutions, named
+from zoo.insight.methods.gradcam import activated, mapped
+from zoo.insight.methods.layers import convolutions, named
 
 LARGEST = 64  # kernels or maps of a layer on a page
 ROWS, ROW = 6, 8  # layers on a page of several, and maps of each

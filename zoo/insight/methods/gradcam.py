@@ -10,7 +10,7 @@ from keras import layers, ops
 
 from zoo.inference import predictors
 from zoo.insight import costs
-from zoo.insight.layers import named
+from zoo.insight.methods.layers import named
 from zoo.insight.receptive_fields import ATTENTION
 from zoo.nn import gradients
 
@@ -32,7 +32,7 @@ def explain(model, x, score, layer, task):
     Args:
         model: a functional `keras.Model` of one input.
         x: the image (H, W, C).
-        score: what is explained, a `zoo.insight.scores.Score`.
+        score: what is explained, a `zoo.insight.methods.scores.Score`.
         layer: name of the layer whose maps are weighted; None for a suitable one, see `candidates`.
         task: name of the task.
 

@@ -19,7 +19,7 @@ def explain(model, x, score):
     Args:
         model: a `keras.Model`.
         x: the image (H, W, C).
-        score: what is explained, a `zoo.insight.scores.Score`.
+        score: what is explained, a `zoo.insight.methods.scores.Score`.
 
     Returns:
         (H, W) float32: the mean, over the squares that hide a pixel, of the fall of the class's

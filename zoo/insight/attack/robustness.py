@@ -11,8 +11,9 @@ import numpy as np
 
 from zoo import describe, tasks
 from zoo.inference import prediction, predictors
-from zoo.insight import attacks, figures, options, patch
-from zoo.insight.victims import Victim, opened
+from zoo.insight import figures, options
+from zoo.insight.attack import attacks, patch
+from zoo.insight.attack.victims import Victim, opened
 
 TAUGHT = 512  # images at most that a patch is trained on
 SHOWN = 5  # examples on a page

@@ -18,7 +18,7 @@ def explain(model, x, score):
     Args:
         model: a `keras.Model`.
         x: an image (H, W, C), a series (T, F), or a cloud (N, 3).
-        score: what is explained, a `zoo.insight.scores.Score`.
+        score: what is explained, a `zoo.insight.methods.scores.Score`.
 
     Returns:
         An array of the shape of x without its last axis, float32; 0 in the padding of series.
