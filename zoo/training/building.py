@@ -59,7 +59,8 @@ def build(settings, task, record, previous):
         model = task.training.whole(model, record["info"], record["task_options"])
         if trained is not None:
             built, keep = transfer.epsilons(model), "epsilon" in settings["options"]
-            transferred, fresh = transfer.transfer(trained, model, keep_epsilon=keep)
+            head = new_head(model, settings["recipe"], source, record)
+            transferred, fresh = transfer.transfer(trained, model, keep, without=head)
         elif init:
             transferred, fresh = darknet_weights.load(model, path, partial=True)
         if init and transferred:
@@ -83,6 +84,25 @@ def build(settings, task, record, previous):
     trained, total = freezing.counts(model)
     record["parameters"] = {"trained": trained, "total": total}
     return model, exported
+
+
+def new_head(model, recipe, source, record):
+    """Return the paths of the weights of the output layers if they must be trained anew.
+
+    That is where transferred layers stay as they are and their classes were others, even if there
+    were as many.
+
+    Args:
+        model: the `keras.Model` that is trained.
+        recipe: see `zoo.training.recipe`.
+        source: the record of the model whose weights are transferred.
+        record: of the run.
+    """
+    known, classes = (of.get("info", {}).get("classes") for of in (source, record))
+    if not (recipe["freeze"] or recipe["lora"]) or known == classes:
+        return set()
+    layers = {tensor._keras_history.operation for tensor in model.outputs}
+    return {transfer.path(model, weight) for layer in layers for weight in layer.weights}
 
 
 def tuned(model, recipe, transferred):

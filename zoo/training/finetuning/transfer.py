@@ -12,7 +12,7 @@ TINY_BYTES = 35_434_956  # its size
 COCO = 80  # its classes
 
 
-def transfer(source, target, keep_epsilon=False):
+def transfer(source, target, keep_epsilon=False, without=()):
     """Copy to `target` every weight of `source` with the same path and shape.
 
     Normalisation layers also get the epsilon of the source, with which the weights were trained,
@@ -22,6 +22,7 @@ def transfer(source, target, keep_epsilon=False):
         source: a `keras.Model`; of an ensemble's members, the first with a path is used.
         target: a `keras.Model`; its other weights are unchanged.
         keep_epsilon: leave the epsilon of `target` as it is.
+        without: paths of weights that are not copied.
 
     Returns:
         (copied, missing): the paths of the weights that were copied, and of those that were not.
@@ -35,7 +36,7 @@ def transfer(source, target, keep_epsilon=False):
     copied, missing = [], []
     for variable in target.weights:
         place = path(target, variable)
-        weight = weights.get(place)
+        weight = weights.get(place) if place not in without else None
         if weight is not None and tuple(weight.shape) == tuple(variable.shape):
             variable.assign(keras.ops.convert_to_numpy(weight))
             copied.append(place)

@@ -1,0 +1,38 @@
+"""Which precision a machine computes natively, asked without importing Keras."""
+
+import pathlib
+import subprocess
+
+BFLOAT16 = ("amx_bf16", "avx512_bf16")  # instructions of a CPU that compute bfloat16
+AMPERE = 8.0  # compute capability of the first NVIDIA GPUs that compute bfloat16
+
+
+def auto():
+    """Return ("mixed_bfloat16" or "float32", why), for what this machine computes natively."""
+    if capability := gpu():
+        if capability >= AMPERE:
+            return "mixed_bfloat16", f"the GPU of compute capability {capability} has bfloat16"
+        return "float32", f"the GPU of compute capability {capability} has no bfloat16"
+    found = [name for name in BFLOAT16 if name in flags()]
+    if found:
+        return "mixed_bfloat16", f"this CPU has bfloat16 ({found[0]})"
+    return "float32", "this CPU has no instructions for bfloat16"
+
+
+def flags():
+    """Return the instructions of the CPU, as Linux names them; an empty set elsewhere."""
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return set()
+    return {word for line in lines if line.startswith("flags") for word in line.split()}
+
+
+def gpu():
+    """Return the compute capability of the first NVIDIA GPU, None if there is none."""
+    command = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        return float(done.stdout.split()[0])
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return None
