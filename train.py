@@ -461,6 +461,9 @@ def prepare(settings, task, source, previous):
         record["bootstrap"] = {"drawn": drawn, "distinct": distinct}
         print(f"Bootstrap: {distinct:,} distinct examples of {drawn:,}, some of them repeatedly")
     record["settings"] = length.complete(settings, task.training.defaults, len(parts["train"]))
+    epochs, thaw = record["settings"]["epochs"], settings["recipe"]["unfreeze_after"]
+    if thaw and thaw >= epochs:
+        raise BadInput("--unfreeze-after", f"it is not below the {epochs} epochs", "Give --epochs")
     return parts, record
 
 

@@ -475,6 +475,9 @@ def test_class_folders_of_images_make_a_classifier(tmp_path):
     assert zoo_command([*map(str, words), "--out", str(tmp_path / "found")]) == 0
     [row] = json.loads((tmp_path / "found" / "predictions.json").read_text())
     assert row["class"] == "red" and row["written"] == ["0.png"]
+    words = ["--model", "vgg", "--data", tmp_path / "colours", "--init", tmp_path / "vgg-colours-1"]
+    status, _, errors = run(*words, "--freeze", "--unfreeze-after", 9999, "--out", tmp_path)
+    assert status == 2 and "--unfreeze-after: it is not below the" in errors
 
 
 def test_unpadded_convolutions_train_with_a_margin(cells, tmp_path):
