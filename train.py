@@ -325,6 +325,9 @@ def train(settings, interrupt):
         model, exported = building.build(settings, task, record, previous)
         learner = building.distilled(model, settings, task, record, previous)
         learner = adversarial.learner(learner, settings, task)
+        if getattr(model, "one_shot", False) and settings["recipe"] != recipe.DEFAULTS:
+            why = "it is solved in one step, without an optimizer"
+            raise ValueError(f"{settings['model']}: {why}. Leave the options of optimizers out")
     except ValueError as error:
         what, _, why = str(error).partition(": ")
         raise BadInput(what, why.rstrip(".")) from error

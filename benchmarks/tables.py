@@ -225,7 +225,7 @@ def results(names=None):
     for run in records.gather(RESULTS)["runs"]:
         if names is not None and run["model"] not in names:
             continue
-        command = re.sub(r" --(seed|out) \S+", "", run["command"])
+        command = re.sub(r" --(seed|out|name) \S+", "", run["command"])
         command = re.sub(r"--fold \d+/", "--fold K/", command)
         groups.setdefault(command, []).append(run)
     rows, old = [], False

@@ -11,9 +11,10 @@ from datasets.pipeline import Batches
 from datasets.splits import Arrays
 from zoo import tasks
 from zoo.system import terminal
-from zoo.training import fitting, recipe, recorder, runs
+from zoo.training import fitting, recipe, runs
 from zoo.training.finetuning import freezing
 from zoo.training.optimization import averaging
+from zoo.training.recorder import student
 from zoo.weights import saving
 
 INFO = {"classes": ["a", "b", "c"]}
@@ -79,7 +80,7 @@ def fitted(folder, changes, interrupt=None, rate=0.05, frozen=()):
         task,
         settings,
         interrupt or Stopping(),
-        recorder.student,
+        student,
     )
     run.note(status="interrupted")
     return *result, model
@@ -145,14 +146,14 @@ def close(some, others):
 
 
 def test_a_moving_average_is_validated_and_saved_while_the_weights_train_on(tmp_path, watched):
-    book, _, _ = fitted(tmp_path / "run", dict(ema=0.5))
+    recorder, _, _ = fitted(tmp_path / "run", dict(ema=0.5))
     average = watched.steps[0]
     for epoch in range(EPOCHS):
         steps = watched.steps[epoch * STEPS : (epoch + 1) * STEPS]
         for weights in steps[1:] if epoch == 0 else steps:
             average = [0.5 * a + 0.5 * w for a, w in zip(average, weights, strict=True)]
         close(watched.validated[epoch], average)
-        if epoch + 1 == book.best_epoch:
+        if epoch + 1 == recorder.best_epoch:
             best = average
     saved = saving.load(tmp_path / "run" / "model.keras")
     close([np.array(v) for v in saved.trainable_variables], best)
@@ -161,8 +162,8 @@ def test_a_moving_average_is_validated_and_saved_while_the_weights_train_on(tmp_
 def test_stochastic_averages_are_the_mean_over_epochs_with_statistics_of_their_own(
     tmp_path, watched
 ):
-    book, _, _ = fitted(tmp_path / "run", dict(optimizer="sgd", swa=0.5), rate=0.5)
-    assert book.best_epoch >= 3, "averaged"
+    recorder, _, _ = fitted(tmp_path / "run", dict(optimizer="sgd", swa=0.5), rate=0.5)
+    assert recorder.best_epoch >= 3, "averaged"
     ends = watched.steps[STEPS - 1 :: STEPS]
     close(watched.validated[1], ends[1])
     close(watched.validated[2], ends[2])
@@ -190,16 +191,16 @@ def test_schedule_free_training_validates_the_average(tmp_path, watched):
 
 def test_training_stops_early_and_a_resumption_does_not_go_on(tmp_path, capsys):
     changes = dict(optimizer="sgd", early_stopping=1)
-    book, status, _ = fitted(tmp_path / "run", changes, rate=1e-9)
-    assert (status, book.epochs, book.best_epoch) == ("finished", 2, 1)
+    recorder, status, _ = fitted(tmp_path / "run", changes, rate=1e-9)
+    assert (status, recorder.epochs, recorder.best_epoch) == ("finished", 2, 1)
     assert "Stopped early: 1 epochs without a better score" in capsys.readouterr().out
-    book, status, _ = fitted(tmp_path / "run", changes, rate=1e-9)
-    assert (status, book.epochs) == ("finished", 2)
+    recorder, status, _ = fitted(tmp_path / "run", changes, rate=1e-9)
+    assert (status, recorder.epochs) == ("finished", 2)
 
 
 def test_frozen_layers_keep_weights_and_statistics_and_later_only_statistics(tmp_path, watched):
     before = network()
-    book, _, model = fitted(tmp_path / "run", dict(unfreeze_after=2), frozen=["hidden/kernel",
+    recorder, _, model = fitted(tmp_path / "run", dict(unfreeze_after=2), frozen=["hidden/kernel",
         "hidden/bias", *FROZEN])  # fmt: skip
     sizes = [len(weights) for weights in watched.steps[::STEPS]]
     assert sizes == [2, 2, 4, 4]
@@ -207,13 +208,13 @@ def test_frozen_layers_keep_weights_and_statistics_and_later_only_statistics(tmp
         known, now = (getattr(m.get_layer("norm"), name) for m in (before, model))
         np.testing.assert_array_equal(known, now)
     assert not np.array_equal(before.get_layer("hidden").kernel, model.get_layer("hidden").kernel)
-    rates = book.history["learning_rate"]
+    rates = recorder.history["learning_rate"]
     assert rates[0] > 9 * rates[2]
 
 
 def test_pruned_weights_are_the_smallest_and_stay_zero(tmp_path, watched, capsys):
-    book, _, model = fitted(tmp_path / "run", dict(prune=0.75), rate=1e-9)
-    assert book.best_epoch >= 3, "with all zeros"
+    recorder, _, model = fitted(tmp_path / "run", dict(prune=0.75), rate=1e-9)
+    assert recorder.best_epoch >= 3, "with all zeros"
     shares = [[np.mean(w == 0) for w in weights if w.ndim == 2] for weights in watched.validated]
     growth = [0.75 * (1 - (1 - min(1, (epoch + 1) / 3)) ** 3) for epoch in range(EPOCHS)]
     np.testing.assert_allclose(shares, np.repeat(growth, 2).reshape(4, 2), atol=0.025)

@@ -157,3 +157,10 @@ def test_a_named_folder_is_never_written_over(tmp_path):
     )
     with pytest.raises(FileExistsError):
         runs.Run.named(tmp_path / "a" / "mine", {}, 0.0)
+
+
+def test_a_model_that_is_solved_in_one_step_takes_no_recipe(tmp_path, capsys):
+    words = ["--model", "autoregression", "--optimizer", "sgd", "--out", str(tmp_path / "runs")]
+    assert train.main(words) == 2
+    error = capsys.readouterr().err
+    assert "autoregression: it is solved in one step" in error and not (tmp_path / "runs").exists()

@@ -4,9 +4,10 @@ import sys
 
 import keras
 
-from zoo.training import callbacks, length, recorder
+from zoo.training import callbacks, length
 from zoo.training.finetuning import freezing
 from zoo.training.optimization import averaging, optimizers, pruning, rates
+from zoo.training.recorder import Recorder, student
 
 
 def fit(learner, batches, validation, run, task, settings, interrupt, exported):
@@ -26,12 +27,12 @@ def fit(learner, batches, validation, run, task, settings, interrupt, exported):
         (recorder, status): the `zoo.training.recorder.Recorder`, and "finished", "interrupted" or
         "diverged".
     """
-    chosen, network, record = settings["recipe"], recorder.student(learner), run.record
+    chosen, network, record = settings["recipe"], student(learner), run.record
     one_shot = getattr(learner, "one_shot", False)
     epochs = 1 if one_shot else settings["epochs"]
     average = averaging.averaging(chosen, network, batches, epochs)
     cycle = epochs // settings["snapshots"] if settings.get("snapshots") else 0
-    book = recorder.Recorder(
+    recorder = Recorder(
         run.folder,
         record,
         task.training.best,
@@ -42,8 +43,7 @@ def fit(learner, batches, validation, run, task, settings, interrupt, exported):
         exported,
         first_epoch(chosen, epochs),
     )
-    optimizers.regularize(network, chosen["l1"], chosen["l2"], chosen["max_norm"])
-    done = book.finished()
+    done = recorder.finished()
     if done:
         print(f"Resuming after epoch {done} of {epochs}")
     if not one_shot:
@@ -54,6 +54,7 @@ def fit(learner, batches, validation, run, task, settings, interrupt, exported):
         if start:
             freezing.unfreeze(network)
             print(f"Epoch {start + 1}: {freezing.sentence(network)}")
+        optimizers.regularize(network, chosen["l1"], chosen["l2"], chosen["max_norm"])
         rate = factor * settings["learning_rate"]
         learner.compile(
             optimizer=optimizers.optimizer(
@@ -66,8 +67,8 @@ def fit(learner, batches, validation, run, task, settings, interrupt, exported):
         pruned = []
         if chosen["prune"]:
             pruned = [pruning.Pruning(network, learner.optimizer, chosen["prune"], epochs)]
-        book.restore(learner, start)
-        stopping = callbacks.EarlyStopping(book, chosen["early_stopping"] or epochs, start)
+        recorder.restore(learner, start)
+        stopping = callbacks.EarlyStopping(recorder, chosen["early_stopping"] or epochs, start)
         if stopping.due:
             break
         called = [
@@ -78,11 +79,11 @@ def fit(learner, batches, validation, run, task, settings, interrupt, exported):
             callbacks.Interruptible(interrupt),
             callbacks.Remaining(),
             *callbacks.tensorboard(run.folder),
-            book,
+            recorder,
             stopping,
         ]
         if chosen["schedule"] == "plateau":
-            called.append(rates.Plateau(book, rate, start=start, **chosen["schedule_options"]))
+            called.append(rates.Plateau(recorder, rate, start=start, **chosen["schedule_options"]))
         try:
             with interrupt.steps():
                 learner.fit(
@@ -95,17 +96,17 @@ def fit(learner, batches, validation, run, task, settings, interrupt, exported):
                     callbacks=called,
                 )
         except KeyboardInterrupt:
-            return book, "interrupted"
+            return recorder, "interrupted"
         if stopping.due:
             break
-        if book.epochs < end:
-            return book, "diverged"
-    if book.epochs < epochs:
+        if recorder.epochs < end:
+            return recorder, "diverged"
+    if recorder.epochs < epochs:
         waited = chosen["early_stopping"]
         print(f"Stopped early: {waited} epochs without a better score")
     if chosen["prune"]:
         print(pruning.sentence(network, run.folder / "model.keras"))
-    return book, "finished"
+    return recorder, "finished"
 
 
 def first_epoch(chosen, epochs):
