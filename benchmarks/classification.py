@@ -9,12 +9,11 @@ biases of Keras' ResNet in front of batch normalisation, which have no effect an
 """
 
 import math
-import pathlib
 
 import numpy as np
 
 from benchmarks import contest
-from zoo.system import terminal
+from zoo.system import precision, terminal
 
 CLASSES = 1000
 MODELS = {"resnet": {"depth": 50}, "mobilenet": {}, "vit": {"size": "Ti"}}
@@ -29,7 +28,6 @@ PAIRS = {
     **{f"{kind}, plain torch": (kind, OURS, TORCH[:1]) for kind in contest.KINDS},
 }
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # Keras' names
-BFLOAT16 = {"amx_bf16", "avx512_bf16"}  # without either, a CPU converts every number
 
 
 def main(arguments=None):
@@ -44,10 +42,10 @@ def main(arguments=None):
     args = parser.parse_args(arguments)
     settings = []
     for model in [args.model] if args.model else MODELS:
-        for precision in [args.precision] if args.precision else precisions():
+        for kind in [args.precision] if args.precision else precisions():
             names = [*OURS, *(KERAS if model in APPLICATIONS else ()), *TORCH]
-            task = (args.batch_size, args.size, model, precision)
-            title = f"{model}, {precision}, {task[0]} images of {task[1]} x {task[1]} per step"
+            task = (args.batch_size, args.size, model, kind)
+            title = f"{model}, {kind}, {task[0]} images of {task[1]} x {task[1]} per step"
             setting = dict(zip(("batch_size", "size", "model", "precision"), task, strict=True))
             part = contest.measured(build, names, PAIRS, task, args, "images", title)
             settings.append(setting | part)
@@ -57,14 +55,11 @@ def main(arguments=None):
 
 def precisions(path="/proc/cpuinfo"):
     """Return the precisions in which this CPU computes, from the flags that Linux lists."""
-    try:
-        words = set(pathlib.Path(path).read_text(encoding="utf-8").split())
-    except OSError:
-        words = set()
-    return [*PRECISIONS] if words & BFLOAT16 else ["float32"]
+    native = precision.flags(path) & {*precision.BFLOAT16}
+    return [*PRECISIONS] if native else ["float32"]
 
 
-def build(name, images, size, model, precision):
+def build(name, images, size, model, kind):
     """Build an implementation, on `images` images of size x size; see `contest.compare`."""
     if name not in OURS + KERAS + TORCH:
         raise ValueError(f"none of {', '.join(OURS + KERAS + TORCH)}")
@@ -74,10 +69,10 @@ def build(name, images, size, model, precision):
     if name in TORCH:
         from benchmarks import torch_classification
 
-        options = dict(compiled="compile" in name, bfloat16=precision == "bfloat16")
+        options = dict(compiled="compile" in name, bfloat16=kind == "bfloat16")
         return torch_classification.steps(x, y, model, **options)
     keras = terminal.import_keras()
-    keras.config.set_dtype_policy(PRECISIONS[precision])
+    keras.config.set_dtype_policy(PRECISIONS[kind])
     network = create(model, size) if name in OURS else stock(model, size)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     network.compile(keras.optimizers.Adam(0.001), loss, jit_compile="jit" in name)

@@ -69,18 +69,18 @@ def runs(data):
 
 def attacked(folder):
     """Return the accuracies in attack.json: {(model, kind): by strength}."""
-    content, found = json.loads((folder / "attack.json").read_text()), {}
+    content, by_kind = json.loads((folder / "attack.json").read_text()), {}
     for row in content["rows"]:
-        found.setdefault((row["model"], row["kind"]), []).append(row["accuracy"])
-    return found
+        by_kind.setdefault((row["model"], row["kind"]), []).append(row["accuracy"])
+    return by_kind
 
 
 def test_training_on_attacked_batches_gains_what_the_attack_takes(runs, tmp_path, capsys):
     folders, printed = runs
     sources, out = [str(folders[name]) for name in ("plain", "robust")], tmp_path / "out"
     assert main(["attack", *sources, "--epsilon", "0.1", "0.02", "--out", str(out)]) == 0
-    found = attacked(out)
-    plain, robust = (found[name, "attacked itself"] for name in ("plain", "robust"))
+    by_kind = attacked(out)
+    plain, robust = (by_kind[name, "attacked itself"] for name in ("plain", "robust"))
     assert plain[0] > 0.95 and plain[2] < 0.3, "weak features are turned around"
     assert robust[2] > plain[2] + 0.4 and robust[0] > 0.8
     assert plain == sorted(plain, reverse=True)
@@ -132,19 +132,19 @@ def test_an_ensemble_is_compared_with_its_members(runs, data, tmp_path, monkeypa
     (folder,) = tmp_path.glob("runs/*")
     out = tmp_path / "out"
     assert main(["attack", str(folder), "--epsilon", "0.1", "--out", str(out)]) == 0
-    found = attacked(out)
+    by_kind = attacked(out)
     alone = {}
     for name in ("plain", "robust"):
         words = ["attack", str(runs[0][name]), "--epsilon", "0.1", "--out", str(tmp_path / name)]
         assert main(words) == 0
         alone[name] = attacked(tmp_path / name)[name, "attacked itself"]
-        assert found[name, "attacked itself"] == alone[name]
-        assert found[name, f"attacked through {folder.name}"][1] >= alone[name][1]
-    assert len(found) == 5 and f"attacked through {folder.name}" in capsys.readouterr().out
+        assert by_kind[name, "attacked itself"] == alone[name]
+        assert by_kind[name, f"attacked through {folder.name}"][1] >= alone[name][1]
+    assert len(by_kind) == 5 and f"attacked through {folder.name}" in capsys.readouterr().out
     x, y = np.load(data)["x_test"], np.load(data)["y_test"]
     logits = saving.load(folder / "model.keras").predict(np.float32(x) / 255, verbose=0)
     expected = np.mean(logits.argmax(axis=1) == y)
-    assert found[folder.name, "attacked itself"][0] == pytest.approx(expected)
+    assert by_kind[folder.name, "attacked itself"][0] == pytest.approx(expected)
 
 
 def test_other_data_of_the_same_classes_can_be_attacked(runs, data, tmp_path, capsys):

@@ -198,6 +198,11 @@ def test_splits_without_an_object_are_told_before_training():
         (["--freeze"], ["--freeze", "there is no --init"]),
         (["--lora", "4"], ["--lora", "there is no --init"]),
         (["--unfreeze-after", "2"], ["--unfreeze-after", "give --freeze"]),
+        (["--prune", "0.5", "--ema"], ["--prune", "averages of weights"]),
+        (
+            ["--prune", "0.5", "--lora", "2", "--init", "pointnet_lidar_objects"],
+            ["--prune", "leave --lora out"],
+        ),
         (["--accumulate", "1"], ["--accumulate", "not above 1"]),
         (["--model", "yolo", "--class-weights", "balanced"], ["--class-weights", "no such option"]),
     ],

@@ -25,9 +25,9 @@ def test_safetensors_of_every_type_are_read(tmp_path):
     wanted = np.float32([[1, -2, 0.5]])
     values = {str(kind): wanted.astype(kind) for kind in ("f4", "f2", ml_dtypes.bfloat16)}
     values["count"] = np.int64([3])
-    found = arrays.read(write_safetensors(tmp_path / "a.safetensors", values))
-    assert found.keys() == values.keys() and found.pop("count").dtype == np.int64
-    for array in found.values():
+    stored = arrays.read(write_safetensors(tmp_path / "a.safetensors", values))
+    assert stored.keys() == values.keys() and stored.pop("count").dtype == np.int64
+    for array in stored.values():
         assert array.dtype == np.float32
         np.testing.assert_array_equal(array, wanted)
 

@@ -52,9 +52,9 @@ def rows(model, record):
         record: what was saved with it, for the sizes of free axes; {} for FREE.
     """
     inputs = [sized(tensor, record) for tensor in model.inputs]
-    found = []
-    walk(model, inputs, [Seen() for _ in inputs], found)
-    return found
+    entries = []
+    walk(model, inputs, [Seen() for _ in inputs], entries)
+    return entries
 
 
 def sized(tensor, record):
@@ -68,7 +68,7 @@ def sized(tensor, record):
     return keras.KerasTensor(shape, tensor.dtype)
 
 
-def walk(model, inputs, seen, found):
+def walk(model, inputs, seen, entries):
     """Follow a model's graph from inputs of known shapes; append a `Row` for each operation.
 
     Returns:
@@ -80,7 +80,7 @@ def walk(model, inputs, seen, found):
             if node.is_input:
                 if (tensor := node.outputs[0]) is not None and id(tensor) in known:
                     spec, state = known[id(tensor)]
-                    found.append(Row(node.operation, tuple(spec.shape[1:]), state, 0))
+                    entries.append(Row(node.operation, tuple(spec.shape[1:]), state, 0))
                 continue
             tensors = {key: spec for key, (spec, _) in known.items()}
             arguments, options = node.arguments.fill_in(tensors)
@@ -89,7 +89,7 @@ def walk(model, inputs, seen, found):
             if isinstance(operation, keras.Model) and hasattr(operation, "_nodes_by_depth"):
                 specs, states = map(list, zip(*before, strict=True))
                 specs = specs if len(specs) == len(operation.inputs) else specs[:1]
-                outputs, states = walk(operation, specs, states, found)
+                outputs, states = walk(operation, specs, states, entries)
             else:
                 outputs = operation.compute_output_spec(*arguments, **options)
                 outputs = keras.tree.flatten(outputs)
@@ -97,7 +97,7 @@ def walk(model, inputs, seen, found):
                 state = after(operation, specs, [state for _, state in before], outputs[0], options)
                 states = [state] * len(outputs)
                 cost = multiply_adds(operation, specs, outputs[0])
-                found.append(Row(operation, tuple(outputs[0].shape[1:]), state, cost))
+                entries.append(Row(operation, tuple(outputs[0].shape[1:]), state, cost))
             for tensor, spec, state in zip(node.outputs, outputs, states, strict=True):
                 known[id(tensor)] = spec, state
     pairs = [known[id(tensor)] for tensor in model.outputs]
@@ -152,8 +152,8 @@ def table(model, record):
     if not hasattr(model, "_nodes_by_depth"):
         raise ValueError(f"{model.name}: it is no graph of layers. Use show without --layers")
     lines = [("layer", "type", "output", "parameters", "field", "stride", "mult-adds", "memory")]
-    found = rows(model, record)
-    for row in found:
+    entries = rows(model, record)
+    for row in entries:
         count = getattr(row.operation, "count_params", int)()
         seen = row.seen
         lines.append(
@@ -169,7 +169,9 @@ def table(model, record):
             )
         )
     count = sum(math.prod(weight.shape) for weight in model.weights)
-    cost, memory = (sum(getattr(row, key) for row in found) for key in ("multiply_adds", "memory"))
+    cost, memory = (
+        sum(getattr(row, key) for row in entries) for key in ("multiply_adds", "memory")
+    )
     lines.append(("all", "", "", f"{count:,}", "", "", unit(cost), f"{unit(memory)}B"))
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     for i, least in ((1, 12), (0, 16)):  # shorten types, then names, if the table is too wide

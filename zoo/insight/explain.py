@@ -205,10 +205,10 @@ def of_dream(x, predictor, layer):
     """Return the figure of an image and its dream."""
     model = predictor.model
     if layer is None:
-        found = gradcam.activated(model)
-        if not found:
+        with_maps = gradcam.activated(model)
+        if not with_maps:
             raise ValueError(f"{model.name}: no layer of it has maps to dream of")
-        chosen = found[2 * len(found) // 3]
+        chosen = with_maps[2 * len(with_maps) // 3]
     else:
         chosen = gradcam.mapped(model, layer)
     reader = keras.Model(model.inputs[0], chosen.output)

@@ -13,16 +13,15 @@ def auto():
         if capability >= AMPERE:
             return "mixed_bfloat16", f"the GPU of compute capability {capability} has bfloat16"
         return "float32", f"the GPU of compute capability {capability} has no bfloat16"
-    found = [name for name in BFLOAT16 if name in flags()]
-    if found:
-        return "mixed_bfloat16", f"this CPU has bfloat16 ({found[0]})"
+    if native := [name for name in BFLOAT16 if name in flags()]:
+        return "mixed_bfloat16", f"this CPU has bfloat16 ({native[0]})"
     return "float32", "this CPU has no instructions for bfloat16"
 
 
-def flags():
+def flags(path="/proc/cpuinfo"):
     """Return the instructions of the CPU, as Linux names them; an empty set elsewhere."""
     try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        lines = pathlib.Path(path).read_text(encoding="utf-8").splitlines()
     except OSError:
         return set()
     return {word for line in lines if line.startswith("flags") for word in line.split()}

@@ -4,7 +4,7 @@ import sys
 
 import keras
 
-from zoo.training import callbacks, length
+from zoo.training import callbacks, length, recipe
 from zoo.training.finetuning import freezing
 from zoo.training.optimization import averaging, optimizers, pruning, rates
 from zoo.training.recorder import Recorder, student
@@ -67,7 +67,10 @@ def fit(learner, batches, validation, run, task, settings, interrupt, exported):
         pruned = []
         if chosen["prune"]:
             pruned = [pruning.Pruning(network, learner.optimizer, chosen["prune"], epochs)]
-        recorder.restore(learner, start)
+        # In any case: TensorFlow traces a step twice that creates variables.
+        learner.optimizer.build(network.trainable_variables)
+        if start <= done:  # else the earlier stage has just ended in this process
+            recorder.restore(learner, start)
         stopping = callbacks.EarlyStopping(recorder, chosen["early_stopping"] or epochs, start)
         if stopping.due:
             break
@@ -113,7 +116,7 @@ def first_epoch(chosen, epochs):
     """Return the first epoch, from 0, whose model is what the recipe asks for."""
     if chosen["prune"]:
         return pruning.growing(epochs) - 1
-    return int(chosen["swa"] * epochs) if chosen["swa"] else 0
+    return recipe.averaged_from(chosen, epochs) if chosen["swa"] else 0
 
 
 def stages(chosen, epochs):

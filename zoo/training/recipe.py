@@ -159,9 +159,16 @@ def conflicts(recipe, args):
     averaged = recipe["ema"] or recipe["swa"] or recipe["optimizer"] == "schedule_free_adamw"
     if recipe["prune"] and averaged:
         yield "prune", "zeros do not stay zero in averages of weights: leave those out"
+    if recipe["prune"] and recipe["lora"]:
+        yield "prune", "zeros do not stay zero where updates are merged: leave --lora out"
     for option in ("snapshots", "swa", "prune"):
         if recipe["unfreeze_after"] and (args.get(option) or recipe.get(option)):
             yield option, "it is for one stage of training: leave --unfreeze-after out"
+
+
+def averaged_from(recipe, epochs):
+    """Return the number of the first epoch, from 0, whose weights `--swa` averages."""
+    return int(recipe["swa"] * epochs)
 
 
 def learning_rate(recipe, default):

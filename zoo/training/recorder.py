@@ -71,20 +71,17 @@ class Recorder(keras.callbacks.Callback):
         return self.epochs
 
     def restore(self, model, start=0):
-        """Restore a compiled model from the checkpoint.
-
-        Its optimizer is built in any case: TensorFlow traces a step twice that creates variables.
+        """Restore a compiled model from the checkpoint, if there is one.
 
         Args:
-            model: the `keras.Model` that is fitted.
+            model: the `keras.Model` that is fitted, whose optimizer is built.
             start: number of the epoch, from 0, for which it was compiled anew, with an optimizer
                 that has no past.
 
         Raises:
             ValueError: if the checkpoint is damaged.
         """
-        model.optimizer.build(student(model).trainable_variables)
-        if not self.finished():
+        if not self.state.exists():
             return
         with self._checkpoint() as state:
             network = student(model).variables

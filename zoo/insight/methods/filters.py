@@ -29,28 +29,30 @@ def kernels(model, layer=None):
     Raises:
         ValueError: if there is no convolution, or the layer's kernels have too many channels.
     """
-    found = [named(model, layer)] if layer else convolutions(model)[:1]
-    if not found or found[0] not in convolutions(model):
+    candidates = [named(model, layer)] if layer else convolutions(model)[:1]
+    if not candidates or candidates[0] not in convolutions(model):
         what = layer or model.name
         raise ValueError(f"{what}: it has no kernels of two-dimensional convolutions to show")
-    kernel = ops.convert_to_numpy(found[0].kernel).astype(np.float32)  # (h, w, C, K)
-    if isinstance(found[0], keras.layers.DepthwiseConv2D):
+    kernel = ops.convert_to_numpy(candidates[0].kernel).astype(np.float32)  # (h, w, C, K)
+    if isinstance(candidates[0], keras.layers.DepthwiseConv2D):
         kernel = kernel.reshape(*kernel.shape[:2], 1, -1)
     channels, count = kernel.shape[2:]
     if channels not in (1, 3):
         why = f"its kernels have {channels} channels, which are no picture"
-        raise ValueError(f"{found[0].name}: {why}. Use maximise, or a layer on the input")
+        raise ValueError(f"{candidates[0].name}: {why}. Use maximise, or a layer on the input")
     kernel = np.moveaxis(kernel, -1, 0)[:LARGEST]
     if channels == 1:
         panels = [(image[..., 0], str(i)) for i, image in enumerate(kernel)]
-        return figures.maps(panels, f"{found[0].name}: weight", signed=True), found[0].name
+        return figures.maps(panels, f"{candidates[0].name}: weight", signed=True), candidates[
+            0
+        ].name
     own = np.abs(kernel).max(axis=(1, 2, 3), keepdims=True)
     colours = 0.5 + 0.5 * kernel / np.maximum(own, 1e-12)
     panels = [
         (image, f"{i}: {size:.2f}")
         for i, (image, size) in enumerate(zip(colours, own.ravel(), strict=True))
     ]
-    return figures.kernels(panels, found[0].name), found[0].name
+    return figures.kernels(panels, candidates[0].name), candidates[0].name
 
 
 def features(model, x, layer=None):
@@ -70,11 +72,11 @@ def features(model, x, layer=None):
     if layer:
         chosen = [mapped(model, layer)]
     else:
-        found = activated(model)
-        if not found:
+        candidates = activated(model)
+        if not candidates:
             raise ValueError(f"{model.name}: no layer of it has maps. Use saliency or occlusion")
-        places = np.unique(np.linspace(0, len(found) - 1, ROWS).round().astype(int))
-        chosen = [found[i] for i in places]
+        places = np.unique(np.linspace(0, len(candidates) - 1, ROWS).round().astype(int))
+        chosen = [candidates[i] for i in places]
     reader = keras.Model(model.inputs, [item.output for item in chosen])
     outputs = reader.predict_on_batch(predictors.for_each_input(model, np.float32(x[None])))
     outputs = outputs if isinstance(outputs, list) else [outputs]

@@ -82,16 +82,16 @@ def candidates(model, task):
     the last of the coarsest ones. Of a detector, which reads boxes from several maps, the last one
     that the box is read from, which only the gradient shows: so all are returned.
     """
-    found = [layer for layer in model.layers if has_maps(layer)]
+    with_maps = [layer for layer in model.layers if has_maps(layer)]
     if any(isinstance(layer, ATTENTION) for layer in model.layers):
         return []
     if task == "image_detection":
-        return [layer for layer in found[::-1] if not feeds(layer, "Grid")]
+        return [layer for layer in with_maps[::-1] if not feeds(layer, "Grid")]
     if task == "image_segmentation":
         strides = costs.strides(model)
-        coarsest = max((strides[layer.name] for layer in found), default=0)
-        found = [layer for layer in found if strides[layer.name] == coarsest]
-    return found[-1:]
+        coarsest = max((strides[layer.name] for layer in with_maps), default=0)
+        with_maps = [layer for layer in with_maps if strides[layer.name] == coarsest]
+    return with_maps[-1:]
 
 
 def has_maps(layer):
@@ -104,9 +104,9 @@ def has_maps(layer):
 
 def activated(model):
     """Return the layers with maps that end in an activation; all with maps if there is none."""
-    found = [layer for layer in model.layers if has_maps(layer)]
-    active = [layer for layer in found if ends_in_activation(layer)]
-    return active or found
+    with_maps = [layer for layer in model.layers if has_maps(layer)]
+    active = [layer for layer in with_maps if ends_in_activation(layer)]
+    return active or with_maps
 
 
 def ends_in_activation(layer):

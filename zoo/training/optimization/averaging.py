@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from zoo.training.recipe import averaged_from
+
 
 class Averaging(keras.callbacks.Callback):
     """Base class: puts averages into the model for validation, and the weights back after it.
@@ -172,5 +174,5 @@ def averaging(recipe, model, batches, epochs):
     if recipe["optimizer"] == "schedule_free_adamw":
         return ScheduleFree()
     if recipe["swa"]:
-        return Stochastic(model, batches, int(recipe["swa"] * epochs))
+        return Stochastic(model, batches, averaged_from(recipe, epochs))
     return None

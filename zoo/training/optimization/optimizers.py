@@ -1,7 +1,5 @@
 """The optimizer of a recipe, and the penalties and constraints that it trains under."""
 
-import math
-
 import keras
 from keras import ops
 
@@ -51,7 +49,7 @@ def scheduled(settings, steps, epochs, rate):
         return rates.Cycles(rate, steps * epochs // settings["snapshots"])
     if chosen["schedule"] == "plateau":
         return rate
-    held = math.ceil(chosen["swa"] * epochs) * steps if chosen["swa"] else None
+    held = recipe.averaged_from(chosen, epochs) * steps if chosen["swa"] else None
     warmup = round(chosen["warmup"] * steps)
     kind = rates.SCHEDULES[chosen["schedule"]]
     return kind(rate, steps * epochs, steps, warmup, held, **chosen["schedule_options"])

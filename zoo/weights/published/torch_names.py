@@ -69,9 +69,9 @@ def resnet(model, arrays):
     last = next(name for name in HEADS["resnet"] if f"{name}.weight" in arrays)
     names = {"stem_conv": "conv1", "stem_norm": "bn1", "logits": last}
     for layer in layers(model):
-        if found := re.fullmatch(r"stage(\d)_block(\d+)_(\w+?)_(conv|norm)", layer):
-            kind = "bn" if found[4] == "norm" else "conv"
-            names[layer] = block(found[1], found[2], found[3], kind)
+        if parsed := re.fullmatch(r"stage(\d)_block(\d+)_(\w+?)_(conv|norm)", layer):
+            kind = "bn" if parsed[4] == "norm" else "conv"
+            names[layer] = block(parsed[1], parsed[2], parsed[3], kind)
     return names
 
 
@@ -80,10 +80,10 @@ def vgg(model, arrays):
     names, index, block = {}, 0, "1"
     ours = layers(model)
     for layer in ours:
-        if not (found := re.fullmatch(r"block(\d)_conv\d", layer)):
+        if not (parsed := re.fullmatch(r"block(\d)_conv\d", layer)):
             continue
-        if found[1] != block:
-            index, block = index + 1, found[1]  # the pooling
+        if parsed[1] != block:
+            index, block = index + 1, parsed[1]  # the pooling
         names[layer] = f"features.{index}"
         if f"{layer}_norm" in ours:
             index += 1
@@ -102,8 +102,8 @@ def vit(model, arrays):
     parts |= {"expand": "mlp.fc1", "project": "mlp.fc2"}
     names = {"tokens": "", "patches": "patch_embed.proj", "norm": "norm", "logits": "head"}
     for layer in layers(model):
-        if found := re.fullmatch(r"block(\d+)_(\w+)", layer):
-            names[layer] = f"blocks.{int(found[1]) - 1}.{parts[found[2]]}"
+        if parsed := re.fullmatch(r"block(\d+)_(\w+)", layer):
+            names[layer] = f"blocks.{int(parsed[1]) - 1}.{parts[parsed[2]]}"
     return names
 
 
@@ -117,16 +117,16 @@ def mobilenet(model, arrays):
     names |= {"last_conv": "conv_head", "last_norm": "bn2"}
     ours = layers(model)
     for layer in ours:
-        if found := re.fullmatch(r"block(\d+)_(expand|depthwise|project)_(conv|norm)", layer):
-            number = int(found[1])
+        if parsed := re.fullmatch(r"block(\d+)_(expand|depthwise|project)_(conv|norm)", layer):
+            number = int(parsed[1])
             stage, place = places[number - 1] if number <= len(places) else ("?", number)
             whole = f"block{number}_expand_conv" in ours
             kinds = {"expand": "conv_pw", "depthwise": "conv_dw", "project": "conv_pwl"}
             if not whole:  # the first block does not expand
                 kinds["project"] = "conv_pw"
             order = [kind for kind in kinds if whole or kind != "expand"]
-            conv, norm = kinds[found[2]], f"bn{order.index(found[2]) + 1}"
-            kind = conv if found[3] == "conv" else norm
+            conv, norm = kinds[parsed[2]], f"bn{order.index(parsed[2]) + 1}"
+            kind = conv if parsed[3] == "conv" else norm
             names[layer] = f"blocks.{stage}.{place}.{kind}"
     return names
 
@@ -140,8 +140,8 @@ def mobilenet_of_torchvision(model):
         f"last_{kind}": f"features.{count + 1}.{i}" for i, kind in enumerate(("conv", "norm"))
     }
     for layer in ours:
-        if found := re.fullmatch(r"block(\d+)_(expand|depthwise|project)_(conv|norm)", layer):
-            number, part, norm = found[1], found[2], found[3] == "norm"
+        if parsed := re.fullmatch(r"block(\d+)_(expand|depthwise|project)_(conv|norm)", layer):
+            number, part, norm = parsed[1], parsed[2], parsed[3] == "norm"
             parts = ["expand", "depthwise", "project"]
             place = parts.index(part) - (f"block{number}_expand_conv" not in ours)
             inner = f"{place + norm}" if part == "project" else f"{place}.{int(norm)}"
@@ -158,12 +158,12 @@ def googlenet(model, arrays):
         kind = "bn" if kind == "norm" else kind
         if ours in stem:
             names[layer] = f"{stem[ours]}.{kind}"
-        elif found := re.fullmatch(r"(\d[a-e])_(\w+)", ours):
-            names[layer] = f"inception{found[1]}.{BRANCHES[found[2]]}.{kind}"
-        elif found := re.fullmatch(r"auxiliary_(4a|4d)_reduce", ours):
-            names[layer] = f"aux{1 + (found[1] == '4d')}.conv.{kind}"
-        elif found := re.fullmatch(r"auxiliary_(4a|4d)(_hidden)?", layer):
-            names[layer] = f"aux{1 + (found[1] == '4d')}.fc{1 if found[2] else 2}"
+        elif parsed := re.fullmatch(r"(\d[a-e])_(\w+)", ours):
+            names[layer] = f"inception{parsed[1]}.{BRANCHES[parsed[2]]}.{kind}"
+        elif parsed := re.fullmatch(r"auxiliary_(4a|4d)_reduce", ours):
+            names[layer] = f"aux{1 + (parsed[1] == '4d')}.conv.{kind}"
+        elif parsed := re.fullmatch(r"auxiliary_(4a|4d)(_hidden)?", layer):
+            names[layer] = f"aux{1 + (parsed[1] == '4d')}.fc{1 if parsed[2] else 2}"
     return names
 
 
