@@ -532,4 +532,4 @@ def unfinished(status, folder, epochs):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    terminal.leave(main())

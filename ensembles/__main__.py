@@ -419,4 +419,4 @@ def run_cache(args):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    terminal.leave(main())

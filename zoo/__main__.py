@@ -648,4 +648,4 @@ def run_example(args):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    terminal.leave(main())

@@ -15,13 +15,14 @@ import time
 
 import numpy as np
 import pytest
-from conftest import CLASSES, JAX, quickest, shape
+from conftest import CLASSES, JAX, pattern, quickest
 
 import train
 from zoo.__main__ import main as zoo_command
 
 ROOT = pathlib.Path(__file__).parents[2]
-SMALL = ["--set", "points=64", "--set", "width=0.125", "--no-jit", "--batch-size", "8"]
+QUICK = ["--no-jit", "--batch-size", "8"]
+SMALL = ["--set", "widths=(8,)", "--set", "batch_norm=true", "--set", "dropout=0.1", *QUICK]
 
 
 def command(*words):
@@ -44,16 +45,16 @@ def run(*words):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Write a small .npz of clouds; its folder holds the runs and the cache too."""
+    """Write a small .npz of images; its folder holds the runs and the cache too."""
     folder = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
     arrays = {"classes": np.array(CLASSES)}
     for split, count in [("train", 64), ("val", 16), ("test", 24)]:
         labels = np.arange(count) % len(CLASSES)
-        arrays[f"x_{split}"] = np.stack([shape(label, 96, rng) for label in labels])
+        arrays[f"x_{split}"] = np.stack([pattern(np.full((8, 8), label), rng) for label in labels])
         arrays[f"y_{split}"] = labels
-    np.savez(folder / "shapes.npz", **arrays)
-    return folder / "shapes.npz"
+    np.savez(folder / "patterns.npz", **arrays)
+    return folder / "patterns.npz"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -74,10 +75,10 @@ def finished(data):
     """Train eight epochs without a break; return the run folder and what was printed."""
     out = data.parent / "whole"
     status, printed, errors = run(
-        "--model", "pointnet", "--data", data, "--epochs", 8, "--seed", 3, *SMALL, "--out", out
+        "--model", "mlp", "--data", data, "--epochs", 8, "--seed", 3, *SMALL, "--out", out
     )
     assert status == 0, errors
-    return out / "pointnet-shapes-1", printed
+    return out / "mlp-patterns-1", printed
 
 
 def weights(folder, name="model.keras"):
@@ -153,11 +154,11 @@ def killed(data):
     process was stopped.
     """
     out = data.parent / "killed"
-    words = ["--model", "pointnet", "--data", data, "--epochs", 8, "--seed", 3, *SMALL]
+    words = ["--model", "mlp", "--data", data, "--epochs", 8, "--seed", 3, *SMALL]
     process = subprocess.Popen(
         command(*words, "--out", out), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    late, early = out / "pointnet-shapes-1", out / "early"
+    late, early = out / "mlp-patterns-1", out / "early"
     wait_for_epochs(process, late, 1)
     process.send_signal(signal.SIGSTOP)
     os.waitpid(process.pid, os.WUNTRACED)
@@ -193,11 +194,11 @@ ENSEMBLE = ["--validate", "2/5", "--bootstrap", "--snapshots", "2"]
 @pytest.fixture(scope="module")
 def taught(finished, data):
     """Train a student with all that makes members differ; return the run folder and the print."""
-    out, words = data.parent / "taught", ["--model", "pointnet", "--data", data, "--epochs", 4]
+    out, words = data.parent / "taught", ["--model", "mlp", "--data", data, "--epochs", 4]
     words += ["--seed", 4, *SMALL, *ENSEMBLE, "--teacher", finished[0], "--out", out]
     status, printed, errors = run(*words)
     assert status == 0, errors
-    return out / "pointnet-shapes-1", printed
+    return out / "mlp-patterns-1", printed
 
 
 def test_validate_cuts_all_but_the_test_anew(taught, finished):
@@ -250,12 +251,12 @@ def test_a_teacher_stands_in_the_record_and_the_student_is_what_is_kept(taught, 
 
 
 def test_a_killed_student_goes_on_as_if_nothing_had_happened(taught, finished, data):
-    out, words = data.parent / "killed-taught", ["--model", "pointnet", "--data", data]
+    out, words = data.parent / "killed-taught", ["--model", "mlp", "--data", data]
     words += ["--epochs", 4, "--seed", 4, *SMALL, *ENSEMBLE, "--teacher", finished[0], "--out", out]
     process = subprocess.Popen(
         command(*words), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    folder = out / "pointnet-shapes-1"
+    folder = out / "mlp-patterns-1"
     wait_for_epochs(process, folder, 2)
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -273,10 +274,10 @@ def test_a_killed_student_goes_on_as_if_nothing_had_happened(taught, finished, d
 
 
 def test_a_teacher_of_other_classes_is_refused(data, tmp_path):
-    words = ["--model", "pointnet", "--data", data, *SMALL, "--out", tmp_path / "runs"]
-    status, _, errors = run(*words, "--teacher", "pointnet_lidar_objects")
-    assert status == 2 and errors.startswith("train.py: pointnet_lidar_objects: ")
-    assert "pedestrian" in errors and ", ".join(CLASSES) in errors
+    words = ["--model", "mlp", "--data", data, *SMALL, "--out", tmp_path / "runs"]
+    status, _, errors = run(*words, "--teacher", "resnet20_cifar10")
+    assert status == 2 and errors.startswith("train.py: resnet20_cifar10: ")
+    assert "airplane" in errors and ", ".join(CLASSES) in errors
     assert not (tmp_path / "runs").exists()
 
 
@@ -295,7 +296,7 @@ def test_cycles_of_the_rate_are_exact(steps, compiled):
 
 def test_ctrl_c_leaves_a_usable_model(data):
     out = data.parent / "interrupted"
-    words = ["--model", "pointnet", "--data", data, "--epochs", 500, *SMALL, "--out", out]
+    words = ["--model", "mlp", "--data", data, "--epochs", 500, *SMALL, "--out", out]
     process = subprocess.Popen(
         command(*words),
         cwd=ROOT,
@@ -305,7 +306,7 @@ def test_ctrl_c_leaves_a_usable_model(data):
         # a shell's background jobs ignore Ctrl-C, and so would what they start
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    folder = out / "pointnet-shapes-1"
+    folder = out / "mlp-patterns-1"
     wait_for_epochs(process, folder, 2)
     process.send_signal(signal.SIGINT)
     printed, errors = process.communicate()
@@ -318,11 +319,11 @@ def test_ctrl_c_leaves_a_usable_model(data):
 
 def test_divergence_stops_and_keeps_the_best_model(data):
     out = data.parent / "diverged"
-    words = ["--model", "pointnet", "--data", data, "--epochs", 5, *SMALL, "--out", out]
+    words = ["--model", "mlp", "--data", data, "--epochs", 5, *SMALL, "--out", out]
     status, _, errors = run(*words, "--learning-rate", "1e30")
     assert status == 1
     assert "the loss is not finite" in errors
-    record = read(out / "pointnet-shapes-1")
+    record = read(out / "mlp-patterns-1")
     assert record["status"] == "diverged" and record["epochs"] < 5
 
 
@@ -337,24 +338,25 @@ def test_transfer_keeps_what_fits_and_rebuilds_the_head(finished, data):
         )
     arrays["classes"] = arrays["classes"][:3]
     np.savez(data.parent / "three.npz", **arrays)
-    words = ["--model", "pointnet", "--data", data.parent / "three.npz", "--set", "points=64"]
+    words = ["--model", "mlp", "--data", data.parent / "three.npz", *QUICK]
     out = data.parent / "transfer"
-    status, printed, errors = run(*words, "--epochs", 1, "--no-jit", "--init", folder, "--out", out)
+    status, printed, errors = run(*words, "--epochs", 1, "--init", folder, "--out", out)
     assert status == 0, errors
     transferred, fresh = re.search(
         r"(\d+) weights transferred, (\d+) newly initialized", printed
     ).groups()
     assert (int(transferred), int(fresh)) == (len(weights(folder)) - 2, 2)
     assert "logits/kernel" in printed and "logits/bias" in printed
-    assert read(out / "pointnet-three-1")["options"]["width"] == 0.125
+    assert read(out / "mlp-three-1")["options"]["widths"] == [8]
 
 
 def test_bad_data_is_named_before_training(data, tmp_path):
     with np.load(data) as arrays:
         arrays = dict(arrays)
+    arrays["x_train"] = arrays["x_train"].astype(np.float32)
     arrays["x_train"][5, 3] = np.nan
     np.savez(tmp_path / "holes.npz", **arrays)
-    words = ["--model", "pointnet", "--data", tmp_path / "holes.npz", "--out", tmp_path / "runs"]
+    words = ["--model", "mlp", "--data", tmp_path / "holes.npz", "--out", tmp_path / "runs"]
     status, _, errors = run(*words, *SMALL)
     assert status == 2
     assert "holes.npz" in errors and "Traceback" not in errors
@@ -549,7 +551,8 @@ def test_parts_of_objects_whose_kind_is_known(tmp_path):
         arrays[f"object_{split}"] = kinds
     np.savez(tmp_path / "parts.npz", **arrays)
     words = ["--model", "pointnet_segmentation", "--data", tmp_path / "parts.npz", "--epochs", 1]
-    status, _, errors = run(*words, *SMALL, "--out", tmp_path)
+    words += ["--set", "points=64", "--set", "width=0.125", *QUICK]
+    status, _, errors = run(*words, "--out", tmp_path)
     assert status == 0, errors
     record = read(tmp_path / "pointnet_segmentation-parts-1")
     assert record["arguments"]["num_objects"] == 2

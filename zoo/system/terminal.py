@@ -143,6 +143,16 @@ def import_keras():
     return keras
 
 
+def leave(status):
+    """End the process with an exit status.
+
+    An epoch that an error or Ctrl-C ended leaves an iterator in reference cycles. Without a
+    collection it lives until Python has stopped its threads, and then waits for one of them.
+    """
+    gc.collect()
+    sys.exit(status)
+
+
 def plain(text):
     r"""Return a text without terminal control sequences, such as escapes in a file name.
 

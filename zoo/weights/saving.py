@@ -19,7 +19,7 @@ import keras
 from zoo import registry
 from zoo.nn import ensemble, recurrence
 from zoo.system import disk, terminal
-from zoo.weights import inspection, legacy, safety
+from zoo.weights import initial, inspection, legacy, safety
 from zoo.weights.inspection import METADATA, RECORD, record, sha256
 from zoo.weights.records import trouble
 
@@ -102,11 +102,12 @@ def load(path):
         count = contents.numbers if contents.known else parameters(config)
         if count > 2 * contents.numbers + inspection.SLACK:
             raise Oversized(f"it has {count:,} weights but stores only {contents.numbers:,}")
-        if old or hdf5:
-            model = build(config)
-            legacy.load_weights(model, path)
-        else:
-            model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        with initial.zeros():
+            if old or hdf5:
+                model = build(config)
+                legacy.load_weights(model, path)
+            else:
+                model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Oversized as error:
         raise trouble(path, f"{error}: rejected", "Save the model again") from error
     except Exception as error:  # a damaged file can raise anything
