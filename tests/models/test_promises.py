@@ -164,15 +164,15 @@ def test_every_trainable_weight_gets_a_gradient(name):
 
 
 def test_one_batch_is_learnt(name):
-    """Compiling takes longer than some steps: what learns at once is spared it."""
+    """Compiling takes longer than some steps: what learns at a good pace is spared it."""
     for task in row_of(name).tasks:
         model, batch = small(name, task)
         loss = batch.task.training.loss(batch.info, batch.options)
-        optimizer = keras.optimizers.Adam(0.003)
+        optimizer = keras.optimizers.Adam(0.01)
         model.compile(optimizer, loss, run_eagerly=True)
         first = last = model.train_on_batch(batch.x, batch.y)
         for step in range(80):
-            if step == 3 and last > 0.6 * first:
+            if step == 3 and last > 0.75 * first:
                 model.compile(optimizer, loss, jit_compile=False)
             last = model.train_on_batch(batch.x, batch.y)
             assert np.isfinite(last)
