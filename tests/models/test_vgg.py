@@ -55,8 +55,9 @@ def test_weights_of_keras_applications_give_equal_outputs(depth, builder):
     model = zoo.create("vgg", (32, 32, 3), 10, depth=depth)
     ours = [layer.name for layer in model.layers if layer.weights]
     assert ours == [layer.name for layer in application.layers if layer.weights][:-1] + ["logits"]
-    application.set_weights([1.4 * weight for weight in application.get_weights()])
-    model.set_weights(application.get_weights())
+    for weight, copy in zip(application.weights, model.weights, strict=True):
+        weight.assign(1.4 * weight)
+        copy.assign(weight)
     # With values up to 255 some random weights predict one class for every image.
     x = np.random.default_rng(0).uniform(0, 10, (3, 32, 32, 3)).astype("float32")
     probabilities = keras.ops.softmax(model(x))

@@ -11,7 +11,7 @@ import json
 import pathlib
 
 from zoo import index, registry
-from zoo.weights import inspection, records
+from zoo.weights import initial, inspection, records
 from zoo.weights.published import applications, arrays, filling, torch_weights
 from zoo.weights.published.preparation import TASK
 from zoo.weights.records import trouble
@@ -81,7 +81,8 @@ def distinct(labels):
 def built(record):
     """Return the new model of a record; wrong options raise a `ValueError` that names the model."""
     try:
-        return registry.get(record["model"]).builder(**record["arguments"], **record["options"])
+        with initial.zeros():
+            return registry.get(record["model"]).builder(**record["arguments"], **record["options"])
     except (TypeError, ValueError) as error:
         why = str(error).splitlines()[0].rpartition("() ")[2].rstrip(".")
         raise trouble(record["model"], why, "Change the option") from error
