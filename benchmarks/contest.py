@@ -25,6 +25,7 @@ KINDS = ("training", "inference")
 
 def keras_steps(model, x, y):
     """Return the number of trainable parameters of a compiled model, and a step of each kind."""
+    model.optimizer.build(model.trainable_variables)  # or else the first step is traced twice
     parameters = sum(math.prod(variable.shape) for variable in model.trainable_variables)
     return parameters, {
         "training": lambda: model.train_on_batch(x, y),
