@@ -81,9 +81,8 @@ def parse(arguments):
     several = positive(int, above=1)
     add("--snapshots", type=several, metavar="N", help="cycles of the rate; keep a model of each")
     add("--seed", type=int, default=0, metavar="S", help="of weights, order and augmentation")
-    policies = ("float32", "mixed_bfloat16", "mixed_float16", "auto")
     text = "of activations and gradients (float32); auto: mixed_bfloat16 where it is native"
-    add("--precision", choices=policies, default="float32", help=text)
+    add("--precision", choices=precision.POLICIES, default="float32", help=text)
     add("--jit", action=argparse.BooleanOptionalAction, help="compile with XLA")
     recipe.add(parser, positive, between)
     text = "robustness against attacks: --adversarial fgsm --epsilon 0.03"
@@ -154,9 +153,7 @@ def parse(arguments):
         args["learning_rate"] = recipe.learning_rate(args["recipe"], default)
     if args["jit"] is None:  # batch size and epochs depend on the data, too
         args["jit"] = task["defaults"]["jit"]
-    if args["precision"] == "auto":
-        args["precision"], why = precision.auto()
-        print(f"Precision {args['precision']}: {why}")
+    args["precision"] = precision.chosen(args["precision"])
     return {**args, "resume": None, "command": shlex.join(["python", "train.py", *arguments])}
 
 

@@ -70,6 +70,7 @@ def predict(
     iou=None,
     gallery=None,
     nearest=None,
+    precision=None,
 ):
     """Predict files or arrays in their original units, as `python -m zoo predict` does.
 
@@ -90,6 +91,8 @@ def predict(
         gallery: for image embeddings, the images to search, given as `inputs`; default: the other
             inputs.
         nearest: for image embeddings, the number of images to return (5).
+        precision: of activations: "float32", "mixed_bfloat16", "mixed_float16", or "auto" for
+            bfloat16 where the CPU or GPU computes it; default: that of the training.
 
     Returns:
         A list with a dictionary for each input, with "file" if it is one. By task, it contains for
@@ -111,14 +114,18 @@ def predict(
         ValueError: if there is no such model or file, a file cannot be read, an array has the
             wrong shape or range, or an option does not apply to the task.
     """
+    from zoo.system import precision as policies
     from zoo.system import terminal
 
+    if precision not in (None, *policies.POLICIES):
+        raise ValueError(f"precision is {precision!r}: give {', '.join(policies.POLICIES)}")
     terminal.import_keras()
     from zoo.inference import prediction, similarity
     from zoo.weights import presets, saving
 
     settings = dict(batch_size=batch_size, tta=tta, steps=steps, confidence=confidence, iou=iou)
-    settings |= dict(gallery=gallery, nearest=nearest)
+    precision = policies.auto()[0] if precision == "auto" else precision
+    settings |= dict(gallery=gallery, nearest=nearest, precision=precision)
     record = saving.record(presets.locate(source))
     compares = index.tasks().get(record.get("task"), {}).get("vectors", False)
     return (similarity if compares else prediction).results(source, inputs, **settings)

@@ -32,7 +32,7 @@ from zoo import assignments, describe, index
 from zoo.inference import formats
 from zoo.insight import options
 from zoo.registry import unknown
-from zoo.system import disk, terminal
+from zoo.system import disk, precision, terminal
 from zoo.weights import presets, records
 
 print = terminal.say  # without control sequences in names of files and classes
@@ -95,6 +95,8 @@ def parse(arguments):
     text = "of image embeddings: list the N nearest images (5)"
     add("--nearest", type=count(1), metavar="N", help=text)
     add("--batch-size", type=count(1), default=16, metavar="B", help="batch size (16)")
+    text = "of activations (that of the training); auto: mixed_bfloat16 where it is native"
+    add("--precision", choices=precision.POLICIES, help=text)
     for hint in ("columns", "up", "units"):  # of clouds, see `zoo.inference.files`
         add(flag(hint), metavar=HINTS[hint][0], help=HINTS[hint][1])
     add("--pictures", type=count(0), default=100, metavar="N", help="draw at most N pictures (100)")
@@ -392,7 +394,8 @@ def predict(args, path, paths, folder, note):
     prediction.check(path, record, gallery=args.gallery, nearest=args.nearest, **options)
     if compares:
         return compare(args, path, record, (names, read), folder, note)
-    predictor = prediction.opened(path, record, batch_size=args.batch_size, **options)
+    policy = precision.chosen(args.precision)
+    predictor = prediction.opened(path, record, policy, batch_size=args.batch_size, **options)
     results = prediction.predict(names, read, note, predictor)
     rows = []
     try:
@@ -425,7 +428,8 @@ def compare(args, path, record, queries, folder, note):
         if not (paths := existing(args.gallery, note)):
             return 0
         gallery = files.gather(paths, record, note)
-    predictor = similarity.opened(path, record, batch_size=args.batch_size)
+    policy = precision.chosen(args.precision)
+    predictor = similarity.opened(path, record, policy, batch_size=args.batch_size)
     count = args.nearest or similarity.SHOWN
     rows = similarity.compared(*queries, note, predictor, gallery, count)
     if rows:

@@ -11,18 +11,20 @@ import pathlib
 import numpy as np
 
 from zoo import describe, tasks
-from zoo.inference import files, predictors
+from zoo.inference import files, predictors, rebuilding
 from zoo.weights import presets, saving
 
 PICTURES = (".png", "_overlay.png", "_boxes.png")  # files that are pictures
 
 
-def results(source, inputs, *, batch_size=16, gallery=None, nearest=None, **settings):
+def results(
+    source, inputs, *, batch_size=16, gallery=None, nearest=None, precision=None, **settings
+):
     """Predict files or arrays; see `zoo.predict`."""
     record = saving.record(path := presets.locate(source))
     check(path, record, gallery=gallery, nearest=nearest, **settings)
     names, read = files.gather(inputs, record)
-    predictor = opened(path, record, batch_size=batch_size, **settings)
+    predictor = opened(path, record, precision, batch_size=batch_size, **settings)
 
     def refuse(message):
         raise ValueError(message)
@@ -71,9 +73,19 @@ def check(
             raise ValueError(f"{name} is {value}: give a number from 0 to 1")
 
 
-def opened(path, record, **settings):
-    """Load a model as a `Predictor` with settings that `check` has accepted."""
-    return predictors.Predictor(saving.load(path), record, **settings)
+def opened(path, record, precision=None, **settings):
+    """Load a model as a `Predictor` with settings that `check` has accepted.
+
+    Args:
+        path: of the model.
+        record: what was saved with it.
+        precision: that of `zoo.inference.rebuilding`, instead of the model's own.
+        **settings: of a `Predictor`.
+    """
+    model = saving.load(path)
+    if precision:
+        model = rebuilding.in_precision(model, record, path, precision)
+    return predictors.Predictor(model, record, **settings)
 
 
 def predict(names, read, complain, predictor, remark=print):

@@ -9,7 +9,6 @@ import numpy as np
 
 from zoo import describe
 from zoo.inference import files, prediction
-from zoo.inference.predictors import Predictor
 from zoo.tasks.image_embedding import figures, retrieval
 from zoo.tasks.image_embedding.task import TASK as EMBEDDING
 from zoo.weights import presets, saving
@@ -18,13 +17,15 @@ SHOWN = 5  # nearest images on a page at most
 LETTERS = 22  # of a file's name above its image
 
 
-def results(source, inputs, *, gallery=None, nearest=None, batch_size=16, **settings):
+def results(
+    source, inputs, *, gallery=None, nearest=None, batch_size=16, precision=None, **settings
+):
     """Compare files or arrays; see `zoo.predict`."""
     record = saving.record(path := presets.locate(source))
     prediction.check(path, record, gallery=gallery, nearest=nearest, **settings)
     queries = files.gather(inputs, record)
     others = None if gallery is None else files.gather(gallery, record)
-    predictor = opened(path, record, batch_size=batch_size)
+    predictor = opened(path, record, precision, batch_size=batch_size)
 
     def refuse(message):
         raise ValueError(message)
@@ -39,18 +40,19 @@ def results(source, inputs, *, gallery=None, nearest=None, batch_size=16, **sett
     return rows
 
 
-def opened(path, record, **settings):
+def opened(path, record, precision=None, **settings):
     """Load a model as a predictor of vectors.
 
     Args:
         path: of the model.
         record: what was saved with it.
-        settings: of the `Predictor`.
+        precision: see `zoo.inference.prediction.opened`.
+        **settings: of the `Predictor`.
 
     Raises:
         ValueError: if it is neither for embeddings nor a classifier that ends in a dense layer.
     """
-    predictor = Predictor(saving.load(path), record, **settings)
+    predictor = prediction.opened(path, record, precision, **settings)
     if not predictor.task.vectors:
         predictor.model = features(predictor.model, path, predictor.task)
         usage = dataclasses.replace(predictor.task.usage, present=EMBEDDING.usage.present)

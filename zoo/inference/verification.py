@@ -300,20 +300,13 @@ def built(record):
     """
     import keras
 
-    from zoo import registry, tasks
+    from zoo.inference import rebuilding
 
     def build():
         precision = record.get("settings", {}).get("precision", "float32")
-        keras.config.set_dtype_policy(precision)
         with keras.StatelessScope(initialize_variables=False):
-            builder = registry.get(record["model"]).builder
-            model = builder(**record["arguments"], **record["options"])
-            if "task" not in record:
-                return described(model), {}
-            task, options = tasks.of(record), record["task_options"]
-            info = task.training.built(model, options)
-            model = task.training.whole(model, {**record["info"], **info}, options)
-            return described(model), json.loads(json.dumps(info))
+            model, info = rebuilding.build(record, precision)
+            return described(model), info
 
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         return pool.submit(build).result()

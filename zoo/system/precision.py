@@ -4,7 +4,17 @@ import pathlib
 import subprocess
 
 BFLOAT16 = ("amx_bf16", "avx512_bf16")  # instructions of a CPU that compute bfloat16
+POLICIES = ("float32", "mixed_bfloat16", "mixed_float16", "auto")  # of Keras, and a choice of one
 AMPERE = 8.0  # compute capability of the first NVIDIA GPUs that compute bfloat16
+
+
+def chosen(name):
+    """Return the policy of a name; print which one "auto" is, and why."""
+    if name != "auto":
+        return name
+    policy, why = auto()
+    print(f"Precision {policy}: {why}")
+    return policy
 
 
 def auto():
