@@ -12,6 +12,7 @@ from benchmarks import (
     classification,
     contest,
     pointnet,
+    precision,
     stacking,
     tables,
     unet,
@@ -452,3 +453,13 @@ def test_each_half_of_cifar10_has_half_of_every_class(tmp_path):
     seen = np.concatenate([one["x_val"], one["x_test"]])[:, 0, 0, 0]
     assert sorted(seen.tolist()) == [*range(40)]
     assert [*one["classes"]] == ["a", "b", "c", "d"]
+
+
+def test_precisions_are_compared_on_the_test_split(tmp_path, capsys):
+    precision.main(["gru_gunpoint", "--out", str(tmp_path / "record.json")])
+    assert "mixed_bfloat16" in capsys.readouterr().out
+    record = json.loads((tmp_path / "record.json").read_text())
+    assert [row["name"] for row in record["rows"]] == [*precision.POLICIES]
+    plain, half = (row["accuracy"] for row in record["rows"])
+    assert plain > 0.9 and abs(plain - half) < 0.03
+    assert record["command"].startswith("python -m benchmarks.precision gru_gunpoint")

@@ -135,7 +135,7 @@ class Weights(keras.callbacks.Callback):
 def watched(monkeypatch):
     """Return a `Weights` that takes part in the next training."""
     weights = Weights()
-    monkeypatch.setattr(fitting.callbacks, "tensorboard", lambda folder: [weights])
+    monkeypatch.setattr(fitting.callbacks, "tensorboard", lambda folder, settings: [weights])
     return weights
 
 

@@ -110,7 +110,8 @@ def test_a_run_leaves_what_it_promises(finished):
     names = {path.name for path in (folder / "plots").iterdir()}
     curves = {"learning_curves.png", "confusion_matrix.png"}
     assert names == curves | {"examples.png", "preview.png"}
-    assert list((folder / "tensorboard").rglob("events*"))
+    events = [path.read_bytes() for path in (folder / "tensorboard").rglob("events*")]
+    assert any(b"| optimizer | adam |" in event for event in events)
     assert not list(folder.glob("*.npz")) and not list(folder.glob(".*"))
     for column in ("precision", "recall", "f1-score", "support"):
         assert column in printed and column in (folder / "report.txt").read_text()

@@ -183,7 +183,8 @@ def measure(model, runs, sizes, task, info, arrays, single=False):
 def table(rows):
     """Return the rows of `measure` as text, with the factor on the speed of the first."""
     keys = [key for key in rows[0] if key not in ("name", "bytes", "milliseconds")]
-    lines = ["".join([f"{'':10}", f"{'KB':>10}", f"{'ms':>10}", f"{'speed':>8}", *map(
+    width = max(len(row["name"]) for row in rows) + 2
+    lines = ["".join([" " * width, f"{'KB':>10}", f"{'ms':>10}", f"{'speed':>8}", *map(
         lambda key: f"  {key:>{max(8, len(key))}}", keys
     )])]  # fmt: skip
     for row in rows:
@@ -191,6 +192,6 @@ def table(rows):
         cells = [f"  {row[key]:{max(8, len(key))}.4f}" for key in keys]
         size = f"{row['bytes'] / 1024:10,.0f}"
         lines.append(
-            f"{row['name']:10}{size}{row['milliseconds']:10.2f}{speed:7.2f}x{''.join(cells)}"
+            f"{row['name']:{width}}{size}{row['milliseconds']:10.2f}{speed:7.2f}x{''.join(cells)}"
         )
     return "\n".join(lines)

@@ -121,8 +121,29 @@ class Interruptible(keras.callbacks.Callback):
         self.interrupt.check()
 
 
-def tensorboard(folder):
+class Board(keras.callbacks.TensorBoard):
+    """TensorBoard with the settings of the training as a table, under Text.
+
+    Args:
+        folder: where to write.
+        settings: of the command, with the recipe.
+    """
+
+    def __init__(self, folder, settings):
+        super().__init__(folder, write_graph=False)
+        pairs = {**settings, **settings["recipe"]}
+        rows = [f"| {name} | {value} |" for name, value in pairs.items() if name != "recipe"]
+        self.table = "\n".join(["| setting | value |", "|---|---|", *rows])
+
+    def on_train_begin(self, logs=None):
+        """Write the table."""
+        super().on_train_begin(logs)
+        with self.summary.create_file_writer(str(self.log_dir) + "/train").as_default():
+            self.summary.text("settings", self.table, step=0)
+
+
+def tensorboard(folder, settings):
     """Return the TensorBoard callback in a list, if TensorFlow is installed."""
     if importlib.util.find_spec("tensorflow") is None:
         return []
-    return [keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False)]
+    return [Board(folder / "tensorboard", settings)]

@@ -81,7 +81,7 @@ def fit(learner, batches, validation, run, task, settings, interrupt, exported):
             *callbacks.scored(task, record, validation),
             callbacks.Interruptible(interrupt),
             callbacks.Remaining(),
-            *callbacks.tensorboard(run.folder),
+            *callbacks.tensorboard(run.folder, settings),
             recorder,
             stopping,
         ]
