@@ -294,6 +294,8 @@ PARTS = {
     "yolo": tables.yolo,
     "bilstm": tables.bilstm,
     "stacking": tables.stacking,
+    "precision": tables.precision,
+    "attacks": tables.attacks,
     "layout": layout,
     "layouts": layouts,
     "example": example,

@@ -2,8 +2,8 @@
 
 python -m benchmarks.records    # or: make table, which also generates the pages
 
-A record is the run.json of a training run or an ensemble, or the benchmark_*.json of a speed
-benchmark, in `benchmarks/results`. README.md and docs/ get all results from this table.
+A record is the run.json of a training run or an ensemble, the benchmark_*.json of a benchmark, or
+the attack_*.json of an attack, in `benchmarks/results`. README.md and docs/ get all results from this table.
 """
 
 import json
@@ -27,9 +27,9 @@ def gather(folder):
 
     Returns:
         A dictionary: "runs" and "ensembles", lists of records by name, and "speed", the records of
-        benchmarks by name.
+        benchmarks by name, and "attacks", the attack.json of `python -m zoo attack`.
     """
-    table = {"runs": [], "ensembles": [], "speed": {}}
+    table = {"runs": [], "ensembles": [], "speed": {}, "attacks": []}
     for path in sorted(folder.glob("*/run.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
         kind = "ensembles" if "rows" in record else "runs"
@@ -42,6 +42,8 @@ def gather(folder):
             for setting in record.get("settings", ()):
                 setting.pop("rounds", None)
         table["speed"][path.stem.removeprefix("benchmark_")] = record
+    for path in sorted(folder.glob("attack_*.json")):
+        table["attacks"].append(json.loads(path.read_text(encoding="utf-8")))
     return table
 
 
@@ -83,7 +85,7 @@ def plain(scores):
 def dumps(table):
     """Return the table as JSON with one line per record, for readable diffs."""
     parts = []
-    for kind in ("runs", "ensembles"):
+    for kind in ("runs", "ensembles", "attacks"):
         lines = ",\n".join("  " + json.dumps(record) for record in table[kind])
         parts.append(f' "{kind}": [\n{lines}\n ]')
     lines = ",\n".join(f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in table["speed"].items())

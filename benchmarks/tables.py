@@ -175,6 +175,38 @@ def bilstm():
     )
 
 
+def precision():
+    """Return the table of models in lower precision: one row per model and precision."""
+    rows, machines = [], []
+    for name, record in records.gather(RESULTS)["speed"].items():
+        kind, _, model = name.partition("_")
+        if kind not in ("precision", "quantization"):
+            continue
+        program = "Keras" if kind == "precision" else "ONNX Runtime"
+        first = record["rows"][0]
+        for row in record["rows"]:
+            scores = ", ".join(f"{score_name(key)} {row[key]:.4f}" for key in numbers(row)[:2])
+            times = f"{row['milliseconds']:.1f}", f"{first['milliseconds'] / row['milliseconds']:.2f}"
+            size = f"{row['bytes'] / 1024:,.0f} kB"
+            rows.append((f"`{model}`", program, row["name"], size, *times, scores))
+        machines.append(record["machine"])
+    head = ("model", "program", "precision", "file", "ms", "speed", "test scores")
+    where = ", ".join(dict.fromkeys(machines))
+    return f"{table(head, rows)}\n\nBatches of 8, on {where}; speed is that of float32's row, in turns."
+
+
+def attacks():
+    """Return the table of accuracies under attack: one row per model and kind of attack."""
+    rows = []
+    for record in records.gather(RESULTS)["attacks"]:
+        for name, kind in dict.fromkeys((row["model"], row["kind"]) for row in record["rows"]):
+            part = [row for row in record["rows"] if (row["model"], row["kind"]) == (name, kind)]
+            values = "<br>".join(f"{row['strength']:g}: {row['accuracy']:.3f}" for row in part)
+            what = f"{record['method']}, {record['examples']:,} of {record['data']}"
+            rows.append((f"`{name}`", kind, what, values))
+    return table(("model", "gradient", "attack", "accuracy by epsilon"), rows)
+
+
 def cell(value):
     """Return a number as the text of a table cell; "" for None."""
     if value is None:
