@@ -192,7 +192,7 @@ def precision():
         machines.append(record["machine"])
     head = ("model", "program", "precision", "file", "ms", "speed", "test scores")
     where = ", ".join(dict.fromkeys(machines))
-    return f"{table(head, rows)}\n\nBatches of 8, on {where}; speed is that of float32's row, in turns."
+    return f"{table(head, rows)}\n\nBatches of 8, on {where}; speed is relative to float32, measured in turns."
 
 
 def attacks():
