@@ -186,7 +186,10 @@ def precision():
         first = record["rows"][0]
         for row in record["rows"]:
             scores = ", ".join(f"{score_name(key)} {row[key]:.4f}" for key in numbers(row)[:2])
-            times = f"{row['milliseconds']:.1f}", f"{first['milliseconds'] / row['milliseconds']:.2f}"
+            times = (
+                f"{row['milliseconds']:.1f}",
+                f"{first['milliseconds'] / row['milliseconds']:.2f}",
+            )
             size = f"{row['bytes'] / 1024:,.0f} kB"
             rows.append((f"`{model}`", program, row["name"], size, *times, scores))
         machines.append(record["machine"])

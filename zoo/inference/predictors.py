@@ -115,22 +115,25 @@ class Sample:
     """
 
     def __init__(self, count):
-        self.count, self.seen, self.batches = count, 0, []
+        self.count, self.seen, self.kept = count, 0, None
 
     def add(self, x, y, outputs):
         """Add those of the next examples that belong to the sample."""
-        size = len(y)
-        if not self.batches:
+        values, size = (x, y, outputs), len(y)
+        if self.kept is None:
             numbers = sum(array.size for array in keras.tree.flatten((x, outputs))) // size
             order = np.random.default_rng(0).permutation(self.count)
             self.rows = np.sort(order[: max(LEAST, SAMPLE // numbers)])
-        rows = self.rows[(self.rows >= self.seen) & (self.rows < self.seen + size)] - self.seen
-        self.batches.append(keras.tree.map_structure(lambda array: array[rows], (x, y, outputs)))
+            empty = lambda a: np.empty((len(self.rows), *a.shape[1:]), a.dtype)  # noqa: E731
+            self.kept = keras.tree.map_structure(empty, values)
+        [places] = np.nonzero((self.rows >= self.seen) & (self.rows < self.seen + size))
+        for kept, array in zip(*map(keras.tree.flatten, (self.kept, values)), strict=True):
+            kept[places] = array[self.rows[places] - self.seen]
         self.seen += size
 
     def arrays(self):
         """Return x, y and outputs, NumPy arrays (n, ...)."""
-        return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *self.batches)
+        return self.kept
 
 
 def for_each_input(model, x):
