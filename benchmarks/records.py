@@ -3,7 +3,8 @@
 python -m benchmarks.records    # or: make table, which also generates the pages
 
 A record is the run.json of a training run or an ensemble, the benchmark_*.json of a benchmark, or
-the attack_*.json of an attack, in `benchmarks/results`. README.md and docs/ get all results from this table.
+the attack_*.json of an attack, in `benchmarks/results`. README.md and docs/ get all results from
+this table.
 """
 
 import json

@@ -194,8 +194,8 @@ def precision():
             rows.append((f"`{model}`", program, row["name"], size, *times, scores))
         machines.append(record["machine"])
     head = ("model", "program", "precision", "file", "ms", "speed", "test scores")
-    where = ", ".join(dict.fromkeys(machines))
-    return f"{table(head, rows)}\n\nBatches of 8, on {where}; speed is relative to float32, measured in turns."
+    where = f"Batches of 8, on {', '.join(dict.fromkeys(machines))}"
+    return f"{table(head, rows)}\n\n{where}; speed is relative to float32, measured in turns."
 
 
 def attacks():
