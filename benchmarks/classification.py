@@ -1,11 +1,12 @@
 """Speed of image classifiers, compared with those of torchvision and of keras.applications.
 
-    pip install ".[torch-bench]"
+    pip install ".[export,torch-bench]"
     python -m benchmarks.classification --out benchmarks/results/benchmark_classification.json
 
 A step is what a user's program runs: forward, cross-entropy, backward and Adam, or prediction, with
 the batch in memory. ResNet-50, MobileNetV2 and ViT-Ti/16 have the same layers everywhere, but for
 biases of Keras' ResNet in front of batch normalisation, which have no effect and are not counted.
+Inference of ours is that of Keras, and of the file that `python -m zoo export` writes.
 """
 
 import math
@@ -23,9 +24,11 @@ OURS, KERAS, TORCH = (
     ("keras", "keras, jit"),
     ("torch", "torch.compile"),
 )
+EXPORTED = ("ours, onnx",)  # in float32
+BEST = {"training": OURS, "inference": OURS + EXPORTED}
 PAIRS = {
-    **{kind: (kind, OURS, KERAS + TORCH) for kind in contest.KINDS},
-    **{f"{kind}, plain torch": (kind, OURS, TORCH[:1]) for kind in contest.KINDS},
+    **{kind: (kind, best, KERAS + TORCH) for kind, best in BEST.items()},
+    **{f"{kind}, plain torch": (kind, best, TORCH[:1]) for kind, best in BEST.items()},
 }
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # Keras' names
 
@@ -43,7 +46,8 @@ def main(arguments=None):
     settings = []
     for model in [args.model] if args.model else MODELS:
         for kind in [args.precision] if args.precision else precisions():
-            names = [*OURS, *(KERAS if model in APPLICATIONS else ()), *TORCH]
+            names = [*OURS, *(EXPORTED if kind == "float32" else ())]
+            names += [*(KERAS if model in APPLICATIONS else ()), *TORCH]
             task = (args.batch_size, args.size, model, kind)
             title = f"{model}, {kind}, {task[0]} images of {task[1]} x {task[1]} per step"
             setting = dict(zip(("batch_size", "size", "model", "precision"), task, strict=True))
@@ -61,8 +65,8 @@ def precisions(path="/proc/cpuinfo"):
 
 def build(name, images, size, model, kind):
     """Build an implementation, on `images` images of size x size; see `contest.compare`."""
-    if name not in OURS + KERAS + TORCH:
-        raise ValueError(f"none of {', '.join(OURS + KERAS + TORCH)}")
+    if name not in OURS + EXPORTED + KERAS + TORCH:
+        raise ValueError(f"none of {', '.join(OURS + EXPORTED + KERAS + TORCH)}")
     rng = np.random.default_rng(0)
     x = rng.uniform(size=(images, size, size, 3)).astype(np.float32)
     y = rng.integers(CLASSES, size=images)
@@ -73,6 +77,8 @@ def build(name, images, size, model, kind):
         return torch_classification.steps(x, y, model, **options)
     keras = terminal.import_keras()
     keras.config.set_dtype_policy(PRECISIONS[kind])
+    if name in EXPORTED:
+        return contest.onnx_steps(create(model, size), x)
     network = create(model, size) if name in OURS else stock(model, size)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     network.compile(keras.optimizers.Adam(0.001), loss, jit_compile="jit" in name)

@@ -16,6 +16,7 @@ import pathlib
 import shlex
 import statistics
 import sys
+import tempfile
 import time
 
 from zoo.system import terminal
@@ -31,6 +32,21 @@ def keras_steps(model, x, y):
         "training": lambda: model.train_on_batch(x, y),
         "inference": lambda: model.predict_on_batch(x),
     }
+
+
+def onnx_steps(model, x):
+    """Return the number of trainable parameters, and inference as an ONNX file in ONNX Runtime."""
+    from zoo.inference import export
+
+    for weight in model.weights:
+        if weight.path.endswith("bias"):
+            weight.assign(weight + 0.1)  # the converter drops biases of 0, unlike trained ones
+    parameters = sum(math.prod(variable.shape) for variable in model.trainable_variables)
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "model.onnx")
+        export.export(model, path, "onnx")
+        run = export.run_onnx(path, model)
+    return parameters, {"inference": lambda: run(x)[0]}
 
 
 def torch_steps(net, loss, x, y, compiled=False, threads=None, bfloat16=False):
