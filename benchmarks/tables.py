@@ -185,7 +185,8 @@ def precision():
         program = "Keras" if kind == "precision" else "ONNX Runtime"
         first = record["rows"][0]
         for row in record["rows"]:
-            scores = ", ".join(f"{score_name(key)} {row[key]:.4f}" for key in numbers(row)[:2])
+            keys = [key for key in numbers(row) if key != "milliseconds"][:2]
+            scores = ", ".join(f"{score_name(key)} {row[key]:.4f}" for key in keys)
             times = (
                 f"{row['milliseconds']:.1f}",
                 f"{first['milliseconds'] / row['milliseconds']:.2f}",
