@@ -25,6 +25,11 @@ def saved(tmp_path_factory):
         keras.utils.set_random_seed(0)
         model, _ = rebuilding.build(record, policy)
         saving.save(model, folder / f"{name}.keras", record)
+    model = zoo.create("unet", **batch.arguments, **SETTINGS, batch_norm=True, epsilon=0.1)
+    older = {**record, "options": {**SETTINGS, "batch_norm": True}}  # of another default
+    saving.save(model, folder / "older.keras", older)
+    other = {**record, "options": {**SETTINGS, "batch_norm": True, "up": "bilinear"}}
+    saving.save(model, folder / "other.keras", other)
     anonymous = {key: record[key] for key in ("task", "task_options", "info")}
     saving.save(model, folder / "ensemble.keras", anonymous)
     Image.fromarray(batch.examples[0]["image"]).save(folder / "a.png")
@@ -51,6 +56,11 @@ def test_a_model_of_mixed_precision_predicts_in_float32_what_a_plain_one_does(sa
     np.testing.assert_array_equal(probabilities(saved, "mixed"), half)
 
 
+def test_epsilon_is_that_of_the_training(saved):
+    again = probabilities(saved, "older", precision="float32")
+    np.testing.assert_array_equal(again, probabilities(saved, "older"))
+
+
 def test_auto_is_what_the_machine_computes_natively(saved, monkeypatch):
     monkeypatch.setattr(precision, "auto", lambda: ("mixed_bfloat16", "it is a test"))
     half = probabilities(saved, "plain", precision="mixed_bfloat16")
@@ -69,5 +79,7 @@ def test_what_cannot_be_built_again_is_refused_in_one_line(saved):
     with pytest.raises(ValueError, match="ensemble.keras: it does not say how it is built") as e:
         probabilities(saved, "ensemble", precision="float32")
     assert "\n" not in str(e.value)
+    with pytest.raises(ValueError, match="other.keras: .* its builder now makes it"):
+        probabilities(saved, "other", precision="float32")
     with pytest.raises(ValueError, match="precision is 'half': give float32, mixed_bfloat16"):
         probabilities(saved, "plain", precision="half")

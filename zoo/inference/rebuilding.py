@@ -45,12 +45,23 @@ def in_precision(model, record, path, precision):
             in each.
 
     Raises:
-        ValueError: if the model is not one of the zoo's builders, such as an ensemble.
+        ValueError: if the model is not of one of the zoo's builders, such as an ensemble, or its
+            builder makes another network today.
     """
+    from zoo.inference import verification  # which builds models, too
+
     if not {"model", "arguments", "options"} <= record.keys():
         why = "it does not say how it is built, as an ensemble: it predicts in its own precision"
         raise trouble(path, why, "Leave the precision")
     with initial.zeros():
         again, _ = build(record, precision)
+    for layer, copy in zip(model._flatten_layers(), again._flatten_layers(), strict=False):
+        if hasattr(layer, "epsilon"):  # its default was another one in older versions
+            copy.epsilon = layer.epsilon
+    ignored = (*verification.IGNORED, "dtype")
+    pair = (verification.described(network, ignored) for network in (model, again))
+    if difference := verification.layer_difference(*pair):
+        why = "{} is {}, and its builder now makes it {}".format(*difference)
+        raise trouble(path, why, "Leave the precision")
     again.set_weights(model.get_weights())
     return again

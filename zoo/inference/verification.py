@@ -312,11 +312,15 @@ def built(record):
         return pool.submit(build).result()
 
 
-def described(model):
+def described(model, ignored=IGNORED):
     """Return the class, the name, the settings and the shapes of the weights of every layer.
 
     Operations between layers have no settings and no weights; they are left out, since there are
     several equivalent ways to write them.
+
+    Args:
+        model: a `keras.Model`.
+        ignored: names of settings that are left out.
     """
     import keras
 
@@ -326,16 +330,17 @@ def described(model):
         settings = json.loads(json.dumps(settings, default=str))
         shapes = [list(weight.shape) for weight in layer.weights]
         name = re.sub(r"_[0-9]+$", "", layer.name)  # Keras numbers them through a process
-        layers.append((type(layer), {"name": name, **stripped(settings), "weights": shapes}))
+        settings = stripped(settings, ignored)
+        layers.append((type(layer), {"name": name, **settings, "weights": shapes}))
     return layers
 
 
-def stripped(settings):
-    """Return settings without those that do not affect what a layer computes."""
+def stripped(settings, ignored=IGNORED):
+    """Return settings without some, by default those that do not affect what a layer computes."""
     if isinstance(settings, dict):
         pairs = settings.items()
-        return {key: stripped(value) for key, value in pairs if key not in IGNORED}
-    return [*map(stripped, settings)] if isinstance(settings, list) else settings
+        return {key: stripped(value, ignored) for key, value in pairs if key not in ignored}
+    return [stripped(v, ignored) for v in settings] if isinstance(settings, list) else settings
 
 
 def layer_difference(first, second):
