@@ -5,6 +5,7 @@ import json
 import keras
 
 from zoo import registry, tasks
+from zoo.inference import structure
 from zoo.weights import initial
 from zoo.weights.records import trouble
 
@@ -48,8 +49,6 @@ def in_precision(model, record, path, precision):
         ValueError: if the model is not of one of the zoo's builders, such as an ensemble, or its
             builder makes another network today.
     """
-    from zoo.inference import verification  # which builds models, too
-
     if not {"model", "arguments", "options"} <= record.keys():
         why = "it does not say how it is built, as an ensemble: it predicts in its own precision"
         raise trouble(path, why, "Leave the precision")
@@ -58,9 +57,9 @@ def in_precision(model, record, path, precision):
     for layer, copy in zip(model._flatten_layers(), again._flatten_layers(), strict=False):
         if hasattr(layer, "epsilon"):  # its default was another one in older versions
             copy.epsilon = layer.epsilon
-    ignored = (*verification.IGNORED, "dtype")
-    pair = (verification.described(network, ignored) for network in (model, again))
-    if difference := verification.layer_difference(*pair):
+    ignored = (*structure.IGNORED, "dtype")
+    pair = (structure.described(network, ignored) for network in (model, again))
+    if difference := structure.difference(*pair):
         why = "{} is {}, and its builder now makes it {}".format(*difference)
         raise trouble(path, why, "Leave the precision")
     again.set_weights(model.get_weights())

@@ -12,10 +12,8 @@ with "splits", as `datasets.recorded.prepare` is. This module imports Keras only
 
 import concurrent.futures
 import dataclasses
-import json
 import math
 import pathlib
-import re
 
 from zoo import index
 from zoo.system import disk
@@ -26,7 +24,6 @@ from zoo.weights.presets import EXAMPLE
 TOLERANCE = 1e-4  # of an output
 MIXED = 0.02  # of models of mixed precision, times the largest output: bfloat16 has 8 bits
 SCORES = 1e-3  # of a score: rounding may change predictions near a decision boundary
-IGNORED = ("name", "module", "registered_name", "build_config", "seed")  # of settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,15 +196,18 @@ def check_structure(where, record, model):
     name = record["model"]
     if name not in index.models() and "members" in record:
         return Check("structure", None, f"not checked: {name} combines models and has no builder")
+    from zoo.inference import structure
+
     what = f"{where.file}: the model {name} of its arguments and options"
     try:
         layers, info = built(record)
     except Exception as error:  # builders raise exceptions of any type for wrong options
         why = (str(error).strip() or type(error).__name__).splitlines()[0]
         return Check("structure", False, f"{what} cannot be built ({why}). {where.again}")
-    actual = described(model)
+    actual = structure.described(model)
     known = {key: record.get("info", {}).get(key) for key in info}
-    difference = layer_difference(actual, layers) or next(differences(known, info, "info"), None)
+    of_info = next(structure.differences(known, info, "info"), None)
+    difference = structure.difference(actual, layers) or of_info
     if difference is None:
         count = sum(math.prod(weight.shape) for weight in model.weights)
         text = f"{name} builds it: {len(actual)} layers, {count:,} numbers in weights"
@@ -293,80 +293,23 @@ def stored_sha256(where):
 
 
 def built(record):
-    """Return the `described` layers of the model that a record's builder makes, and its info.
+    """Return the layers of the model that a record's builder makes, and its info.
 
     No weights are made: a card may specify any number of them. The thread isolates Keras' global
     state, such as the precision.
     """
     import keras
 
-    from zoo.inference import rebuilding
+    from zoo.inference import rebuilding, structure
 
     def build():
         precision = record.get("settings", {}).get("precision", "float32")
         with keras.StatelessScope(initialize_variables=False):
             model, info = rebuilding.build(record, precision)
-            return described(model), info
+            return structure.described(model), info
 
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         return pool.submit(build).result()
-
-
-def described(model, ignored=IGNORED):
-    """Return the class, the name, the settings and the shapes of the weights of every layer.
-
-    Operations between layers have no settings and no weights; they are left out, since there are
-    several equivalent ways to write them.
-
-    Args:
-        model: a `keras.Model`.
-        ignored: names of settings that are left out.
-    """
-    import keras
-
-    layers = []
-    for layer in model._flatten_layers(include_self=False):
-        settings = {} if isinstance(layer, keras.Model) else layer.get_config()
-        settings = json.loads(json.dumps(settings, default=str))
-        shapes = [list(weight.shape) for weight in layer.weights]
-        name = re.sub(r"_[0-9]+$", "", layer.name)  # Keras numbers them through a process
-        settings = stripped(settings, ignored)
-        layers.append((type(layer), {"name": name, **settings, "weights": shapes}))
-    return layers
-
-
-def stripped(settings, ignored=IGNORED):
-    """Return settings without some, by default those that do not affect what a layer computes."""
-    if isinstance(settings, dict):
-        pairs = settings.items()
-        return {key: stripped(value, ignored) for key, value in pairs if key not in ignored}
-    return [stripped(v, ignored) for v in settings] if isinstance(settings, list) else settings
-
-
-def layer_difference(first, second):
-    """Return the first difference of two lists of `described` layers, and both values; or None."""
-    for i, pair in enumerate(zip(first, second, strict=False)):
-        (kind, settings), (other_kind, other_settings) = pair
-        what = f"{settings['name']} (layer {i + 1})"
-        if not (issubclass(kind, other_kind) or issubclass(other_kind, kind)):
-            return f"the class of {what}", kind.__name__, other_kind.__name__
-        for difference in differences(settings, other_settings, ""):
-            return f"{difference[0][1:]} of {what}", *difference[1:]
-    if len(first) != len(second):
-        return "the number of layers", len(first), len(second)
-    return None
-
-
-def differences(first, second, path):
-    """Yield path and both values of each difference of two nested lists or dictionaries."""
-    if isinstance(first, dict) and isinstance(second, dict):
-        for key in [*first, *(key for key in second if key not in first)]:
-            yield from differences(first.get(key), second.get(key), f"{path}.{key}")
-    elif isinstance(first, list) and isinstance(second, list) and len(first) == len(second):
-        for i, pair in enumerate(zip(first, second, strict=True)):
-            yield from differences(*pair, f"{path}[{i}]")
-    elif first != second:
-        yield path, first, second
 
 
 def is_mixed(model):
