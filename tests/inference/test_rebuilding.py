@@ -30,8 +30,9 @@ def saved(tmp_path_factory):
     saving.save(model, folder / "older.keras", older)
     other = {**record, "options": {**SETTINGS, "batch_norm": True, "up": "bilinear"}}
     saving.save(model, folder / "other.keras", other)
+    saving.save(model, folder / "ensemble.keras", {**record, "model": "average"})
     anonymous = {key: record[key] for key in ("task", "task_options", "info")}
-    saving.save(model, folder / "ensemble.keras", anonymous)
+    saving.save(model, folder / "anonymous.keras", anonymous)
     Image.fromarray(batch.examples[0]["image"]).save(folder / "a.png")
     return folder
 
@@ -76,9 +77,12 @@ def test_the_command_takes_it(saved, tmp_path, monkeypatch, capsys):
 
 
 def test_what_cannot_be_built_again_is_refused_in_one_line(saved):
-    with pytest.raises(ValueError, match="ensemble.keras: it does not say how it is built") as e:
-        probabilities(saved, "ensemble", precision="float32")
-    assert "\n" not in str(e.value)
+    for name in ("ensemble", "anonymous"):
+        with pytest.raises(
+            ValueError, match=f"{name}.keras: it is no single model of the zoo"
+        ) as e:
+            probabilities(saved, name, precision="float32")
+        assert "\n" not in str(e.value)
     with pytest.raises(ValueError, match="other.keras: .* its builder now makes it"):
         probabilities(saved, "other", precision="float32")
     with pytest.raises(ValueError, match="precision is 'half': give float32, mixed_bfloat16"):

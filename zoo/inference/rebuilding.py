@@ -4,7 +4,7 @@ import json
 
 import keras
 
-from zoo import registry, tasks
+from zoo import index, registry, tasks
 from zoo.inference import structure
 from zoo.weights import initial
 from zoo.weights.records import trouble
@@ -49,8 +49,9 @@ def in_precision(model, record, path, precision):
         ValueError: if the model is not of one of the zoo's builders, such as an ensemble, or its
             builder makes another network today.
     """
-    if not {"model", "arguments", "options"} <= record.keys():
-        why = "it does not say how it is built, as an ensemble: it predicts in its own precision"
+    whole = {"model", "arguments", "options"} <= record.keys()
+    if not whole or record["model"] not in index.models():
+        why = "it is no single model of the zoo with the options of its builder"
         raise trouble(path, why, "Leave the precision")
     with initial.zeros():
         again, _ = build(record, precision)
