@@ -1,6 +1,6 @@
 """Scores and speed of a trained model in float32 and in mixed bfloat16, in one run.
 
-python -m benchmarks.precision unet_dsb2018 --out benchmarks/results/precision_unet_dsb2018.json
+python -m benchmarks.precision MODEL --out benchmarks/results/benchmark_precision_MODEL.json
 """
 
 import argparse
@@ -20,7 +20,7 @@ def main(arguments=None):
     parser.add_argument("--out", type=pathlib.Path, metavar="FILE.json", help=text)
     args = parser.parse_args(arguments)
     rows = measured(args.model)
-    from zoo.inference import quantization
+    from zoo.inference import quantization  # it imports Keras, which `measured` prepares
 
     print(quantization.table(rows))
     if args.out:

@@ -392,9 +392,9 @@ def predict(args, path, paths, folder, note):
 
     options = dict(tta=args.tta, steps=args.steps, confidence=args.confidence, iou=args.iou)
     prediction.check(path, record, gallery=args.gallery, nearest=args.nearest, **options)
-    if compares:
-        return compare(args, path, record, (names, read), folder, note)
     policy = precision.chosen(args.precision)
+    if compares:
+        return compare(args, path, record, policy, (names, read), folder, note)
     predictor = prediction.opened(path, record, policy, batch_size=args.batch_size, **options)
     results = prediction.predict(names, read, note, predictor)
     rows = []
@@ -410,13 +410,14 @@ def predict(args, path, paths, folder, note):
     return len(rows) + watch(videos, folder, note, predictor)
 
 
-def compare(args, path, record, queries, folder, note):
+def compare(args, path, record, policy, queries, folder, note):
     """Find similar images and write the results into a folder; return how many were compared.
 
     Args:
         args: of the command.
         path: of the model.
         record: of the model.
+        policy: precision of the activations, None for that of the training.
         queries: (names, read), see `zoo.inference.files.gather`.
         folder: an empty folder.
         note: called with the message about a file that is skipped.
@@ -428,7 +429,6 @@ def compare(args, path, record, queries, folder, note):
         if not (paths := existing(args.gallery, note)):
             return 0
         gallery = files.gather(paths, record, note)
-    policy = precision.chosen(args.precision)
     predictor = similarity.opened(path, record, policy, batch_size=args.batch_size)
     count = args.nearest or similarity.SHOWN
     rows = similarity.compared(*queries, note, predictor, gallery, count)
