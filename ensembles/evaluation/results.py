@@ -5,8 +5,8 @@ import time
 import numpy as np
 
 from ensembles.evaluation import calibration, probabilities, report, uncertainty
-from zoo.tasks import report as task_report
 from zoo.tasks.image_segmentation import masks
+from zoo.tasks.targets import report as task_report
 from zoo.training import runs
 from zoo.weights import provenance, saving
 

@@ -12,7 +12,7 @@ from PIL import Image
 import zoo
 from zoo.__main__ import main
 from zoo.inference import export, files, prediction, preprocessing
-from zoo.tasks import report
+from zoo.tasks.targets import report
 from zoo.weights import saving
 
 NETWORKS = {  # the smallest that a task knows, and their options

@@ -5,10 +5,10 @@ import pytest
 from conftest import toy
 
 from zoo import plots
-from zoo.tasks import report
 from zoo.tasks.boxes import detections, preparation
 from zoo.tasks.boxes.losses import CROWD, DIFFICULT, IGNORED
 from zoo.tasks.image_segmentation import masks
+from zoo.tasks.targets import report
 
 
 def test_examples_come_from_all_classes_wrong_ones_first():

@@ -12,8 +12,9 @@ import zoo
 from zoo import index, tasks
 from zoo.inference import predictors
 from zoo.nn import layers, metrics
-from zoo.tasks import clouds, report, targets
+from zoo.tasks import clouds, targets
 from zoo.tasks import task as record
+from zoo.tasks.targets import report
 
 
 class Symmetric:

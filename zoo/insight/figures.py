@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from zoo import plots
-from zoo.tasks import report
+from zoo.tasks.targets import report
 
 AMPLIFIED = 50  # factor by which the change of an attack is shown, less if that would saturate
 MAPS = "magma"  # colours from 0 upwards

@@ -14,7 +14,8 @@ import numpy as np
 
 from zoo import index
 from zoo.registry import unknown
-from zoo.tasks import report, targets
+from zoo.tasks import targets
+from zoo.tasks.targets import report
 from zoo.tasks.targets.classes import accuracies, cross_entropy
 
 DEFAULTS = dict(epochs=20, updates=800, batch_size=32, learning_rate=0.001, jit=False)

@@ -4,8 +4,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from zoo import plots
-from zoo.tasks import images, report
+from zoo.tasks import images
 from zoo.tasks.image_embedding.retrieval import squared_distances
+from zoo.tasks.targets import report
 
 COLUMNS, ROWS = 6, 8  # of a page: a query and its nearest images; queries
 RIGHT, WRONG, FRAME = "#2e7d32", "#b3261e", "#5b6570"  # of images, by whether the class is known

@@ -4,7 +4,7 @@ import numpy as np
 
 from zoo import plots
 from zoo.nn import losses
-from zoo.tasks import report
+from zoo.tasks.targets import report
 
 BACKGROUND = "background"
 

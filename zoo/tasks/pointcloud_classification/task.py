@@ -3,7 +3,8 @@
 import numpy as np
 
 from zoo import plots
-from zoo.tasks import clouds, report
+from zoo.tasks import clouds
+from zoo.tasks.targets import report
 from zoo.tasks.task import Data, Results, Task, Training, Usage
 
 

@@ -4,8 +4,9 @@ import numpy as np
 
 from zoo import plots
 from zoo.nn.layers import PADDING
-from zoo.tasks import report, series
+from zoo.tasks import series
 from zoo.tasks.sequence_classification import figures
+from zoo.tasks.targets import report
 from zoo.tasks.task import Data, Results, Task, Training, Usage
 
 STEPS = 32  # that a network reads at least; gradients hardly reach through hundreds of them

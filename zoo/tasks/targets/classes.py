@@ -4,7 +4,7 @@ import numpy as np
 
 from zoo.nn.losses import ClassCrossEntropy, OneVersusAll
 from zoo.nn.metrics import ClassAccuracy, MeanClassAccuracy
-from zoo.tasks import report
+from zoo.tasks.targets import report
 from zoo.tasks.targets.target import Target
 
 
