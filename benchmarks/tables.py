@@ -357,21 +357,23 @@ def summary(key, values, several):
 def ensembles():
     """Return the tables of ensembles: members and combinations, means over sets of members.
 
-    Data sets in PUBLISHED are in the table of published results instead.
+    Sets of one table have members of the same labels. Data sets in PUBLISHED are in the table of
+    published results instead.
     """
-    groups, current = {}, {}  # groups[data][label][set of members] is a row
+    groups, current = {}, {}  # groups[data, labels][label][set of members] is a row
     for run in records.gather(RESULTS)["ensembles"]:
         data = run["data"]["name"]
         if data in PUBLISHED:
             continue
         names = dict(zip((member["name"] for member in run["members"]), labels(run), strict=True))
         identity = " ".join(member["sha256"] for member in run["members"])
+        key = data, frozenset(names.values())
         for row in run["rows"]:
             label = names.get(row["name"], f"**{method_name(row, run)}**")
-            rows = groups.setdefault(data, {}).setdefault(label, {})
+            rows = groups.setdefault(key, {}).setdefault(label, {})
             rows[identity] = row
-        current[data] = current.get(data, True) and not outdated(run)
-    return "\n\n".join(ensemble_table(name, groups[name], current[name]) for name in groups)
+        current[key] = current.get(key, True) and not outdated(run)
+    return "\n\n".join(ensemble_table(key[0], groups[key], current[key]) for key in groups)
 
 
 def method_name(row, run):
