@@ -14,7 +14,7 @@ import math
 import numpy as np
 
 from benchmarks import contest
-from zoo.system import precision, terminal
+from zoo.system import terminal
 
 CLASSES = 1000
 MODELS = {"resnet": {"depth": 50}, "mobilenet": {}, "vit": {"size": "Ti"}}
@@ -30,7 +30,6 @@ PAIRS = {
     **{kind: (kind, best, KERAS + TORCH) for kind, best in BEST.items()},
     **{f"{kind}, plain torch": (kind, best, TORCH[:1]) for kind, best in BEST.items()},
 }
-PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # Keras' names
 
 
 def main(arguments=None):
@@ -38,16 +37,17 @@ def main(arguments=None):
     parser = contest.settings("benchmarks.classification", __doc__, rounds=5, seconds=3.0)
     add = parser.add_argument
     add("--model", choices=MODELS, help="the model (all in turn)")
-    text = "float32, or bfloat16 (both in turn; bfloat16 only where the CPU computes it)"
-    add("--precision", choices=PRECISIONS, help=text)
+    text = "float32, or bfloat16 (both in turn; bfloat16 only where the device computes it)"
+    add("--precision", choices=contest.PRECISIONS, help=text)
     add("--size", type=int, default=224, help="height and width of the images (224)")
     add("--batch-size", type=int, default=8, help="images per step (8)")
     args = parser.parse_args(arguments)
     settings = []
     for model in [args.model] if args.model else MODELS:
-        for kind in [args.precision] if args.precision else precisions():
-            names = [*OURS, *(EXPORTED if kind == "float32" else ())]
+        for kind in [args.precision] if args.precision else contest.precisions():
+            names = [*OURS, *(EXPORTED if kind == "float32" and not contest.on_gpu() else ())]
             names += [*(KERAS if model in APPLICATIONS else ()), *TORCH]
+            names = contest.compiled(names) if contest.on_gpu() else names
             task = (args.batch_size, args.size, model, kind)
             title = f"{model}, {kind}, {task[0]} images of {task[1]} x {task[1]} per step"
             setting = dict(zip(("batch_size", "size", "model", "precision"), task, strict=True))
@@ -55,12 +55,6 @@ def main(arguments=None):
             settings.append(setting | part)
     if args.out:
         contest.write(args.out, "benchmarks.classification", arguments, {"settings": settings})
-
-
-def precisions(path="/proc/cpuinfo"):
-    """Return the precisions in which this CPU computes, from the flags that Linux lists."""
-    native = precision.flags(path) & {*precision.BFLOAT16}
-    return [*PRECISIONS] if native else ["float32"]
 
 
 def build(name, images, size, model, kind):
@@ -76,7 +70,7 @@ def build(name, images, size, model, kind):
         options = dict(compiled="compile" in name, bfloat16=kind == "bfloat16")
         return torch_classification.steps(x, y, model, **options)
     keras = terminal.import_keras()
-    keras.config.set_dtype_policy(PRECISIONS[kind])
+    keras.config.set_dtype_policy(contest.PRECISIONS[kind])
     if name in EXPORTED:
         return contest.onnx_steps(create(model, size), x)
     network = create(model, size) if name in OURS else stock(model, size)

@@ -3,6 +3,10 @@
 Each implementation has its own process, because the thread pools of two frameworks in one process
 slow each other down. They are measured one at a time in alternating rounds, so that other load on
 the machine affects all equally; idle processes sleep.
+
+The CPU is measured, or a GPU if CUDA_VISIBLE_DEVICES names one, which Keras uses through JAX:
+
+    CUDA_VISIBLE_DEVICES=0 KERAS_BACKEND=jax python -m benchmarks.classification --batch-size 128
 """
 
 import argparse
@@ -19,13 +23,39 @@ import sys
 import tempfile
 import time
 
-from zoo.system import terminal
+from zoo.system import precision, terminal
 
 KINDS = ("training", "inference")
+PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # Keras' names
+
+
+def on_gpu():
+    """Return whether a GPU is measured."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "-1") not in ("", "-1")
+
+
+def compiled(names):
+    """Return the implementations without ours and Keras' as JAX runs them without compilation.
+
+    It then runs one operation after the other, as no user would.
+    """
+    return [name for name in names if name not in ("ours", "keras")]
+
+
+def precisions(path="/proc/cpuinfo"):
+    """Return the precisions in which the measured device computes; Linux lists the CPU's flags."""
+    if on_gpu():
+        native = (precision.gpu() or 0) >= precision.AMPERE
+    else:
+        native = precision.flags(path) & {*precision.BFLOAT16}
+    return [*PRECISIONS] if native else ["float32"]
 
 
 def keras_steps(model, x, y):
     """Return the number of trainable parameters of a compiled model, and a step of each kind."""
+    from keras import ops
+
+    x, y = ops.convert_to_tensor(x), ops.convert_to_tensor(y)  # on the device, as PyTorch's are
     model.optimizer.build(model.trainable_variables)  # or else the first step is traced twice
     parameters = sum(math.prod(variable.shape) for variable in model.trainable_variables)
     return parameters, {
@@ -64,15 +94,15 @@ def torch_steps(net, loss, x, y, compiled=False, threads=None, bfloat16=False):
     """
     import torch
 
-    torch.set_num_threads(threads or os.cpu_count())
-    x, y = torch.from_numpy(x), torch.from_numpy(y)
+    device = torch_device(threads)
+    x, y, net = torch.from_numpy(x).to(device), torch.from_numpy(y).to(device), net.to(device)
     if x.ndim == 4:
         net = net.to(memory_format=torch.channels_last)
         x = x.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
     trainable = [weight for weight in net.parameters() if weight.requires_grad]
     optimizer = torch.optim.Adam(trainable, lr=0.001, fused=True)
     run = torch.compile(net) if compiled else net
-    mixed = functools.partial(torch.autocast, "cpu", torch.bfloat16, enabled=bfloat16)
+    mixed = functools.partial(torch.autocast, device, torch.bfloat16, enabled=bfloat16)
 
     def training():
         net.train()
@@ -86,10 +116,24 @@ def torch_steps(net, loss, x, y, compiled=False, threads=None, bfloat16=False):
     def inference():
         net.eval()
         with torch.inference_mode(), mixed():
-            return run(x).float().numpy()
+            return run(x).float().cpu().numpy()
 
     parameters = sum(weight.numel() for weight in trainable)
     return parameters, {"training": training, "inference": inference}
+
+
+def torch_device(threads=None):
+    """Return the name of the device that PyTorch is measured on, set up to be fast.
+
+    Args:
+        threads: number of threads on the CPU; the number of cores by default.
+    """
+    import torch
+
+    torch.set_num_threads(threads or os.cpu_count())
+    torch.set_float32_matmul_precision("high")  # TensorFloat-32 on a GPU, as XLA takes it
+    torch.backends.cudnn.benchmark = True
+    return "cuda" if on_gpu() else "cpu"
 
 
 def settings(name, doc, rounds, seconds):
@@ -115,16 +159,16 @@ def settings(name, doc, rounds, seconds):
 @contextlib.contextmanager
 def worker():
     """Start a worker process; yield its submit: submit(function, *arguments).result()."""
-    os.environ.update(
-        CUDA_VISIBLE_DEVICES="-1", TF_CPP_MIN_LOG_LEVEL="3"
-    )  # inherited by the worker
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # inherited by the worker, as all of these
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # workers share the memory
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
         yield pool.submit
 
 
 def compare(build, names, size, rounds, seconds):
-    """Measure implementations in turn, after all have warmed up in parallel.
+    """Measure implementations in turn, after all have warmed up, in parallel on a CPU.
 
     Args:
         build: a function from a name and the numbers of `size` to an implementation's number of
@@ -143,7 +187,11 @@ def compare(build, names, size, rounds, seconds):
     """
     with contextlib.ExitStack() as stack:
         submit = {name: stack.enter_context(worker()) for name in names}
-        started = {name: submit[name](start, build, name, size) for name in names}
+        started = {}
+        for name in names:
+            started[name] = submit[name](start, build, name, size)
+            if on_gpu():  # one after the other: compilers time kernels on it, to choose among them
+                concurrent.futures.wait([started[name]])
         parameters, speeds = {}, {}
         for name in names:
             try:

@@ -31,12 +31,13 @@ def main(arguments=None):
     add("--batch-size", type=int, default=32, help="clouds per step (32)")
     args = parser.parse_args(arguments)
     size = (args.batch_size, args.points, args.width)
-    rounds = contest.compare(build, IMPLEMENTATIONS, size, args.rounds, args.seconds)
+    names = contest.compiled(IMPLEMENTATIONS) if contest.on_gpu() else IMPLEMENTATIONS
+    rounds = contest.compare(build, names, size, args.rounds, args.seconds)
     speeds = contest.medians(rounds)
     ratios = contest.ratios(speeds, PAIRS)
     print(contest.table("clouds", speeds, ratios))
     data = {}
-    for width in (1.0, 0.5):
+    for width in () if contest.on_gpu() else (1.0, 0.5):
         with contest.worker() as submit:
             data[f"width {width}"] = times = submit(waiting, width, *EPOCH).result()
         print(

@@ -6,11 +6,12 @@ in the zoo's PointNet.
 """
 
 import itertools
-import os
 
 import torch
 from torch import nn
 from torch.nn import functional
+
+from benchmarks import contest
 
 
 def block(before, after, conv=False):
@@ -91,10 +92,11 @@ def steps(x, y, classes, width, layout, compiled=False):
         The number of parameters, and the functions that run one step, by their kind.
     """
     torch.manual_seed(0)
-    torch.set_num_threads(os.cpu_count())
-    net = PointNet(classes, width, layout)
+    device = contest.torch_device()
+    net = PointNet(classes, width, layout).to(device)
     optimizer = torch.optim.Adam(net.parameters(), lr=0.001, fused=True)
-    x, y, identity = torch.from_numpy(x), torch.from_numpy(y).long(), torch.eye(int(64 * width))
+    x, y = torch.from_numpy(x).to(device), torch.from_numpy(y).long().to(device)
+    identity = torch.eye(int(64 * width), device=device)
     run = torch.compile(net) if compiled else net
 
     def training():
@@ -110,7 +112,7 @@ def steps(x, y, classes, width, layout, compiled=False):
     def inference():
         net.eval()
         with torch.inference_mode():
-            return run(x)[0].numpy()
+            return run(x)[0].cpu().numpy()
 
     parameters = sum(weight.numel() for weight in net.parameters())
     return parameters, {"training": training, "inference": inference}

@@ -50,11 +50,12 @@ class UNet(nn.Module):
         return self.logits(x)
 
 
-def steps(x, y, width, compiled=False):
+def steps(x, y, width, compiled=False, bfloat16=False):
     """Build the model and its timed steps, see `contest.torch_steps`; masks y (B, H, W), 0 or 1."""
     torch.manual_seed(0)
 
     def loss(logits, y):
         return functional.binary_cross_entropy_with_logits(logits[:, 0], y)
 
-    return contest.torch_steps(UNet(width), loss, x, y.astype(np.float32), compiled)
+    y = y.astype(np.float32)
+    return contest.torch_steps(UNet(width), loss, x, y, compiled, bfloat16=bfloat16)

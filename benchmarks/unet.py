@@ -7,6 +7,8 @@ A step is what a user's program runs: forward, binary cross-entropy, backward an
 prediction, with the batch in memory. Ours is the model of train.py, for images of any size.
 """
 
+import functools
+
 import numpy as np
 
 from benchmarks import contest
@@ -32,18 +34,26 @@ def main(arguments=None):
     widths, sizes, _ = (sorted(set(values)) for values in zip(*SETTINGS, strict=True))
     add("--width", type=float, choices=widths, help="factor on the channel counts (all in turn)")
     add("--size", type=int, choices=sizes, help="height and width of the images (all in turn)")
+    add("--batch-size", type=int, help="images per step (8, 4, 4 and 2)")
+    add("--precision", choices=contest.PRECISIONS, default="float32", help="(float32)")
     args = parser.parse_args(arguments)
     tasks = [
-        (batch, size, width)
+        (args.batch_size or batch, size, width)
         for width, size, batch in SETTINGS
         if args.width in (None, width) and args.size in (None, size)
     ]
-    settings = [contest.on_images(build, IMPLEMENTATIONS, PAIRS, task, args) for task in tasks]
+    names, make = IMPLEMENTATIONS, functools.partial(build, precision=args.precision)
+    if args.precision != "float32" or contest.on_gpu():  # the exported file computes in float32
+        names = [name for name in names if "onnx" not in name]
+    if contest.on_gpu():
+        names = contest.compiled(names)
+    settings = [contest.on_images(make, names, PAIRS, task, args) for task in tasks]
+    settings = [{**setting, "precision": args.precision} for setting in settings]
     if args.out:
         contest.write(args.out, "benchmarks.unet", arguments, {"settings": settings})
 
 
-def build(name, images, size, width):
+def build(name, images, size, width, precision="float32"):
     """Build an implementation, on `images` images of size x size; see `contest.compare`."""
     if name not in IMPLEMENTATIONS:
         raise ValueError(f"none of {', '.join(IMPLEMENTATIONS)}")
@@ -53,8 +63,9 @@ def build(name, images, size, width):
     if name.startswith("torch"):
         from benchmarks import torch_unet
 
-        return torch_unet.steps(x, y, width, compiled="compile" in name)
-    terminal.import_keras()
+        options = dict(compiled="compile" in name, bfloat16=precision == "bfloat16")
+        return torch_unet.steps(x, y, width, **options)
+    terminal.import_keras().config.set_dtype_policy(contest.PRECISIONS[precision])
     if "onnx" in name:
         return contest.onnx_steps(create(width), x)
     return ours(x, y, width, jit="jit" in name)

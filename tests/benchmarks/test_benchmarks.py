@@ -205,8 +205,8 @@ def test_torchvisions_classifiers_are_as_large_as_ours_and_learn(model, bfloat16
 )
 def test_bfloat16_is_measured_where_the_cpu_computes_it(flags, expected, tmp_path):
     (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags : {flags}\n")
-    assert classification.precisions(tmp_path / "cpuinfo") == expected
-    assert classification.precisions(tmp_path / "none") == ["float32"]
+    assert contest.precisions(tmp_path / "cpuinfo") == expected
+    assert contest.precisions(tmp_path / "none") == ["float32"]
 
 
 def test_exported_unet_predicts_and_does_not_train():
@@ -316,7 +316,7 @@ def test_record_of_classification_becomes_a_table(tmp_path, monkeypatch, capsys)
     rounds = {"ours": ours, "torch": torch, "torch.compile": {**torch, "training": [4.0, 4.0]}}
     sizes = []
     monkeypatch.setattr(contest, "compare", lambda *given: sizes.append(given[1:3]) or rounds)
-    monkeypatch.setattr(classification, "precisions", lambda: ["float32"])
+    monkeypatch.setattr(contest, "precisions", lambda: ["float32"])
     path = str(tmp_path / "benchmark_classification.json")
     classification.main(["--size", "64", "--batch", "3", "--out", path])
     assert "training: 0.75 x" in capsys.readouterr().out

@@ -39,9 +39,17 @@ def flags(path="/proc/cpuinfo"):
 
 def gpu():
     """Return the compute capability of the first NVIDIA GPU, None if there is none."""
-    command = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
+    try:
+        return float(gpu_property("compute_cap"))
+    except ValueError:
+        return None
+
+
+def gpu_property(field):
+    """Return a property of the first NVIDIA GPU as its driver tells it, "" if there is none."""
+    command = ["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-        return float(done.stdout.split()[0])
-    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
-        return None
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.partition("\n")[0].strip()

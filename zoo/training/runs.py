@@ -11,7 +11,7 @@ import time
 
 import keras
 
-from zoo.system import disk
+from zoo.system import disk, precision
 from zoo.weights import records
 
 
@@ -91,12 +91,21 @@ def environment():
     for name in packages:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
-    machine = f"{_processor()}, {os.cpu_count()} cores"
+    machine = [_gpu(), _processor(), f"{os.cpu_count()} cores"]
     return {
         "versions": {"python": platform.python_version(), **versions},
         "backend": keras.backend.backend(),
-        "machine": machine,
+        "machine": ", ".join(filter(None, machine)),
     }
+
+
+def _gpu():
+    """Return the name of the GPU that Keras uses, "" if it uses none."""
+    try:
+        used = keras.distribution.list_devices("gpu")
+    except (AttributeError, RuntimeError):  # of Keras on PyTorch; of JAX without a GPU
+        return ""
+    return precision.gpu_property("name") if used else ""
 
 
 def _processor():
