@@ -295,6 +295,7 @@ PARTS = {
     "bilstm": tables.bilstm,
     "stacking": tables.stacking,
     "precision": tables.precision,
+    "gpu": tables.gpu,
     "attacks": tables.attacks,
     "layout": layout,
     "layouts": layouts,

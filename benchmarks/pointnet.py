@@ -45,7 +45,8 @@ def main(arguments=None):
             f"{times['epoch']:.1f} s, at most {times['share']:.1%} of it is spent waiting"
         )
     if args.out:
-        record = {"clouds_per_second": speeds, "ratios": ratios, "data": data, "rounds": rounds}
+        record = {"batch_size": args.batch_size, "clouds_per_second": speeds, "ratios": ratios}
+        record |= {"data": data, "rounds": rounds}
         contest.write(args.out, "benchmarks.pointnet", arguments, record)
 
 

@@ -143,6 +143,33 @@ def throughput(name, label, ratios, text):
     return f"{head}\n\n{where} {text.format(batches=batches)}"
 
 
+def gpu():
+    """Return the table of examples per second on a GPU: one row per network and kind."""
+    speed = records.gather(RESULTS)["speed"]
+    gathered = {name: record for name, record in speed.items() if name.endswith("_gpu")}
+    measured = []  # (network, batch, speeds)
+    for name, record in gathered.items():
+        for setting in record.get("settings", [record]):
+            (key,) = (key for key in setting if key.endswith("_per_second"))
+            network = setting.get("model", name.removesuffix("_gpu"))
+            network += f", {setting.get('precision', 'float32')}"
+            batch = f"{setting['batch_size']} {key.removesuffix('_per_second')}"
+            measured.append((network, batch, setting[key]))
+    names = list(dict.fromkeys(name for _, _, speeds in measured for name in speeds))
+    names.sort(key=lambda name: name.startswith("torch"))
+    rows = []
+    for network, batch, speeds in measured:
+        for kind in contest.KINDS:
+            values = [speeds.get(name, {}).get(kind) for name in names]
+            best = max(kinds[kind] for name, kinds in speeds.items() if name != "ours, jit")
+            ratio = f"{speeds['ours, jit'][kind] / best:.2f}"
+            rows.append((f"{network}, {kind}", batch, *map(cell, values), ratio))
+    head = table(("examples per second", "batch", *names, "ours / best of others"), rows)
+    machines = ", ".join(dict.fromkeys(record["machine"] for record in gathered.values()))
+    files = ", ".join(f"`benchmark_{name}.json`" for name in gathered)
+    return f"{head}\n\nOn {machines}. Commands and rounds: {files} in `benchmarks/results/`."
+
+
 def bilstm():
     """Return the table of series per second of a BiLSTM: one row per implementation."""
     record = records.gather(RESULTS)["speed"].get("bilstm")
