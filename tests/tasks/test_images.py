@@ -4,6 +4,7 @@ import pathlib
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 from conftest import toy
@@ -241,6 +242,7 @@ def test_regions_are_counted():
 
 MEMORY = """
 import pathlib, resource, sys
+import keras
 import numpy as np
 from PIL import Image
 from zoo.__main__ import main
@@ -300,3 +302,20 @@ def test_bands_are_never_left_out_nor_made_up():
         images.scale(deep["image"], (0, 255), 3)
     with pytest.raises(ValueError, match="color_jitter is set, and the images have 5 bands"):
         images.channels({"channels": 5}, {"color_jitter": 0.1})
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("size", [(12, 40), (50, 9), (60, 60)])
+def test_images_are_resized_as_keras_does_it(interpolation, size):
+    image = np.random.default_rng(0).uniform(0, 255, (31, 24, 3)).astype(np.float32)
+    options = dict(interpolation=interpolation, antialias=True)
+    expected = keras.ops.image.resize(image, size, **options)
+    resized = images.resize(image, *size, interpolation)
+    assert resized.dtype == np.float32
+    np.testing.assert_allclose(resized, expected, rtol=0, atol=255 * 2e-5)
+
+
+def test_the_nearest_pixel_is_that_of_a_mask():
+    image = np.random.default_rng(0).integers(9, size=(7, 11)).astype(np.float32)
+    resized = images.resize(image[..., None], 16, 5, "nearest")
+    np.testing.assert_array_equal(resized[..., 0], images.resize_mask(image, 16, 5))

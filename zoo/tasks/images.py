@@ -2,6 +2,7 @@
 
 import numpy as np
 from keras import layers, ops
+from PIL import Image
 
 from zoo.nn.layers import reseed
 
@@ -79,12 +80,18 @@ def scale(image, limits, channels):
 
 
 def resize(image, height, width, interpolation="bilinear"):
-    """Return an image (H, W, C) resized to (height, width, C) float32, without aliasing."""
+    """Return an image (H, W, C) resized to (height, width, C) float32, without aliasing.
+
+    Pillow computes the same as Keras with `antialias`, but JAX compiles that for each size anew,
+    and every photograph has its own.
+    """
+    image = np.asarray(image, np.float32)
     if image.shape[:2] == (height, width):
-        return np.asarray(image, np.float32)
-    image = ops.convert_to_tensor(np.asarray(image, np.float32))
-    how = dict(interpolation=interpolation, antialias=True)
-    return ops.convert_to_numpy(ops.image.resize(image, (height, width), **how))
+        return image
+    how = Image.Resampling[interpolation.upper()]
+    channels = [Image.fromarray(channel) for channel in np.moveaxis(image, -1, 0)]
+    resized = [np.asarray(channel.resize((width, height), how)) for channel in channels]
+    return np.stack(resized, axis=-1)
 
 
 def resize_mask(mask, height, width):
