@@ -248,13 +248,17 @@ def pytest_collection_finish():
 
 @pytest.fixture(autouse=True, scope="module")
 def cleared_session():
-    """Free the models and graphs of a module when its tests are done."""
+    """Free the models and graphs of a module when its tests are done.
+
+    What its last test held is garbage only when the next module starts.
+    """
+    gc.collect()
+    gc.freeze()  # what still exists is shared by tests, or stays for other reasons
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)  # return what `keep_freed_memory` kept for the last module
     yield
     if "keras" in sys.modules:
         sys.modules["keras"].backend.clear_session()  # it collects garbage
-    gc.freeze()  # what still exists is shared by tests, or stays for other reasons
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).malloc_trim(0)  # return what `keep_freed_memory` kept for this module
 
 
 @pytest.fixture(autouse=True)

@@ -128,8 +128,8 @@ def import_keras():
     """Import Keras without the messages that TensorFlow's C++ prints during the import.
 
     Freed memory is reused from then on, see `zoo.system.allocator`, and the garbage collector
-    ignores imported objects, which makes `keras.utils.clear_session` faster. What an earlier
-    command in this process left behind is freed before, or else it would be ignored, too.
+    ignores imported objects, which makes `keras.utils.clear_session` faster. A second call ignores
+    nothing more: the models of an earlier command in this process are still to be freed.
     """
     first = "keras" not in sys.modules
     allocator.keep_freed_memory()
@@ -137,9 +137,8 @@ def import_keras():
     logging.getLogger("tensorflow").setLevel("ERROR")  # no warnings about retracing
     with hushed(2):
         import keras
-    if not first:
-        gc.collect()
-    gc.freeze()
+    if first:
+        gc.freeze()
     return keras
 
 
