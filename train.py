@@ -405,21 +405,28 @@ def prepare(settings, task, source, previous):
     """
     from datasets import prepared, splits
     from zoo import tasks
-    from zoo.training import balance, length, runs
+    from zoo.training import balance, building, length, runs
     from zoo.weights import provenance
 
-    data = prepared.prepare(
-        settings["data"],
-        task,
-        tasks.fingerprint(),
-        source=source,
-        options=settings["task_options"],
-        skip_bad=settings["skip_bad"],
-        fold=settings.get("fold"),
-        validate=settings.get("validate"),
-        fingerprint=previous.get("data", {}).get("fingerprint"),
-        hints=settings.get("hints"),
-    )
+    def prepare_with(options):
+        return prepared.prepare(
+            settings["data"],
+            task,
+            tasks.fingerprint(),
+            source=source,
+            options=options,
+            skip_bad=settings["skip_bad"],
+            fold=settings.get("fold"),
+            validate=settings.get("validate"),
+            fingerprint=previous.get("data", {}).get("fingerprint"),
+            hints=settings.get("hints"),
+        )
+
+    data = prepare_with(settings["task_options"])
+    if size := building.larger(settings, task.of(data.info), data):
+        ((name, value),) = size.items()
+        print(f"{settings['model']} takes no {name} of {data.options[name]}: it is {value}")
+        data = prepare_with({**settings["task_options"], **size})
     task = task.of(data.info)
     for message in data.about["skipped"]:
         print(f"skipped {message}")

@@ -10,6 +10,7 @@ Inference of ours is that of Keras, and of the file that `python -m zoo export` 
 """
 
 import math
+import os
 
 import numpy as np
 
@@ -19,11 +20,8 @@ from zoo.system import terminal
 CLASSES = 1000
 MODELS = {"resnet": {"depth": 50}, "mobilenet": {}, "vit": {"size": "Ti"}}
 APPLICATIONS = {"resnet": "ResNet50", "mobilenet": "MobileNetV2"}  # there is no ViT
-OURS, KERAS, TORCH = (
-    ("ours", "ours, jit"),
-    ("keras", "keras, jit"),
-    ("torch", "torch.compile"),
-)
+OURS = ("ours", "ours, jit", "ours, torch")  # the last one with KERAS_BACKEND=torch
+KERAS, TORCH = ("keras", "keras, jit"), ("torch", "torch.compile")
 EXPORTED = ("ours, onnx",)  # in float32
 BEST = {"training": OURS, "inference": OURS + EXPORTED}
 PAIRS = {
@@ -69,6 +67,8 @@ def build(name, images, size, model, kind):
 
         options = dict(compiled="compile" in name, bfloat16=kind == "bfloat16")
         return torch_classification.steps(x, y, model, **options)
+    if name == "ours, torch":  # must be set before Keras is imported
+        os.environ["KERAS_BACKEND"] = "torch"
     keras = terminal.import_keras()
     keras.config.set_dtype_policy(contest.PRECISIONS[kind])
     if name in EXPORTED:

@@ -6,7 +6,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("MPLBACKEND", "agg")
 
-import concurrent.futures
 import ctypes
 import dataclasses
 import gc
@@ -215,21 +214,6 @@ def quickest(command, limit=0.5, **options):
         if least < limit:
             break
     return done, least
-
-
-def without_weights(function):
-    """Return the result of a function that builds models whose weights get shapes and no values.
-
-    It is called in a thread of its own, where what Keras notes of such models ends with the thread.
-    """
-    import keras
-
-    def call():
-        with keras.StatelessScope(initialize_variables=False):
-            return function()
-
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        return pool.submit(call).result()
 
 
 def trainable(model):

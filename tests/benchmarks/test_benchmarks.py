@@ -4,7 +4,7 @@ import types
 
 import numpy as np
 import pytest
-from conftest import trainable, without_weights
+from conftest import trainable
 
 from benchmarks import (
     bilstm,
@@ -18,6 +18,7 @@ from benchmarks import (
     unet,
     yolo,
 )
+from zoo.weights.initial import without_weights
 
 CLOUDS = (4, 32, 0.125)  # clouds, points, width
 IMAGES = (2, 32, 0.0625)  # images, height and width, width

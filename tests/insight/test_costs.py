@@ -3,13 +3,13 @@
 import keras
 import numpy as np
 import pytest
-from conftest import without_weights
 from keras import layers, ops
 
 import zoo
 from zoo import registry
 from zoo.insight import costs
 from zoo.insight.receptive_fields import ALL
+from zoo.weights.initial import without_weights
 
 
 def seen(model, **record):

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from conftest import trainable, without_weights
+from conftest import trainable
 from keras import ops
 
 from zoo import registry
@@ -11,6 +11,7 @@ from zoo.models.classification import alexnet, lenet, mlp, mobilenet, resnet, vi
 from zoo.nn import blocks
 from zoo.nn.layers import LocalResponseNormalization
 from zoo.nn.losses import OneVersusAll
+from zoo.weights.initial import without_weights
 
 IMAGENET = dict(input_shape=(224, 224, 3), num_classes=1000)
 CIFAR = dict(input_shape=(32, 32, 3), num_classes=10)

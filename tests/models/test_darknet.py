@@ -6,12 +6,13 @@ import struct
 import keras
 import numpy as np
 import pytest
-from conftest import trainable, without_weights
+from conftest import trainable
 
 import zoo
 from zoo import registry
 from zoo.models.classification import darknet
 from zoo.weights import darknet_weights
+from zoo.weights.initial import without_weights
 
 
 def values(model):

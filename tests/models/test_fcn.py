@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from conftest import trainable, without_weights
+from conftest import trainable
 
 import zoo
 from zoo.inference import export
@@ -11,6 +11,7 @@ from zoo.nn import encoders
 from zoo.nn.layers import Bilinear
 from zoo.training.finetuning.transfer import transfer
 from zoo.weights import saving
+from zoo.weights.initial import without_weights
 
 NARROW = dict(width=1 / 64, dropout=0.0)
 

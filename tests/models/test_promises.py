@@ -14,12 +14,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import JAX, loss_of, toy, trainable, without_weights
+from conftest import JAX, loss_of, toy, trainable
 
 import zoo
 from zoo import index, registry
 from zoo.inference import export, predictors
 from zoo.weights import saving
+from zoo.weights.initial import without_weights
 
 ROOT = pathlib.Path(__file__).parents[2]
 NAMES = zoo.names()

@@ -3,10 +3,11 @@
 import keras
 import numpy as np
 import pytest
-from conftest import trainable, without_weights
+from conftest import trainable
 
 import zoo
 from zoo.models.classification import vgg
+from zoo.weights.initial import without_weights
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import math
 import keras
 import numpy as np
 import pytest
-from conftest import trainable, without_weights
+from conftest import trainable
 from test_darknet import values
 
 import zoo
@@ -13,6 +13,7 @@ from zoo import registry
 from zoo.models.detection import yolov3
 from zoo.nn.layers import Grid
 from zoo.tasks.boxes import coding
+from zoo.weights.initial import without_weights
 
 COCO = [10, 13, 16, 30, 33, 23, 30, 61, 62, 45, 59, 119, 116, 90, 156, 198, 373, 326]
 TINY = [10, 14, 23, 27, 37, 58, 81, 82, 135, 169, 344, 319]

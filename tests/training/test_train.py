@@ -561,3 +561,20 @@ def test_parts_of_objects_whose_kind_is_known(tmp_path):
 
     model = saving.load(tmp_path / "pointnet_segmentation-parts-1" / "model.keras")
     assert set(model.input) == {"points", "object"}
+
+
+def test_a_measured_size_that_the_model_does_not_take_is_increased(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for split in ("train", "validation", "test"):
+        arrays[f"x_{split}"] = rng.integers(256, size=(8, 14, 14), dtype=np.uint8)
+        arrays[f"y_{split}"] = np.arange(8) % 2
+    np.savez(tmp_path / "small.npz", **arrays)
+    words = ["--model", "vit", "--data", str(tmp_path / "small.npz"), "--epochs", "1"]
+    words += ["--set", "size=Ti", "--set", "depth=1", "--set", "patch=8", "--out", str(tmp_path)]
+    assert train.main(words) == 0
+    assert "vit takes no image_size of 14: it is 16\n" in capsys.readouterr().out
+    (run,) = tmp_path.glob("*/run.json")
+    record = json.loads(run.read_text())
+    assert record["task_options"]["image_size"] == 16
+    assert record["arguments"]["input_shape"] == [16, 16, 1]

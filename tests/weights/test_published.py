@@ -7,7 +7,6 @@ import keras
 import ml_dtypes
 import numpy as np
 import pytest
-from conftest import without_weights
 
 import zoo
 from tests.published_files import (
@@ -19,6 +18,7 @@ from tests.published_files import (
     write_legacy,
     write_safetensors,
 )
+from zoo.weights.initial import without_weights
 from zoo.weights.published import applications, arrays, converter, filling
 
 

@@ -10,7 +10,6 @@ The caller provides the data: `prepare` is a function (record, task, key) to a r
 with "splits", as `datasets.recorded.prepare` is. This module imports Keras only when needed.
 """
 
-import concurrent.futures
 import dataclasses
 import math
 import pathlib
@@ -295,21 +294,17 @@ def stored_sha256(where):
 def built(record):
     """Return the layers of the model that a record's builder makes, and its info.
 
-    No weights are made: a card may specify any number of them. The thread isolates Keras' global
-    state, such as the precision.
+    No weights are made: a card may specify any number of them.
     """
-    import keras
-
     from zoo.inference import rebuilding, structure
+    from zoo.weights import initial
 
     def build():
         precision = record.get("settings", {}).get("precision", "float32")
-        with keras.StatelessScope(initialize_variables=False):
-            model, info = rebuilding.build(record, precision)
-            return structure.described(model), info
+        model, info = rebuilding.build(record, precision)
+        return structure.described(model), info
 
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        return pool.submit(build).result()
+    return initial.without_weights(build)
 
 
 def is_mixed(model):

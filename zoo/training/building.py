@@ -7,8 +7,10 @@ from zoo.system import terminal
 from zoo.training import distillation
 from zoo.training.finetuning import freezing, lora, transfer
 from zoo.training.recorder import student
-from zoo.weights import darknet_weights, presets, provenance, saving
+from zoo.weights import darknet_weights, initial, presets, provenance, saving
 from zoo.weights.published import converter
+
+LARGER = 64  # pixels, points or time steps by which a measured size is increased at most
 
 print = terminal.say  # escapes control characters in names of files and classes
 
@@ -84,6 +86,39 @@ def build(settings, task, record, previous):
     trained, total = freezing.counts(model)
     record["parameters"] = {"trained": trained, "total": total}
     return model, exported
+
+
+def larger(settings, task, data):
+    """Return the size that the data decided, increased to the next one that the model takes.
+
+    ViT's images, say, are made of whole patches: of images of 28 pixels, its are of 32.
+
+    Args:
+        settings: of the command: model, options, task_options.
+        task: the task record.
+        data: `datasets.prepared.Prepared`.
+
+    Returns:
+        A dictionary from the name of the option to the size; {} if the model takes the data's, the
+        user chose it, or no size up to LARGER more fits.
+    """
+    if len(task.data.sizes) != 1 or settings["task_options"].get(task.data.sizes[0]):
+        return {}
+    (name,) = task.data.sizes
+    build, given = registry.get(settings["model"]).builder, settings["options"]
+
+    def fits(size):
+        arguments = task.training.arguments(data.info, {**data.options, name: size})
+        arguments = {key: arguments[key] for key in arguments if key not in given}
+        try:
+            initial.without_weights(lambda: build(**arguments, **given))
+        except ValueError:
+            return False
+        return True
+
+    smallest = data.options[name]
+    size = next((size for size in range(smallest, smallest + LARGER + 1) if fits(size)), smallest)
+    return {} if size == smallest else {name: size}
 
 
 def new_head(model, recipe, source, record):

@@ -1,9 +1,10 @@
-"""Initial values of what is loaded: zeros, since a file replaces them.
+"""Initial values that nothing needs: zeros of what is loaded, and none of what is only looked at.
 
-Keras draws random values first. On JAX, that compiles a program for each shape, which takes most
-of the time of loading.
+Keras draws random values before a file replaces them. On JAX, that compiles a program for each
+shape, which takes most of the time of loading.
 """
 
+import concurrent.futures
 import contextlib
 import threading
 
@@ -18,6 +19,20 @@ RANDOM = (
     keras.initializers.VarianceScaling,
 )
 LOCK = threading.RLock()
+
+
+def without_weights(function):
+    """Return the result of a function that builds models whose weights get shapes and no values.
+
+    It is called in a thread of its own, with which the state ends that Keras keeps of such models.
+    """
+
+    def call():
+        with keras.StatelessScope(initialize_variables=False):
+            return function()
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        return pool.submit(call).result()
 
 
 @contextlib.contextmanager

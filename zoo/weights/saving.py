@@ -5,7 +5,6 @@ options of the data) is in its `metadata.json`, which Keras writes but does not 
 additional member, Keras would extract the whole archive to disk.
 """
 
-import concurrent.futures
 import copy
 import importlib
 import json
@@ -153,15 +152,12 @@ def weights_only(value):
 def parameters(config):
     """Return the number of weights of a configuration's model without allocating them.
 
-    The model is built in a separate thread, so that the state which Keras keeps for uninitialized
-    models ends with it. Optimizers of inner models are removed, and recurrent layers keep no state:
-    these would create variables.
+    Optimizers of inner models are removed, and recurrent layers keep no state: these would create
+    variables.
     """
 
     def count():
-        with keras.StatelessScope(initialize_variables=False):
-            model = build(weights_only(config))
-            return sum(math.prod(weight.shape) for weight in model.weights)
+        model = build(weights_only(config))
+        return sum(math.prod(weight.shape) for weight in model.weights)
 
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        return pool.submit(count).result()
+    return initial.without_weights(count)
