@@ -6,6 +6,7 @@ import pytest
 from conftest import trainable
 from keras import ops
 
+import zoo
 from zoo import registry
 from zoo.models.classification import alexnet, lenet, mlp, mobilenet, resnet, vit
 from zoo.nn import blocks
@@ -242,3 +243,23 @@ def test_pixels_are_standardized_in_float32():
     x = np.random.default_rng(0).uniform(size=(1, 4, 4, 3)).astype("float32")
     np.testing.assert_allclose(model(x), (x - mean) / std, rtol=1e-5, atol=1e-6)
     assert blocks.standardized(entry, None, None) is entry
+
+
+SMALL = ("alexnet", "cnn", "lenet", "multiscale_cnn", "multicolumn_dnn")
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_maps_of_small_classifiers_can_be_embedded_but_not_segmented(name):
+    options = {} if name in ("cnn", "lenet") else {"width": 0.1}
+    model = zoo.create("siamese", (64, 64, 3), encoder=name, **options)
+    assert model(np.zeros((2, 64, 64, 3), np.float32)).shape == (2, 64)
+    if name == "cnn":  # its maps lie on the image
+        return
+    for size in (64, None):
+        with pytest.raises(ValueError, match="convolutions without padding"):
+            zoo.create("unet", (size, size, 3), 2, encoder=name, **options)
+
+
+def test_a_detector_needs_maps_of_three_strides():
+    with pytest.raises(ValueError, match="vit has maps of stride 16 alone, and yolov3 needs three"):
+        zoo.create("yolov3", (64, 64, 3), 2, backbone="vit")

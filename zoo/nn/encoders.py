@@ -7,6 +7,8 @@ that `imagenet(x)` and `applications(depth)` in the same file give access to.
 
 import inspect
 
+import keras
+
 from zoo import registry
 from zoo.nn.blocks import standardized
 from zoo.training.finetuning.transfer import transfer
@@ -20,8 +22,8 @@ def features(name, weights=None):
     """Return the function `features` of the classifier called `name`.
 
     Options that are not given are those with which the weights were trained. It also takes
-    `batch_norm` if the classifier always normalises, and raises a `ValueError` about other options
-    that the classifier does not have.
+    `batch_norm` if the classifier always normalises, and a width of 1 if it has one width, and
+    raises a `ValueError` about other options that the classifier does not have.
 
     Raises:
         ValueError: if there is no such model, or it has no `features`; the message names the models
@@ -31,7 +33,8 @@ def features(name, weights=None):
     known = inspect.signature(function).parameters
 
     def apply(x, **options):
-        options = {key: options[key] for key in options if key in known or key != "batch_norm"}
+        needless = {"batch_norm"} | ({"width"} if options.get("width") == 1 else set())
+        options = {key: options[key] for key in options if key in known or key not in needless}
         if unknown := sorted(options.keys() - known.keys()):
             raise ValueError(f"the encoder {name} has no option {unknown[0]}: remove it")
         trained = recorded(name, weights, options.get("depth"))
@@ -39,6 +42,30 @@ def features(name, weights=None):
         return function(x, **{**trained, **options})
 
     return apply
+
+
+def check_sizes(name, image, maps):
+    """Raise a `ValueError` if maps do not lie on the image, as a decoder needs them to.
+
+    Convolutions without padding, of LeNet for example, cut off edges.
+
+    Args:
+        name: of the classifier.
+        image: (B, H, W, C) of a `keras.Input`.
+        maps: its feature maps, a dictionary by stride.
+    """
+    sides = image.shape[1:3]
+    for stride, x in maps.items():
+        cells = x.shape[1:3]
+        if None in sides:
+            sides = (4 * max(maps),) * 2
+        if None in cells:
+            cells = keras.Model(image, x).compute_output_shape((1, *sides, image.shape[-1]))[1:3]
+        if any(abs(n - side / stride) >= 1 for n, side in zip(cells, sides, strict=True)):
+            raise ValueError(
+                f"{name} has convolutions without padding: its map of stride {stride} does not lie "
+                "on the image. Choose darknet, googlenet, mobilenet, resnet or vgg"
+            )
 
 
 def recorded(name, weights, depth=None):

@@ -48,7 +48,7 @@ def AlexNet(
     if form not in ("paper", "tower"):
         raise ValueError(f'form is "paper" or "tower", not {form!r}')
     image = keras.Input(input_shape, name="image")
-    x = convolutions(image, form, groups, width)
+    x = features(image, form=form, groups=groups, width=width)[16]
     x = layers.MaxPooling2D(3, 2, padding=padding(x), name="pool5")(x)
     x = layers.Flatten(name="flatten")(x)
     for hidden in ("fc6", "fc7"):
@@ -59,8 +59,12 @@ def AlexNet(
     return keras.Model(image, logits, name=name)
 
 
-def convolutions(x, form, groups, width):
-    """Apply all convolutions: images to the last map, whose pixels are 16 of the image apart."""
+def features(x, *, form="paper", groups=2, width=1.0):
+    """Apply all convolutions to images (B, H, W, C), with the options of `AlexNet`.
+
+    Returns:
+        The last map in a dictionary by its stride, 16. Without padding it is smaller than H / 16.
+    """
     rows = PAPER if form == "paper" else TOWER
     for i, (channels, size) in enumerate(rows, 1):
         if i in (2, 3):
@@ -68,10 +72,11 @@ def convolutions(x, form, groups, width):
         if i == 1:
             x = layers.ZeroPadding2D(2, name="pad")(x)
         parts = groups if form == "paper" and i in (2, 4, 5) else 1
-        x = conv(x, int(channels * width), size, parts, f"conv{i}", 4 if i == 1 else 1)
+        channels = int(channels * width) // groups * groups  # of any width, the groups are equal
+        x = conv(x, channels, size, parts, f"conv{i}", 4 if i == 1 else 1)
         if form == "paper" and i in (1, 2):
             x = LocalResponseNormalization(name=f"norm{i}")(x)
-    return x
+    return {16: x}
 
 
 def conv(x, channels, size, groups, name, strides):

@@ -36,36 +36,50 @@ def CNN(input_shape, num_classes, *, form="cifar", pool="average", dropout=False
     Raises:
         ValueError: if there is no such form or pooling.
     """
-    if form not in ("cifar", "mnist"):
-        raise ValueError(f'form is "cifar" or "mnist", not {form!r}')
     if pool not in ("average", "maximum"):
         raise ValueError(f'pool is "average" or "maximum", not {pool!r}')
     image = keras.Input(input_shape, name="image")
-    x = cifar(image, pool, dropout) if form == "cifar" else mnist(image, dropout)
+    maps = features(image, form=form, dropout=dropout)
+    x = maps[max(maps)]
+    if form == "cifar":
+        pooling = layers.AveragePooling2D if pool == "average" else layers.MaxPooling2D
+        x = pooling(4, name="pool")(x)
+    x = layers.Dropout(0.3 if dropout else 0.0, name="dropout2")(x)
+    x = layers.Flatten(name="flatten")(x)
+    if form == "mnist":
+        x = layers.Dense(200, activation="relu", name="hidden")(x)
     logits = layers.Dense(num_classes, dtype="float32", name="logits")(x)
     return keras.Model(image, logits, name=name)
 
 
-def cifar(x, pool, dropout):
-    """Apply strided convolutions and one pooling: images to vectors."""
+def features(x, *, form="cifar", dropout=False):
+    """Apply the convolutions to images (B, H, W, C), with the options of `CNN`.
+
+    Returns:
+        The last map in a dictionary by its stride: 4, or 6 of the form "mnist", whose convolutions
+        are not padded.
+
+    Raises:
+        ValueError: if there is no such form.
+    """
+    if form not in ("cifar", "mnist"):
+        raise ValueError(f'form is "cifar" or "mnist", not {form!r}')
+    return {4: cifar(x, dropout)} if form == "cifar" else {6: mnist(x, dropout)}
+
+
+def cifar(x, dropout):
+    """Apply two convolutions, the first one with strides."""
     if not dropout:
         x = layers.ZeroPadding2D(2, name="pad")(x)
     x = layers.Conv2D(32, 3 if dropout else 5, strides=4, activation="relu", name="conv1")(x)
     x = layers.SpatialDropout2D(0.2 if dropout else 0.0, name="dropout1")(x)
-    x = layers.Conv2D(64, 3, padding="same", activation="relu", name="conv2")(x)
-    pooling = layers.AveragePooling2D if pool == "average" else layers.MaxPooling2D
-    x = pooling(4, name="pool")(x)
-    x = layers.Dropout(0.3 if dropout else 0.0, name="dropout2")(x)
-    return layers.Flatten(name="flatten")(x)
+    return layers.Conv2D(64, 3, padding="same", activation="relu", name="conv2")(x)
 
 
 def mnist(x, dropout):
-    """Apply two convolutions, each with a pooling, and a hidden layer: images to vectors."""
+    """Apply two convolutions, each with a pooling."""
     x = layers.Conv2D(32, 5, name="conv1")(x)
     x = layers.ReLU(name="relu1")(layers.MaxPooling2D(3, name="pool1")(x))
     x = layers.SpatialDropout2D(0.2 if dropout else 0.0, name="dropout1")(x)
     x = layers.Conv2D(64, 5, name="conv2")(x)
-    x = layers.ReLU(name="relu2")(layers.MaxPooling2D(2, name="pool2")(x))
-    x = layers.Dropout(0.3 if dropout else 0.0, name="dropout2")(x)
-    x = layers.Flatten(name="flatten")(x)
-    return layers.Dense(200, activation="relu", name="hidden")(x)
+    return layers.ReLU(name="relu2")(layers.MaxPooling2D(2, name="pool2")(x))

@@ -46,8 +46,24 @@ def LeNet(input_shape, num_classes, *, form="modern", name="lenet"):
         raise ValueError(f'form is "modern" or "printed", not {form!r}')
     printed = form == "printed"
     activation = squash if printed else ops.relu
-    image = x = keras.Input(input_shape, name="image")
-    rest = [max(0, 32 - size) for size in input_shape[:2]]
+    image = keras.Input(input_shape, name="image")
+    x = layers.Flatten(name="flatten")(features(image, form=form)[4])
+    x = activation(layers.Dense(120, name="c5")(x))  # a convolution of the whole map
+    x = activation(layers.Dense(84, name="f6")(x))
+    last = CodeDistance(num_classes, dtype="float32", name="logits")
+    logits = last if printed else layers.Dense(num_classes, dtype="float32", name="logits")
+    return keras.Model(image, logits(x), name=name)
+
+
+def features(x, *, form="modern"):
+    """Apply the layers up to S4 to images (B, H, W, C), with the options of `LeNet`.
+
+    Returns:
+        The map of S4 in a dictionary by its stride, 4. Without padding it is smaller than H / 4.
+    """
+    printed = form == "printed"
+    activation = squash if printed else ops.relu
+    rest = [max(0, 32 - (size or 32)) for size in x.shape[1:3]]
     if any(rest):
         sides = tuple((size // 2, size - size // 2) for size in rest)
         x = layers.ZeroPadding2D(sides, name="pad")(x)
@@ -55,13 +71,7 @@ def LeNet(input_shape, num_classes, *, form="modern", name="lenet"):
     x = subsample(x, "s2") if printed else layers.MaxPooling2D(2, name="s2")(x)
     third = PartialConv2D(SEEN, 5, name="c3") if printed else layers.Conv2D(16, 5, name="c3")
     x = activation(third(x))
-    x = subsample(x, "s4") if printed else layers.MaxPooling2D(2, name="s4")(x)
-    x = layers.Flatten(name="flatten")(x)
-    x = activation(layers.Dense(120, name="c5")(x))  # a convolution of the whole map
-    x = activation(layers.Dense(84, name="f6")(x))
-    last = CodeDistance(num_classes, dtype="float32", name="logits")
-    logits = last if printed else layers.Dense(num_classes, dtype="float32", name="logits")
-    return keras.Model(image, logits(x), name=name)
+    return {4: subsample(x, "s4") if printed else layers.MaxPooling2D(2, name="s4")(x)}
 
 
 def squash(x):

@@ -31,11 +31,20 @@ def MulticolumnDNN(input_shape, num_classes, *, width=1.0, name="multicolumn_dnn
     Returns:
         A `keras.Model` from images (B, H, W, C) in [0, 1] to float32 logits (B, K).
     """
-    image = x = keras.Input(input_shape, name="image")
-    for i, (channels, size) in enumerate(((100, 7), (150, 4), (250, 4)), 1):
-        x = layers.Conv2D(int(channels * width), size, activation="tanh", name=f"conv{i}")(x)
-        x = layers.MaxPooling2D(2, name=f"pool{i}")(x)
-    x = layers.Flatten(name="flatten")(x)
+    image = keras.Input(input_shape, name="image")
+    x = layers.Flatten(name="flatten")(features(image, width=width)[8])
     x = layers.Dense(int(300 * width), activation="tanh", name="hidden")(x)
     logits = layers.Dense(num_classes, dtype="float32", name="logits")(x)
     return keras.Model(image, logits, name=name)
+
+
+def features(x, *, width=1.0):
+    """Apply the convolutions to images (B, H, W, C), with the options of `MulticolumnDNN`.
+
+    Returns:
+        The last map in a dictionary by its stride, 8. Without padding it is smaller than H / 8.
+    """
+    for i, (channels, size) in enumerate(((100, 7), (150, 4), (250, 4)), 1):
+        x = layers.Conv2D(int(channels * width), size, activation="tanh", name=f"conv{i}")(x)
+        x = layers.MaxPooling2D(2, name=f"pool{i}")(x)
+    return {8: x}

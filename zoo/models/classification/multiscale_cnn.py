@@ -36,9 +36,8 @@ def MultiscaleCNN(
         A `keras.Model` from images (B, H, W, C) in [0, 1] to float32 logits (B, K).
     """
     image = keras.Input(input_shape, name="image")
-    channels = int(108 * width)
-    first = stage(image, channels, "stage1")
-    second = stage(first, channels, "stage2")
+    maps = features(image, width=width)
+    first, second = maps[2], maps[4]
     x = layers.Flatten(name="flatten2")(second)
     if multiscale:
         coarse = layers.AveragePooling2D(2, name="branch_pool")(first)
@@ -48,6 +47,18 @@ def MultiscaleCNN(
         x = layers.Dense(hidden, activation="tanh", name="hidden")(x)
     logits = layers.Dense(num_classes, dtype="float32", name="logits")(x)
     return keras.Model(image, logits, name=name)
+
+
+def features(x, *, width=1.0):
+    """Apply both stages to images (B, H, W, C), with the options of `MultiscaleCNN`.
+
+    Returns:
+        Their maps in a dictionary by stride, 2 and 4. Without padding they are smaller than H / 2
+        and H / 4.
+    """
+    channels = int(108 * width)
+    first = stage(x, channels, "stage1")
+    return {2: first, 4: stage(first, channels, "stage2")}
 
 
 def stage(x, channels, name):

@@ -72,8 +72,9 @@ def features(x, *, size="B", patch=16, depth=0, width=1.0, grid=0, dropout=0.0):
     Returns:
         The patches' outputs as a map in a dictionary by its stride: (B, H / patch, W / patch, D).
     """
-    rows, columns = (side // patch for side in x.shape[1:3])
+    sides = x.shape[1:3]
     x = encoded(x, size, patch, depth, width, grid, dropout)
+    rows, columns = (side // patch for side in sides)
     x = layers.LayerNormalization(epsilon=EPSILON, name="norm")(x)
     return {patch: layers.Reshape((rows, columns, x.shape[-1]), name="map")(x[:, 1:])}
 
@@ -83,7 +84,9 @@ def encoded(x, size, patch, depth, width, grid, dropout):
     if size not in SIZES:
         raise ValueError(f"size is {', '.join(SIZES)}, not {size!r}")
     if None in x.shape[1:3] or any(side % patch or not side for side in x.shape[1:3]):
-        raise ValueError(f"images of {x.shape[1:3]} pixels are not made of patches of {patch}")
+        sizes = " x ".join(map(str, x.shape[1:3]))
+        why = f"images of {sizes} pixels are not made of patches of {patch} x {patch}"
+        raise ValueError(f"{why}: choose a fixed size that is a multiple, or another patch")
     blocks, channels = SIZES[size]
     channels = int(channels * width)
     channels = channels if channels < HEAD else channels // HEAD * HEAD

@@ -75,6 +75,10 @@ def YOLOv3(
     """
     image = keras.Input(input_shape, name="image")
     maps = encode(image, backbone, depth, backbone_weights, width)
+    encoders.check_sizes(backbone, image, maps)
+    if len(maps) < 3:
+        strides = " and ".join(map(str, sorted(maps)))
+        raise ValueError(f"{backbone} has maps of stride {strides} alone, and {name} needs three")
     maps = {stride: maps[stride] for stride in sorted(maps)[-3:]}
     return detector(image, maps, num_classes, anchors, int(512 * width), (5, 5, 5), name)
 

@@ -114,6 +114,7 @@ def encode(image, encoder, depth, weights, width, batch_norm, dropout):
     options = {key: value for key, value in options.items() if value}
     x = encoders.prepared(image, encoder, weights, depth)
     maps = encoders.features(encoder, weights)(x, width=width, **options)
+    encoders.check_sizes(encoder, image, maps)
     if weights:
         encoders.load_weights(keras.Model(image, list(maps.values())), encoder, weights, depth)
     for stride in sorted(maps)[-2:]:
