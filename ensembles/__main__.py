@@ -120,9 +120,18 @@ def parse(arguments):
     add("members", metavar="MEMBER", nargs="+", help=MEMBER)
     add("--tta", action="store_true", help="average over flips and rotations")
     common(add)
-    add = command("soup", run_soup, "average the weights of members of one architecture")
+    add = command("soup", run_soup, "merge the weights of members of one architecture")
     add("members", metavar="MEMBER", nargs="+", help=MEMBER)
-    add("--recipe", choices=("greedy", "uniform"), default="greedy")
+    recipes = ("greedy", "uniform", "slerp", "ties", "dare", "model_stock")
+    add("--recipe", choices=recipes, default="greedy", help="how weights are merged (greedy)")
+    text = "of ties, dare, model_stock: what all members were tuned from (their --init)"
+    add("--base", metavar="MEMBER", help=text)
+    text = "of slerp: the way from the first member to the second (0.5)"
+    add("--fraction", type=float, default=0.5, metavar="R", help=text)
+    text = "of ties, dare: the share of the changes that is kept (0.2, 0.5)"
+    add("--density", type=float, metavar="R", help=text)
+    text = "of ties, dare: factor on the merged changes (1)"
+    add("--scale", type=rate, default=1.0, metavar="R", help=text)
     common(add)
     add = command("fuse", run_fuse, "fuse the boxes of detectors")
     add("members", metavar="MEMBER", nargs="+", help=MEMBER)
@@ -272,7 +281,7 @@ def run_evaluate(args):
 
 
 def run_soup(args):
-    """Average the weights of members, selected by their validation score."""
+    """Merge the weights of members by a recipe, greedy ones by their validation score."""
     ensemble = gather(args)
     from ensembles.combining import methods
     from ensembles.evaluation import results
@@ -281,6 +290,8 @@ def run_soup(args):
     warn(ensemble)
     ensemble.outputs("test")
     model, facts = methods.soup(ensemble, args)
+    for text in facts.get("warnings", ()):
+        print(f"ensembles: warning: {text}", file=sys.stderr)
     names = facts.get("chosen", [member.name for member in ensemble.members])
     print(f"Selected members: {', '.join(names)}")
     first = ensemble.members[0].record
