@@ -145,7 +145,12 @@ def parse(arguments):
         help="IoU above which boxes are combined (0.55)",
     )
     add("--skip", type=float, default=0.0, metavar="P", help="ignore boxes of a lower score (0)")
-    add("--weights", type=float, nargs="+", metavar="W", help="one per member (equal)")
+    add("--weights", type=float, nargs="+", metavar="W", help="one per member, or 0 (equal)")
+    scores = ("box_and_model_avg", "avg", "max", "absent_model_aware_avg")
+    text = "how wbf combines scores (box_and_model_avg)"
+    add("--confidence", choices=scores, default=scores[0], help=text)
+    text = "clip boxes to the image (yes)"
+    add("--clip", action=argparse.BooleanOptionalAction, default=True, help=text)
     add("--fit", action="store_true", help="fit weights and IoU on the validation split")
     common(add)
     add = command(
