@@ -18,7 +18,7 @@ def average(sources, weights=None, *, of="probabilities", inputs="shared"):
     """Combine models by averaging their predictions.
 
     Args:
-        sources: presets, run folders, `.keras` or `.h5` files.
+        sources: presets, run folders, `.keras` or `.h5` files, `.onnx` or `.skops` files.
         weights: one number per model; equal if None.
         of: what is averaged, "probabilities" or "logits".
         inputs: "shared", or "separate" for a list of one input per member.

@@ -5,9 +5,10 @@ python -m ensembles stack runs/a runs/b old_model.h5 --meta conv --data my_image
 python -m ensembles folds --model unet --data my_images --folds 5
 python -m ensembles calibrate runs/stack-dsb2018-1
 
-Members are presets, run folders, .keras or .h5 files. Weights and meta-learners are fitted to the
-validation split, which the members were not trained on; the report has scores of the test split.
-The result is a run folder with one model, which can predict, be exported and be combined again.
+Members are presets, run folders, .keras or .h5 files, or .onnx or .skops files of other libraries.
+Weights and meta-learners are fitted to the validation split, which the members were not trained on;
+the report has scores of the test split. The result is a run folder with one model, which can
+predict, be exported and be combined again.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from zoo.system import disk, terminal
 
 print = terminal.say  # escapes control characters in file and class names
 
-MEMBER = "preset, run folder, or .keras or .h5 file"
+MEMBER = "preset, run folder, or .keras, .h5, .onnx or .skops file"
 BATCH = "batch size of predictions and of the meta-learner (4)"
 CACHE = "dtype of cached predictions (float32)"
 LEAKY = "fit even if members were trained on these examples"
