@@ -406,7 +406,6 @@ def prepare(settings, task, source, previous):
     from datasets import prepared, splits
     from zoo import tasks
     from zoo.training import balance, building, length, runs
-    from zoo.weights import provenance
 
     def prepare_with(options):
         return prepared.prepare(
@@ -449,18 +448,7 @@ def prepare(settings, task, source, previous):
         data.info["class_weights"] = weights
         pairs = zip(data.info["classes"], weights, strict=True)
         print(f"Class weights: {', '.join(f'{name} {weight:.3g}' for name, weight in pairs)}")
-    record = {
-        "model": settings["model"],
-        "task": task.name,
-        "task_options": data.options,
-        "info": data.info,
-        "data": data.about,
-        **({"notes": messages} if messages else {}),
-        "examples": provenance.encode(data.examples),
-        "seed": settings["seed"],
-        "settings": settings,
-        **runs.environment(),
-    }
+    record = runs.record(settings, task, data, messages)
     parts = data.splits
     if settings.get("bootstrap"):
         parts = {**parts, "train": splits.bootstrap(parts["train"], settings["seed"])}

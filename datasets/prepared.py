@@ -88,18 +88,13 @@ def prepare(
         key += f" classes {text}"
     info = {"classes": [legible(name) for name in source.classes], **source.constants}
 
-    def complete(constants):
-        """Return the options, sizes of 0 replaced by those that were measured."""
-        sizes = (name for name in task.data.sizes if not options[name] and name in constants)
-        return {**options, **{name: constants[name] for name in sizes}}
-
     try:
         splits, facts = pipeline.prepare(
             source,
             measure=lambda examples: task.data.measure(examples, options),
             cut=lambda example: task.data.cut(example, options),
             prepare=lambda piece, constants: task.data.prepare(
-                piece, {**info, **constants}, complete(constants)
+                piece, {**info, **constants}, completed(task, options, constants)
             ),
             fields=task.data.fields,
             measured=None if task.data.measures_all else pipeline.MEASURED,
@@ -124,9 +119,16 @@ def prepare(
         **source.info,
         "notes": [*source.info.get("notes", ()), *facts.get("notes", ())],
     }
-    options, constants = complete(facts["constants"]), facts["constants"]
+    constants = facts["constants"]
+    options = completed(task, options, constants)
     info |= {name: constants[name] for name in constants if name not in task.data.sizes}
     return Prepared(splits, options, info, about, facts["examples"])
+
+
+def completed(task, options, constants):
+    """Return a task's options, sizes of 0 replaced by those that were measured."""
+    sizes = (name for name in task.data.sizes if not options[name] and name in constants)
+    return {**options, **{name: constants[name] for name in sizes}}
 
 
 def expand(text):

@@ -11,14 +11,14 @@ a report. Weights and meta-learners must be fitted to examples that no member wa
 
 import dataclasses
 
-__all__ = ["average", "stack", "vote"]
+__all__ = ["average", "soup", "stack", "vote"]
 
 
 def average(sources, weights=None, *, of="probabilities", inputs="shared"):
     """Combine models by averaging their predictions.
 
     Args:
-        sources: presets, run folders, `.keras` or `.h5` files.
+        sources: presets, run folders, `.keras` or `.h5` files, `.onnx` or `.skops` files.
         weights: one number per model; equal if None.
         of: what is averaged, "probabilities" or "logits".
         inputs: "shared", or "separate" for a list of one input per member.
@@ -35,6 +35,60 @@ def average(sources, weights=None, *, of="probabilities", inputs="shared"):
 def vote(sources, *, inputs="shared"):
     """Combine models by majority vote over their most probable classes; see `average`."""
     return _mixture(sources, inputs, None, "votes")
+
+
+def soup(
+    sources,
+    recipe="uniform",
+    x=None,
+    y=None,
+    *,
+    base=None,
+    fraction=0.5,
+    density=None,
+    scale=1.0,
+    seed=0,
+    info=None,
+    batch_size=16,
+):
+    """Merge the weights of models of one architecture, which share their initial weights.
+
+    Args:
+        sources: as for `average`.
+        recipe: "uniform", the mean; "greedy", the mean of those that improve the score on x and y;
+            "slerp", spherical interpolation of two; "ties", "dare" or "model_stock", which combine
+            the changes of a base.
+        x: inputs (n, ...) that no model was trained on, preprocessed; for "greedy".
+        y: their labels (n, ...).
+        base: preset, run folder or file of the model that all were tuned from; None for the one
+            that their records name.
+        fraction: of "slerp", the way from the first model (0) to the second (1).
+        density: of "ties" and "dare", the share of the changes that is kept; by default 0.2, 0.5.
+        scale: of "ties" and "dare", the factor on the merged changes.
+        seed: of the changes that "dare" drops.
+        info: {"classes": names ...}, if none of the models has a record of them.
+        batch_size: batch size.
+
+    Returns:
+        A `keras.Model` of their architecture, from (B, ...) to logits (B, ..., K).
+
+    Raises:
+        ValueError: if the models differ in their architecture, or a setting is out of its range.
+    """
+    from ensembles.combining import soup_model
+    from ensembles.members import checks, opening
+    from zoo.inference import predictors
+
+    members = opening.open(sources)
+    common = checks.check(members)
+    info = common.info or info or {}
+    common = dataclasses.replace(common, info=info, task=common.task.of(info))
+
+    def score(model):
+        return soup_model.score(common, y, predictors.predict(model, x, batch_size))
+
+    settings = dict(base=base, fraction=fraction, density=density, scale=scale, seed=seed)
+    return soup_model.build(members, common, recipe, None if x is None else score, **settings)[0]
 
 
 def stack(

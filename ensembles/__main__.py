@@ -5,9 +5,10 @@ python -m ensembles stack runs/a runs/b old_model.h5 --meta conv --data my_image
 python -m ensembles folds --model unet --data my_images --folds 5
 python -m ensembles calibrate runs/stack-dsb2018-1
 
-Members are presets, run folders, .keras or .h5 files. Weights and meta-learners are fitted to the
-validation split, which the members were not trained on; the report has scores of the test split.
-The result is a run folder with one model, which can predict, be exported and be combined again.
+Members are presets, run folders, .keras or .h5 files, or .onnx or .skops files of other libraries.
+Weights and meta-learners are fitted to the validation split, which the members were not trained on;
+the report has scores of the test split. The result is a run folder with one model, which can
+predict, be exported and be combined again.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from zoo.system import disk, terminal
 
 print = terminal.say  # escapes control characters in file and class names
 
-MEMBER = "preset, run folder, or .keras or .h5 file"
+MEMBER = "preset, run folder, or .keras, .h5, .onnx or .skops file"
 BATCH = "batch size of predictions and of the meta-learner (4)"
 CACHE = "dtype of cached predictions (float32)"
 LEAKY = "fit even if members were trained on these examples"
@@ -120,9 +121,18 @@ def parse(arguments):
     add("members", metavar="MEMBER", nargs="+", help=MEMBER)
     add("--tta", action="store_true", help="average over flips and rotations")
     common(add)
-    add = command("soup", run_soup, "average the weights of members of one architecture")
+    add = command("soup", run_soup, "merge the weights of members of one architecture")
     add("members", metavar="MEMBER", nargs="+", help=MEMBER)
-    add("--recipe", choices=("greedy", "uniform"), default="greedy")
+    recipes = ("greedy", "uniform", "slerp", "ties", "dare", "model_stock")
+    add("--recipe", choices=recipes, default="greedy", help="how weights are merged (greedy)")
+    text = "of ties, dare, model_stock: what all members were tuned from (their --init)"
+    add("--base", metavar="MEMBER", help=text)
+    text = "of slerp: the way from the first member to the second (0.5)"
+    add("--fraction", type=float, default=0.5, metavar="R", help=text)
+    text = "of ties, dare: the share of the changes that is kept (0.2, 0.5)"
+    add("--density", type=float, metavar="R", help=text)
+    text = "of ties, dare: factor on the merged changes (1)"
+    add("--scale", type=rate, default=1.0, metavar="R", help=text)
     common(add)
     add = command("fuse", run_fuse, "fuse the boxes of detectors")
     add("members", metavar="MEMBER", nargs="+", help=MEMBER)
@@ -136,7 +146,12 @@ def parse(arguments):
         help="IoU above which boxes are combined (0.55)",
     )
     add("--skip", type=float, default=0.0, metavar="P", help="ignore boxes of a lower score (0)")
-    add("--weights", type=float, nargs="+", metavar="W", help="one per member (equal)")
+    add("--weights", type=float, nargs="+", metavar="W", help="one per member, or 0 (equal)")
+    scores = ("box_and_model_avg", "avg", "max", "absent_model_aware_avg")
+    text = "how wbf combines scores (box_and_model_avg)"
+    add("--confidence", choices=scores, default=scores[0], help=text)
+    text = "clip boxes to the image (yes)"
+    add("--clip", action=argparse.BooleanOptionalAction, default=True, help=text)
     add("--fit", action="store_true", help="fit weights and IoU on the validation split")
     common(add)
     add = command(
@@ -272,7 +287,7 @@ def run_evaluate(args):
 
 
 def run_soup(args):
-    """Average the weights of members, selected by their validation score."""
+    """Merge the weights of members by a recipe, greedy ones by their validation score."""
     ensemble = gather(args)
     from ensembles.combining import methods
     from ensembles.evaluation import results
@@ -281,6 +296,8 @@ def run_soup(args):
     warn(ensemble)
     ensemble.outputs("test")
     model, facts = methods.soup(ensemble, args)
+    for text in facts.get("warnings", ()):
+        print(f"ensembles: warning: {text}", file=sys.stderr)
     names = facts.get("chosen", [member.name for member in ensemble.members])
     print(f"Selected members: {', '.join(names)}")
     first = ensemble.members[0].record

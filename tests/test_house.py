@@ -50,6 +50,16 @@ ROOMS = {
         "zoo.tasks",
         "zoo.weights",
     },
+    "zoo.sklearn": {
+        "zoo.assignments",
+        "zoo.index",
+        "zoo.inference",
+        "zoo.registry",
+        "zoo.system",
+        "zoo.tasks",
+        "zoo.training",
+        "zoo.weights",
+    },
     "zoo.training": {
         "zoo.inference",
         "zoo.insight",
@@ -64,6 +74,10 @@ ROOMS = {
 EXCEPTIONS = {
     "zoo.nn.encoders": {"zoo.training", "zoo.weights"},  # an encoder starts from a trained model
     "zoo.inference.files": {"datasets.readers", "datasets.source"},  # the user's files
+    # like train.py, they bring data and models together
+    "zoo.sklearn.estimators": {"datasets.readers"},
+    "zoo.sklearn.forecaster": {"datasets.windows"},
+    "zoo.sklearn.training": {"datasets.in_memory", "datasets.pipeline"},
 }
 COMMANDS = {"train", "zoo.__main__", "ensembles.__main__"}
 GRADIENTS = "zoo.nn.gradients"  # the only file that may know the backend

@@ -186,7 +186,7 @@ def check_module(module, words):
 
 def check_member(source):
     """Check a model that a command names: a preset, a file, or a run folder of a known model."""
-    if source in index.presets() or source.endswith((".keras", ".h5")):
+    if source in index.presets() or source.endswith((".keras", ".h5", ".onnx", ".skops")):
         return
     folder, _, run = source.partition("/")
     assert folder == "runs", f"{source} is neither a preset nor a run folder"

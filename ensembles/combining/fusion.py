@@ -29,8 +29,8 @@ def fuse(members, data, args, cut, warnings=()):
     Args:
         members: list of `ensembles.members.opening.Member`, as `check` wants them.
         data: for each its data, as `datasets.prepared.prepare` returns them.
-        args: settings of the command: out, method, iou, skip, weights, fit, batch_size,
-            command_line.
+        args: settings of the command: out, method, iou, skip, weights, confidence, clip, fit,
+            batch_size, command_line.
         cut: how the data are split: fold, validate, skip_bad.
         warnings: sentences that belong in the report.
 
@@ -38,7 +38,8 @@ def fuse(members, data, args, cut, warnings=()):
         (run folder, text of the table).
     """
     began, rows = time.time(), []
-    settings = dict(method=args.method, iou=args.iou, skip=args.skip, weights=args.weights)
+    names = ("method", "iou", "skip", "weights", "confidence", "clip")
+    settings = {name: getattr(args, name) for name in names}
     if args.fit:
         settings |= fitted(members, data, settings, args.batch_size)
     for member, prepared in zip(members, data, strict=True):
@@ -92,7 +93,7 @@ def combined(members, settings):
 
     Args:
         members: list of `ensembles.members.opening.Member`.
-        settings: of `zoo.tasks.boxes.fusion.fuse`: method, iou, skip, weights.
+        settings: of `zoo.tasks.boxes.fusion.fuse`: method, iou, skip, weights, confidence, clip.
 
     Returns:
         A `keras.Model` from images (B, S, S, C) to (B, M, 100, 6) rows of M detectors, see

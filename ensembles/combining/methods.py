@@ -5,18 +5,24 @@ to the ensemble's logits, a dictionary for the record, and the members' weights 
 lists them by name; FITTED are those that are fitted to the validation split.
 """
 
+import functools
 import importlib.util
 import pathlib
 
 import keras
 import numpy as np
 
-from ensembles.combining import combine, forecast_weights, holdout, selection, stacking
-from ensembles.combining import soup as soups
+from ensembles.combining import (
+    combine,
+    forecast_weights,
+    holdout,
+    selection,
+    soup_model,
+    stacking,
+)
 from ensembles.evaluation import calibration
-from ensembles.members import cache, graph
+from ensembles.members import cache
 from zoo.nn.ensemble import Mixture
-from zoo.weights import saving
 
 
 def average(ensemble, args):
@@ -133,39 +139,19 @@ def calibrate(ensemble, args):
 
 
 def soup(ensemble, args):
-    """Average the weights of members of one architecture.
+    """Merge the weights of members of one architecture, see `soup_model.build`.
 
     Returns:
         (model, facts): a model of the members' architecture, and a dictionary for the record.
-
-    Raises:
-        ValueError: if two members' weights differ in number or shape.
     """
-    names = [member.name for member in ensemble.members]
-    weights = []
-    for member in ensemble.members:
-        model = saving.load(member.path)
-        if not (task := ensemble.common.task).values:
-            model = graph.in_logits(model, member.path, task.multilabel)
-        weights.append(model.get_weights())
-    if args.recipe == "uniform":
-        model.set_weights(soups.uniform(weights, names=names))
-        return model, {"recipe": "uniform"}
-    y, (best, mode) = ensemble.labels("validation"), ensemble.common.task.training.best
-
-    def score(outputs):
-        scores, _ = ensemble.common.task.results.evaluate(y, outputs, ensemble.common.info)
-        return scores.get(best.removeprefix("val_"), 0.0) * (1 if mode == "max" else -1)
-
-    def evaluate(averaged):
-        model.set_weights(averaged)
-        return score(ensemble.predict(model, "validation"))
-
-    scores = [score(logits) for logits in ensemble.outputs("validation")]
-    averaged, chosen, history = soups.greedy(weights, scores, evaluate, names=names)
-    model.set_weights(averaged)
-    chosen = [names[i] for i in chosen]
-    return model, {"recipe": "greedy", "chosen": chosen, "history": history}
+    common, settings = ensemble.common, {}
+    if args.recipe == "greedy":
+        score = functools.partial(soup_model.score, common, ensemble.labels("validation"))
+        settings["score"] = lambda model: score(ensemble.predict(model, "validation"))
+        settings["scores"] = [score(logits) for logits in ensemble.outputs("validation")]
+    names = ("base", "fraction", "density", "scale", "seed")
+    settings |= {name: getattr(args, name) for name in names}
+    return soup_model.build(ensemble.members, common, args.recipe, **settings)
 
 
 def out_of_fold(parts, ensemble, args):

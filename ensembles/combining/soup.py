@@ -19,8 +19,15 @@ def uniform(weights, names=None):
         A list of arrays; integer arrays, such as seeds and counters, are the first member's.
 
     Raises:
-        ValueError: if two members' weights differ in number or shape; the message names both.
+        ValueError: see `check`.
     """
+    check(weights, names)
+    columns = zip(*weights, strict=True)
+    return [mean(column) for column in columns]
+
+
+def check(weights, names=None):
+    """Raise a `ValueError` if members' weights differ in number or shape; it names two of them."""
     names = names or [f"member {i}" for i in range(1, len(weights) + 1)]
     shapes = [[np.shape(array) for array in arrays] for arrays in weights]
     for name, member_shapes in zip(names[1:], shapes[1:], strict=True):
@@ -30,8 +37,6 @@ def uniform(weights, names=None):
                 f"{difference(shapes[0], member_shapes)}. Use members of one architecture "
                 "with the same options, or use average"
             )
-    columns = zip(*weights, strict=True)
-    return [mean(column) for column in columns]
 
 
 def difference(shapes, others):
@@ -66,7 +71,7 @@ def greedy(weights, scores, evaluate, names=None):
         (weights, chosen, history): the soup, the indices of its members, and for each member
         {"tried": index, "score": of the soup with it, "kept": bool}.
     """
-    uniform(weights, names)  # raises
+    check(weights, names)
     order = np.argsort(-np.asarray(scores, np.float64), kind="stable").tolist()
     chosen, best = order[:1], scores[order[0]]
     soup, history = weights[order[0]], [{"tried": order[0], "score": float(best), "kept": True}]

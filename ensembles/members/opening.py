@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from ensembles.members import graph
+from ensembles.members import foreign, graph
 from zoo import index, tasks
 from zoo.nn.ensemble import Frozen, TwoClasses
 from zoo.tasks.image_detection import task as image_detection
@@ -33,7 +33,7 @@ class Member:
         input_shape: (..., C), without the batch axis; None for axes of any size.
         output_shape: (..., K), likewise.
         ending: activation of its output: "linear", "sigmoid" or "softmax".
-        parameters: number of parameters.
+        parameters: number of parameters; of another library's file its bytes.
     """
 
     name: str
@@ -48,7 +48,10 @@ class Member:
 
     def load(self, common):
         """Load the model, frozen, from the shared input to logits, named after its layer."""
-        model = saving.load(self.path)
+        if foreign.matches(self.path):
+            model = foreign.load(self.path, self.input_shape, common.task.values)
+        else:
+            model = saving.load(self.path)
         if not common.task.values:
             model = graph.in_logits(model, self.path, common.task.multilabel)
         model = adapted(model, common, self)
@@ -72,7 +75,8 @@ def open(sources, *, detectors=False):
     """Open members, loading each model once, so that a corrupt file raises an error early.
 
     Args:
-        sources: presets, run folders, `.keras` or `.h5` files; duplicates are allowed.
+        sources: presets, run folders, `.keras` or `.h5` files, `.onnx` or `.skops` files of other
+            libraries; duplicates are allowed.
         detectors: True if all members must be detectors, False if none may be.
 
     Returns:
@@ -84,7 +88,7 @@ def open(sources, *, detectors=False):
             latter are checked before any model is loaded.
     """
     paths = [presets.locate(source) for source in sources]
-    records = [saving.record(path) for path in paths]
+    records = [{} if foreign.matches(path) else saving.record(path) for path in paths]
     names = [path.parent.name if path.name == presets.MODEL else path.stem for path in paths]
     for name, record in zip(names, records, strict=True):
         kind = record.get("task")
@@ -92,26 +96,31 @@ def open(sources, *, detectors=False):
             raise vectors_error(name)
         if (kind == image_detection.TASK.name) != detectors:
             raise detector_error(name) if not detectors else no_detector_error(name, kind)
-    members = []
-    for i, (path, record, name) in enumerate(zip(paths, records, names, strict=True)):
-        model = saving.load(path)
+    members, like, of_values = [None] * len(paths), None, False
+    own_first = sorted(range(len(paths)), key=lambda i: foreign.matches(paths[i]))
+    for i in own_first:  # members of other libraries take the inputs of the zoo's
+        path, record, name = paths[i], records[i], names[i]
+        if foreign.matches(path):
+            model = foreign.load(path, like, of_values)
+        else:
+            model = saving.load(path)
         shapes = [tuple(tensor.shape[1:]) for tensor in input_and_output(model, path)]
         check_finite(model, path)
         values = "task" in record and tasks.of(record).values
+        of_values |= values
         count = names[: i + 1].count(name)
-        members.append(
-            Member(
-                name=name if count == 1 else f"{name} ({count})",
-                layer=f"member_{i + 1}",
-                path=path,
-                sha256=saving.sha256(path),
-                record=record,
-                input_shape=shapes[0],
-                output_shape=shapes[1],
-                ending="linear" if values or detectors else graph.kind_of(model, path),
-                parameters=model.count_params(),
-            )
+        members[i] = Member(
+            name=name if count == 1 else f"{name} ({count})",
+            layer=f"member_{i + 1}",
+            path=path,
+            sha256=saving.sha256(path),
+            record=record,
+            input_shape=shapes[0],
+            output_shape=shapes[1],
+            ending="linear" if values or detectors else graph.kind_of(model, path),
+            parameters=model.count_params(),
         )
+        like = like or shapes[0]
         del model
         keras.backend.clear_session()
     return members

@@ -201,6 +201,15 @@ def test_a_soup_of_one_member_twice_is_that_member(at, tmp_path, capsys):
         np.testing.assert_allclose(a, b, atol=1e-7)
     assert saving.record(folder / "model.keras")["model"] == "unet"
     assert ensembles(["soup", *at, *out]) == 0
+    merge = ["--recipe", "ties", "--scale", "0.5", "--density", "1"]
+    assert ensembles(["soup", at[0], at[0], *merge, *out]) == 2  # no run was tuned from a model
+    assert "Give it: --base" in capsys.readouterr().err
+    assert ensembles(["soup", at[0], at[0], *merge, "--base", at[1], *out]) == 0
+    folder = made(capsys)
+    found = json.loads((folder / "run.json").read_text())["found"]
+    assert (found["recipe"], found["base"], found["scale"]) == ("ties", at[1], 0.5)
+    halfway, kernels = zoo.load(folder).get_weights(), [zoo.load(run).get_weights() for run in at]
+    np.testing.assert_allclose(halfway[0], (kernels[0][0] + kernels[1][0]) / 2, atol=1e-6)
 
 
 def test_calibrating_changes_no_decision(at, tmp_path, capsys, workshop):

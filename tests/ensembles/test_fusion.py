@@ -15,6 +15,7 @@ from ensembles import __main__ as command
 from ensembles.combining import fusion
 from zoo import __main__ as cli
 from zoo.tasks import images
+from zoo.tasks.boxes import detections as decoded
 from zoo.tasks.boxes import fusion as boxes_fusion
 from zoo.weights import saving
 
@@ -160,6 +161,33 @@ def test_weights_are_fitted_to_validation(trained, tmp_path, capsys):
     assert len(settings["weights"]) == 2 and min(settings["weights"]) > 0
     rows = {row["name"]: row["scores"]["map"] for row in record["rows"]}
     assert rows["wbf"] > rows["yolo"]
+
+
+def test_a_weight_of_zero_leaves_the_other_detector(trained, tmp_path, capsys):
+    data, files = trained
+    words = ["--data", str(data), "--out", str(tmp_path), "--weights", "0", "1", "--no-clip"]
+    assert fuse(*files, *words, "--confidence", "avg") == 0
+    record, place = result(capsys.readouterr().out)
+    first, second, both = (row["scores"] for row in record["rows"])
+    assert both == pytest.approx(second, abs=1e-6) != first
+    assert record["found"]["confidence"] == "avg" and record["found"]["clip"] is False
+    stored = saving.record(place / "model.keras")["info"]["suppression"]
+    assert stored["weights"] == [0, 1] and stored["clip"] is False
+
+
+def test_members_without_boxes_and_boxes_beyond_the_image():
+    info = {"grid": {"form": "rows", "size": [64, 64]}, "classes": CLASSES}
+    rows = np.zeros((1, 2, 100, 6), np.float32)
+    rows[..., 5] = -1  # unused
+    info["suppression"] = dict(method="wbf", iou=0.55, skip=0.0, weights=None, sigma=0.5)
+    (none,) = decoded.detected(rows, info, 0.0)
+    assert none.shape == (0, 6)
+    rows[0, 0, 0] = 50, 40, 80, 60, 0.8, 1
+    (box,) = decoded.detected(rows, info, 0.0)  # of a model that was saved without these options
+    np.testing.assert_allclose(box, [[50, 40, 64, 60, 0.4, 1]], rtol=1e-6)
+    info["suppression"] |= dict(clip=False, confidence="max")
+    (box,) = decoded.detected(rows, info, 0.0)
+    np.testing.assert_allclose(box, [[50, 40, 80, 60, 0.8, 1]], rtol=1e-6)
 
 
 def test_weights_favour_the_detector_that_is_right(monkeypatch):

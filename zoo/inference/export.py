@@ -16,6 +16,7 @@ import numpy as np
 from zoo.inference import detector
 from zoo.inference.formats import FORMATS, check
 from zoo.nn import recurrence
+from zoo.nn.foreign import Foreign
 from zoo.system import terminal
 from zoo.weights import saving
 
@@ -67,6 +68,9 @@ def export(model, path, format, facts=None):
     check(path, format)
     if keras.backend.backend() != "tensorflow":
         raise ValueError(f"{path}: export works on TensorFlow. Set KERAS_BACKEND=tensorflow")
+    if any(isinstance(layer, Foreign) for layer in model._flatten_layers()):
+        why = "a member of it is a model of another library, which Keras cannot export"
+        raise ValueError(f"{path}: {why}. Export the other members one by one")
     model = portable(model, path)
     differences = []
     with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as folder:

@@ -4,17 +4,53 @@
 """
 
 import hashlib
+import weakref
 
 import keras
 import numpy as np
 from keras import ops
 
+from zoo.nn.foreign import Foreign
+
 register = keras.saving.register_keras_serializable("zoo")
 
 
+_heads = weakref.WeakKeyDictionary()  # of models: attributes would be saved with them
+
+
+class Combined(keras.Model):
+    """A functional model that runs eagerly if a model of another library is part of it."""
+
+    @property
+    def run_eagerly(self):
+        """Whether the model is not compiled."""
+        return self._run_eagerly or any(isinstance(x, Foreign) for x in self._flatten_layers())
+
+    @run_eagerly.setter
+    def run_eagerly(self, value):
+        self._run_eagerly = value
+
+
 @register
-class Joined(keras.Model):
+class Joined(Combined):
     """A functional model whose layers are the members of an ensemble, `Members`, and a head."""
+
+    def predict_on_batch(self, x):
+        """Return the outputs for a batch, of networks compiled even beside other libraries' files.
+
+        Run eagerly as a whole, a recurrent network would take a hundred times as long.
+        """
+        guard = next((layer for layer in self.layers if isinstance(layer, Members)), None)
+        if guard is None or not self.run_eagerly:
+            return super().predict_on_batch(x)
+        members = [self.get_layer(name) for name in guard.digests]
+        xs = x if isinstance(x, list) else [x] * len(members)
+        outputs = [member.predict_on_batch(own) for member, own in zip(members, xs, strict=True)]
+        if self not in _heads:
+            nodes = {n.operation: n for level in self._nodes_by_depth.values() for n in level}
+            ends = [nodes[member].outputs[0] for member in members]
+            _heads[self] = keras.Model([*ends, *self.inputs], self.outputs[0])
+        return _heads[self].predict_on_batch([*outputs, *(x if isinstance(x, list) else [x])])
 
     def load_weights(self, filepath, **options):
         """Load weights of the same members in the same order; reject others, see `Members`."""
@@ -33,7 +69,7 @@ class Joined(keras.Model):
 
 
 @register
-class Frozen(keras.Model):
+class Frozen(Combined):
     """A functional model that always runs in inference mode, even while an outer model is trained.
 
     A call with `training=False` inside another model is overridden when the outer model is called

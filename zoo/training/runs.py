@@ -12,7 +12,7 @@ import time
 import keras
 
 from zoo.system import disk, precision
-from zoo.weights import records
+from zoo.weights import provenance, records
 
 
 class Run:
@@ -67,6 +67,29 @@ class Run:
         write_json(self.folder / "run.json", record)  # the examples are in model.keras
         if self.record["status"] != "running":
             disk.unlock(self.folder)
+
+
+def record(settings, task, data, messages=()):
+    """Return the record of a run, to which the training adds what it finds.
+
+    Args:
+        settings: of the command.
+        task: the task record.
+        data: a `datasets.prepared.Prepared`.
+        messages: sentences on the data.
+    """
+    return {
+        "model": settings["model"],
+        "task": task.name,
+        "task_options": data.options,
+        "info": data.info,
+        "data": data.about,
+        **({"notes": messages} if messages else {}),
+        "examples": provenance.encode(data.examples),
+        "seed": settings["seed"],
+        "settings": settings,
+        **environment(),
+    }
 
 
 def write_json(path, value):

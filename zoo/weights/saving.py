@@ -29,6 +29,7 @@ REGISTER = (
     "zoo.inference.preprocessing",
     "zoo.nn.auxiliary",
     "zoo.nn.ensemble",
+    "zoo.nn.foreign",
     "zoo.nn.layers",
     "zoo.nn.losses",
     "zoo.nn.metrics",

@@ -13,7 +13,18 @@ ROWS = "rows"  # the form of a model's grid whose outputs are the rows of severa
 SIGMA = 0.5  # of soft non-maximum suppression, as in its paper
 
 
-def fuse(rows, *, method, iou, skip, weights, limit, sigma=SIGMA):
+def fuse(
+    rows,
+    *,
+    method,
+    iou,
+    skip,
+    weights,
+    limit,
+    sigma=SIGMA,
+    confidence=CONFIDENCES[0],
+    clip=True,
+):
     """Combine the boxes (m, 6) of several detectors in one image.
 
     Args:
@@ -24,13 +35,15 @@ def fuse(rows, *, method, iou, skip, weights, limit, sigma=SIGMA):
         weights: one number per detector, or None for equal ones.
         limit: the image's side.
         sigma: of "soft_nms".
+        confidence: of "wbf", one of CONFIDENCES.
+        clip: whether boxes that reach beyond the image are clipped to it.
 
     Returns:
         (k, 6) float32 rows, best first.
     """
-    settings = dict(weights=weights, iou=iou, skip=skip, limit=limit)
+    settings = dict(weights=weights, iou=iou, skip=skip, limit=limit if clip else None)
     if method == "wbf":
-        return weighted_boxes_fusion(rows, **settings)
+        return weighted_boxes_fusion(rows, confidence=confidence, **settings)
     return suppressed(rows, sigma=sigma if method == "soft_nms" else 0.0, **settings)
 
 
