@@ -23,7 +23,7 @@ from zoo import describe, plots
 COLOURS = {"member": plots.QUIET, "ensemble": "#1f5fae", "student": "#b3541e"}
 COLOURS |= {"member with TTA": "#4d7a4d"}
 ERRORS = ("mse", "mae", "mase")  # scores of which lower is better
-BEST = "best of its column: highest score; lowest error, NLL, ECE and time per example"
+BEST = "best of its column: highest score; lowest error, NLL, Brier, ECE, AURC and time"
 INTERVAL = "95% interval: bootstrap over the test examples"
 CAPTIONS = {
     "scores": "The {first} of each row, the best on top{bars}.",
@@ -35,7 +35,7 @@ ALTS = {
 }
 
 
-def write(folder, title, rows, *, facts=None, agreement=None, figures=None):
+def write(folder, title, rows, *, facts=None, agreement=None, figures=None, tables=None):
     """Write report.txt, report.csv, report.html and plots/<name>.png into a folder.
 
     Args:
@@ -43,14 +43,16 @@ def write(folder, title, rows, *, facts=None, agreement=None, figures=None):
         title: of the report.
         rows: list of dictionaries, members first: name, kind (one of COLOURS),
             scores (dictionary of floats, higher is better except for ERRORS, the same keys in
-            every row; the first is plotted), nll, ece, parameters, milliseconds per example,
-            weight; missing values are None or left out. Optional: "interval", [low, high] of the
-            first score; "gain", see `ensembles.evaluation.intervals.add`; and
-            "milliseconds_range", the measured [minimum, maximum].
+            every row; the first is plotted), nll, ece and others of `columns`, parameters,
+            milliseconds per example, weight; missing values are None or left out. Optional:
+            "interval", [low, high] of the first score; "gain", see
+            `ensembles.evaluation.intervals.add`; and "milliseconds_range", the measured [minimum, maximum].
         facts: dictionary of texts on the provenance of the numbers; line breaks are kept. Texts
             whose name begins with "warning" are at the top of the page.
         agreement: (M, M) array, the agreement of each pair of the M members, in their order.
         figures: dictionary of Matplotlib Figures by name.
+        tables: dictionary of further tables by title: lists of dictionaries of texts with equal
+            keys, which are the heads of the columns.
 
     Raises:
         ValueError: if there is no row, the rows have different scores or an unknown kind, a
@@ -80,8 +82,11 @@ def write(folder, title, rows, *, facts=None, agreement=None, figures=None):
     (folder / "plots").mkdir(parents=True, exist_ok=True)
     for name, image in images.items():
         write_atomically(folder / "plots" / f"{name}.png", image)
-    text = "\n\n".join([title, summary(rows), table(rows), listed(facts)]).rstrip() + "\n"
-    texts = {"csv": spreadsheet(rows), "txt": text, "html": page(title, rows, facts, images)}
+    tables = tables or {}
+    parts = [title, summary(rows), table(rows), *plain_tables(tables), listed(facts)]
+    text = "\n\n".join(parts).rstrip() + "\n"
+    html = page(title, rows, facts, images, tables)
+    texts = {"csv": spreadsheet(rows), "txt": text, "html": html}
     for suffix, text in texts.items():
         write_atomically(folder / f"report.{suffix}", text.encode("utf-8", "replace"))
 
@@ -96,7 +101,9 @@ def write_atomically(path, content):
 def columns(rows):
     """Return the columns, scores first; the first score is followed by its interval."""
     first, *others = rows[0]["scores"]
-    numbers = [("nll", ".4f", -1), ("ece", ".4f", -1), ("parameters", ",", 0)]
+    numbers = [("nll", ".4f", -1), ("brier", ".4f", -1), ("ece", ".4f", -1)]
+    numbers += [("adaptive_ece", ".4f", -1), ("aurc", ".4f", -1), ("accuracy_at_80", ".4f", 1)]
+    numbers += [("parameters", ",", 0)]
     numbers += [("milliseconds", ",.2f", -1), ("weight", ".3f", 0)]
     scores = [column(rows, key, ".4f", -1 if key in ERRORS else 1) for key in (first, *others)]
     return [
@@ -214,6 +221,19 @@ def table(rows):
     notes = [f"* {BEST}"] * any(column["best"] for column in filled)
     notes += [INTERVAL] * any(column["key"] == "interval" for column in filled)
     return "\n\n".join(texts + ["\n".join(notes)] * bool(notes))
+
+
+def plain_tables(tables):
+    """Return further tables as texts, with their titles."""
+    texts = []
+    for title, rows in tables.items():
+        columns = []
+        for key in rows[0]:
+            side = "<" if not columns else ">"
+            columns.append(column_lines([f"{key} "], [f"{row[key]} " for row in rows], 1, side))
+        lines = ["".join(line).rstrip() for line in zip(*columns, strict=True)]
+        texts.append("\n".join([title, "", *lines]))
+    return texts
 
 
 def column_lines(words, cells, height, side):
@@ -339,7 +359,7 @@ def png(figure):
     return file.getvalue()
 
 
-def page(title, rows, facts, images):
+def page(title, rows, facts, images, tables=None):
     """Return the report as one HTML page; images is a dictionary of PNG files by name."""
     first, intervals = columns(rows)[0]["title"], any(row.get("interval") for row in rows)
     warnings = [name for name in facts if name.lower().startswith("warning")]
@@ -353,6 +373,8 @@ def page(title, rows, facts, images):
         alt, caption = (texts.get(name, "").format(**words) for texts in (ALTS, CAPTIONS))
         parts += [f"<h2>{heading(name)}</h2>"] * (name != "scores")
         parts.append(embedded(image, alt or plots.label(name), caption))
+    for name, lines in (tables or {}).items():
+        parts += [f"<h2>{escape(name)}</h2>", html_table(name, lines)]
     pairs = [
         f"<dt>{heading(name)}</dt>\n<dd>{escape(text)}</dd>"
         for name, text in facts.items()
@@ -398,6 +420,19 @@ def score_table(rows):
         dots = f"The dots next to {escape(filled[0]['title'])} range from {low} to {high}."
         lines.append(f'<p class="note"><mark>Marked</mark> is the {BEST}. {dots}</p>')
     return "\n".join(lines)
+
+
+def html_table(title, rows):
+    """Return a further table as HTML; it scrolls on a narrow screen."""
+    heads = "".join(f'<th scope="col">{escape(key)}</th>' for key in rows[0])
+    label = f'role="region" aria-label="{escape(title)}" tabindex="0"'
+    lines = [f'<div class="scroll narrow" {label}>', "<table>"]
+    lines += [f"<thead><tr>{heads}</tr></thead>", "<tbody>"]
+    for row in rows:
+        first, *others = map(escape, row.values())
+        cells = "".join(f"<td>{text}</td>" for text in others)
+        lines.append(f'<tr><th scope="row"><div>{first}</div></th>{cells}</tr>')
+    return "\n".join([*lines, "</tbody>", "</table>", "</div>"])
 
 
 def track(column, i, kind):

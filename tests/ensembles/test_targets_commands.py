@@ -159,8 +159,30 @@ def test_labels_are_combined_as_sigmoids(workshop, at, tmp_path):
     words = ("vote", "weights --metric score", "select", "select --metric score", "weights")
     for some in (*words, "stack --meta dense --epochs 1", "soup --recipe greedy"):
         assert fitted(some, at("labels"), tmp_path)["scores"]["map"] > 0.85
-    one = fitted("calibrate", at("labels")[:1], tmp_path)
+    one = fitted("calibrate --scaling temperature", at("labels")[:1], tmp_path)
     assert one["scores"] == made["rows"][0]["scores"]
+
+
+def test_labels_are_certain_or_possible_and_values_have_intervals(workshop, at, tmp_path):
+    folder, tables = workshop
+    for name, words in (
+        ("labels", "--coverage 0.6 --scaling vector"),
+        ("values", "--coverage 0.6"),
+        ("values", "--coverage 0.5 --method quantile"),
+    ):
+        out = ["--out", str(tmp_path)]
+        assert command.main(["calibrate", at(name)[0], *words.split(), *out]) == 0
+        run = max(tmp_path.glob(f"calibrate-{name}-*"))
+        assert "promised coverage" in (run / "report.txt").read_text()
+        rows = zoo.predict(run, str(folder / name))
+        if name == "labels":
+            for row in rows:
+                assert set(row["certain"]) <= set(row["labels"]) <= set(row["possible"])
+            continue
+        truth = np.array(tables[name], float)
+        low, high = (np.stack([row[key] for row in rows]) for key in ("lower", "upper"))
+        assert ((low <= truth) & (truth <= high)).mean() > 0.4
+        assert rows[0]["weight lower"] == low[0, 0] and rows[0]["height upper"] == high[0, 1]
 
 
 def test_values_are_combined_as_means(workshop, at, tmp_path, capsys):

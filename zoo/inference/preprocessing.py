@@ -224,10 +224,10 @@ def outputs(logits, task, info):
     if task.values:
         count = info["targets"]
         scales = dict(mean=info["mean"][:count], deviation=info["deviation"][:count])
-        ends = {
-            values_name(task): None,
-            **{k: v for k, v in info.get("found", {}).items() if k != "level"},
-        }
+        found = info.get("conformal", info.get("found", {}))
+        ends = {values_name(task): None}
+        if "slopes" not in found:  # else intervals differ between forecasts, and need `predict`
+            ends |= {key: found[key] for key in ("lower", "upper") if key in found}
         return {
             name: InUnits(**scales, errors=errors, name=name)(logits)
             for name, errors in ends.items()
