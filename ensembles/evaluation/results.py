@@ -14,12 +14,14 @@ from ensembles.evaluation import (
     tables,
     uncertainty,
 )
+from zoo.tasks import conformal
 from zoo.tasks.image_segmentation import masks
 from zoo.tasks.targets import report as task_report
 from zoo.training import runs
 from zoo.weights import provenance, saving
 
 EXAMPLES = 16  # number of test examples in a figure
+LEAST_CERTAIN = 8  # of which each is a figure
 
 
 def record(ensemble, args, facts, fitted, of=None):
@@ -90,7 +92,15 @@ def finish(ensemble, args, run, model, logits, weights=None, extra=(), figures=N
     shown = tables.of_calibration(ensemble, run.record["info"], run.record["found"], logits)
     if ensemble.others is not None:
         shown |= others(ensemble, run, logits, ensemble.predict(model, ensemble.others), figures)
-    text = write_report(ensemble, args, run, rows, figures, shown)
+    text = write_report(
+        ensemble,
+        args,
+        run,
+        rows,
+        figures,
+        shown,
+        least_certain(ensemble, logits, run.record["info"]),
+    )
     calibration_scores = {key: row[key] for key in ("nll", "ece") if row[key] is not None}
     scores = {"test": {**row["scores"], **calibration_scores}}
     run.note(status="finished", scores=scores, rows=rows, sha256=sha)
@@ -104,7 +114,7 @@ def with_digests(manifest, model):
     return [{**entry, "digest": digests.get(entry["layer"])} for entry in manifest]
 
 
-def write_report(ensemble, args, run, rows, figures, shown=None):
+def write_report(ensemble, args, run, rows, figures, shown=None, gallery=()):
     """Write the report into the run folder and return its table."""
     about, common = ensemble.data.about, ensemble.common
     ensemble.add_intervals(rows)
@@ -129,7 +139,14 @@ def write_report(ensemble, args, run, rows, figures, shown=None):
         agreement = probabilities.agreement(decisions, ensemble.labels("test"))
     title = f"{args.command}: {about['name']}"
     report.write(
-        run.folder, title, rows, facts=facts, agreement=agreement, figures=figures, tables=shown
+        run.folder,
+        title,
+        rows,
+        facts=facts,
+        agreement=agreement,
+        figures=figures,
+        tables=shown,
+        gallery=gallery,
     )
     return "\n\n".join([report.table(rows), *report.plain_tables(shown or {})])
 
@@ -212,6 +229,34 @@ def figures_of(ensemble, logits, diagram):
     return figures
 
 
+def least_certain(ensemble, logits, info):
+    """Return pictures of the least certain test examples, with captions: pairs."""
+    task, y = ensemble.common.task, ensemble.labels("test")
+    decisions, pairs = ensemble.decisions(logits), []
+    if not task.values:
+        rows = uncertainty.least_certain(decisions, y, LEAST_CERTAIN)
+    elif len(ensemble.members) > 1:
+        spread = np.sqrt(selective.variance(ensemble.outputs("test")))
+        rows = np.argsort(-spread, kind="stable")[:LEAST_CERTAIN]
+    else:
+        return []
+    for i in rows:
+        x, truth = ensemble.data.splits["test"].take(np.array([i]))
+        own = slice(i, i + 1)
+        if task.values:
+            caption = f"standard deviation of the members {spread[i]:.3f}, standardized"
+        else:
+            truth, p = y[own], probabilities.of_logits(decisions[own])
+            caption = f"entropy {uncertainty.entropy(p)[np.asarray(truth) >= 0].mean():.3f} nats"
+            if "conformal" in info and np.ndim(y) == 1:
+                inside = conformal.sets(p[0], info["conformal"])
+                caption += f"; set: {', '.join(np.array(info['classes'])[inside])}"
+        figures = task.results.plot(x, truth, logits[own], info)
+        if "examples" in figures:
+            pairs.append((figures["examples"], caption))
+    return pairs
+
+
 def drawn_examples(y, logits):
     """Return the indices of test examples to plot: of all classes, or evenly spaced for maps."""
     if y.ndim == 1:
@@ -233,7 +278,8 @@ def compared(ensemble, args, run, logits):
         members = outliers.outputs(ensemble)
         mean = combine.apply(ensemble.mixture(), members, batch_size=ensemble.batch_size)
         shown = others(ensemble, run, logits, mean, figures)
-    text = write_report(ensemble, args, run, rows, figures, shown)
+    gallery = least_certain(ensemble, logits, ensemble.common.info)
+    text = write_report(ensemble, args, run, rows, figures, shown, gallery)
     run.note(status="finished", rows=rows)
     return text
 

@@ -57,9 +57,14 @@ def of_values(outputs, mean, y):
         mean: the combination's, (n, ..., K).
         y: likewise.
     """
-    axes = tuple(range(1, np.ndim(y)))
-    variance = np.var([np.asarray(array, np.float64) for array in outputs], axis=0).mean(axis=axes)
-    return curve(-variance, ((np.asarray(mean, np.float64) - y) ** 2).mean(axis=axes))
+    squares = (np.asarray(mean, np.float64) - y) ** 2
+    return curve(-variance(outputs), squares.mean(axis=tuple(range(1, np.ndim(y)))))
+
+
+def variance(outputs):
+    """Return the mean variance (n,) of M members' values, a list of arrays (n, ..., K)."""
+    spread = np.var([np.asarray(array, np.float64) for array in outputs], axis=0)
+    return spread.reshape(len(spread), -1).mean(axis=1)
 
 
 def figure(curves, what="error rate"):

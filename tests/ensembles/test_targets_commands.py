@@ -163,6 +163,28 @@ def test_labels_are_combined_as_sigmoids(workshop, at, tmp_path):
     assert one["scores"] == made["rows"][0]["scores"]
 
 
+def test_other_data_are_told_from_the_test_split(workshop, at, tmp_path, capsys):
+    folder, _ = workshop
+    out = ["--out", str(tmp_path)]
+    for name, scores in (
+        ("labels", {"highest probability", "energy", "mutual information"}),
+        ("values", {"variance of members"}),
+    ):
+        other = {"labels": "values", "values": "labels"}[name]
+        assert command.main(["average", *at(name), "--ood", str(folder / other), *out]) == 0
+        run = run_json(tmp_path / f"average-{name}-1")
+        assert set(run["ood"]) == scores
+        assert all(0 <= of[key] <= 1 for of in run["ood"].values() for key in ("auroc", "fpr95"))
+        page = (tmp_path / f"average-{name}-1" / "report.html").read_text(encoding="utf-8")
+        for title in ("Least certain examples", "Other data", "Risk coverage"):
+            assert title in page
+    assert {"brier", "adaptive_ece", "aurc", "accuracy_at_80"} <= set(
+        run_json(tmp_path / "average-labels-1")["rows"][0]
+    )
+    assert command.main(["calibrate", at("values")[0], "--coverage", "0.5", "--ood", "mnist"]) == 2
+    assert "nothing to disagree with" in capsys.readouterr().err
+
+
 def test_labels_are_certain_or_possible_and_values_have_intervals(workshop, at, tmp_path):
     folder, tables = workshop
     for name, words in (

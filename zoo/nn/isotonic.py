@@ -32,9 +32,10 @@ class Isotonic(keras.layers.Layer):
         logits = ops.cast(inputs, "float32")
         p = ops.sigmoid(logits) if single else ops.softmax(logits)
         x, y = np.float32(self.x), np.float32(self.y)
-        widths = np.maximum(np.diff(x), SMALLEST)
-        shares = ops.clip((p[..., None] - x[:, :-1]) / widths, 0.0, 1.0)  # (B, ..., K, M - 1)
-        p = y[:, 0] + ops.sum(shares * np.diff(y), axis=-1)
+        constants = (x[:, :-1], np.maximum(np.diff(x), SMALLEST), np.diff(y), y[:, 0])
+        starts, widths, rises, first = map(ops.convert_to_tensor, constants)
+        shares = ops.clip((p[..., None] - starts) / widths, 0.0, 1.0)  # (B, ..., K, M - 1)
+        p = first + ops.sum(shares * rises, axis=-1)
         if single:
             return ops.log(p) - ops.log1p(-p)
         return ops.log(p / ops.sum(p, axis=-1, keepdims=True))
