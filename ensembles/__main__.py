@@ -94,6 +94,7 @@ def parse(arguments):
         add = command(name, run, text)
         add("members", metavar="MEMBER", nargs=least, help=MEMBER)
         common(add)
+        add("--ood", metavar="SOURCE", help=OTHERS)
         return add
 
     def common(add):
@@ -102,7 +103,6 @@ def parse(arguments):
         add("--task", metavar="NAME", help="needed if no member has a record of it")
         add("--batch-size", type=positive, default=4, metavar="B", help=BATCH)
         add("--cache", choices=("float32", "float16"), default="float32", help=CACHE)
-        add("--ood", metavar="SOURCE", help=OTHERS)
         add("--allow-leakage", action="store_true", help=LEAKY)
         add("--seed", type=int, default=0, metavar="S")
 
@@ -136,7 +136,9 @@ def parse(arguments):
     add = command("evaluate", run_evaluate, "compare members and their mean; saves no model")
     add("members", metavar="MEMBER", nargs="+", help=MEMBER)
     add("--tta", action="store_true", help="average over flips and rotations")
+    add("--mc-dropout", type=positive, metavar="N", help="also with dropout, of N passes each")
     common(add)
+    add("--ood", metavar="SOURCE", help=OTHERS)
     add = command("soup", run_soup, "average the weights of members of one architecture")
     add("members", metavar="MEMBER", nargs="+", help=MEMBER)
     add("--recipe", choices=("greedy", "uniform"), default="greedy")
@@ -228,8 +230,8 @@ def gather(args, sources=None, **cut):
     settings = dict(batch_size=args.batch_size, dtype=args.cache, tta=getattr(args, "tta", False))
     folder = pipeline.cache_folder()
     ensemble = Ensemble(members, common, data, cut, folder=folder, **settings)
-    if args.ood:
-        ensemble.others = other_data(args.ood, ensemble)
+    if source := getattr(args, "ood", None):
+        ensemble.others = other_data(source, ensemble)
     return ensemble
 
 
@@ -267,9 +269,9 @@ def run_calibrate(args):
     from ensembles.combining import presence
     from ensembles.members import opening
 
-    if args.coverage is None or args.method or args.threshold:
+    if args.coverage is None or args.method or args.threshold or args.ood:
         why = "a detector is calibrated to a coverage of objects"
-        raise ValueError(f"{why}: give --coverage 0.9, without --method and --threshold")
+        raise ValueError(f"{why}: give --coverage 0.9, without --method, --threshold and --ood")
     began = time.time()
     members = opening.open(args.members, detectors=True)
     data, cut, warnings = detection_data(args, members, fitted=True)
@@ -331,9 +333,12 @@ def run_evaluate(args):
     ensemble.permit(False, args.allow_leakage)
     warn(ensemble)
     ensemble.outputs("test")
-    run = results.started(ensemble, args, {"tta": args.tta}, False)
+    extra = ensemble.dropout_rows(args.mc_dropout) if args.mc_dropout else []
+    facts = {"tta": args.tta, **({"mc dropout": args.mc_dropout} if args.mc_dropout else {})}
+    run = results.started(ensemble, args, facts, False)
     logits = ensemble.apply(ensemble.mixture(), "test")
-    print(f"\n{results.compared(ensemble, args, run, logits)}\n\nRun folder: {run.folder}")
+    text = results.compared(ensemble, args, run, logits, extra)
+    print(f"\n{text}\n\nRun folder: {run.folder}")
     return 0
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ensembles.combining import combine
 from ensembles.evaluation import intervals, probabilities, selective
-from ensembles.members import cache, checks, provenance
+from ensembles.members import cache, checks, dropout, provenance
 from zoo import tasks
 from zoo.inference import predictors
 from zoo.nn import losses
@@ -162,6 +162,22 @@ class Ensemble:
             model = member.load(self.common)
             facts |= self.timed(self.views(model) if self.tta else model)
             kind = "member" + " with TTA" * self.tta
+            rows.append(self.row(member.name, kind, logits, **facts)[0])
+            del model
+            keras.backend.clear_session()
+        return rows
+
+    def dropout_rows(self, count):
+        """Return the members' rows with active dropout: the mean of `count` passes of each."""
+        rows, test = [], self.data.splits["test"]
+        for member in self.members:
+            model = dropout.active(member.load(self.common), member.name)
+            outputs = dropout.passes(model, test, count, self.batch_size)
+            of = "logits" if self.common.task.values else "probabilities"
+            shapes = self.shapes[:1] * count
+            mean = combine.mixture(shapes, None, of, self.common.task.multilabel)
+            logits = combine.apply(mean, outputs, batch_size=self.batch_size)
+            kind, facts = "member with MC dropout", dict(parameters=member.parameters)
             rows.append(self.row(member.name, kind, logits, **facts)[0])
             del model
             keras.backend.clear_session()

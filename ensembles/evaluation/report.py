@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from zoo import describe, plots
 
 COLOURS = {"member": plots.QUIET, "ensemble": "#1f5fae", "student": "#b3541e"}
-COLOURS |= {"member with TTA": "#4d7a4d"}
+COLOURS |= {"member with TTA": "#4d7a4d", "member with MC dropout": "#7a4d7a"}
 ERRORS = ("mse", "mae", "mase")  # scores of which lower is better
 BEST = "best of its column: highest score; lowest error, NLL, Brier, ECE, AURC and time"
 INTERVAL = "95% interval: bootstrap over the test examples"

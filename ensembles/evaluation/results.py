@@ -264,13 +264,14 @@ def drawn_examples(y, logits):
     return np.unique(np.linspace(0, len(y) - 1, EXAMPLES).round().astype(int))
 
 
-def compared(ensemble, args, run, logits):
+def compared(ensemble, args, run, logits, extra=()):
     """Report the scores of members and their mean, without a model; return the table.
 
-    With test-time augmentation, the rows without it come first.
+    With test-time augmentation, the rows without it come first; `extra` are further rows.
     """
     _, diagram = ensemble.row("average", "ensemble", logits)
     rows = [*ensemble.member_rows(), *baselines(ensemble)]
+    rows += extra
     if ensemble.tta:
         rows = [*ensemble.without_views(), *rows]
     figures, shown = figures_of(ensemble, logits, diagram), {}

@@ -182,7 +182,9 @@ def around(model, path, record, score=None):
     }
     prepare = PREPARATIONS[task.name.partition("_")[0]](settings, name="preparation")
     if "suppression" in info:
-        ends_in = detector.with_boxes(model, info, SHOWN if score is None else score)
+        ends_in = detector.with_boxes(
+            model, info, info.get("confidence", SHOWN) if score is None else score
+        )
         layer = nms.Boxes.from_config(detector.last(ends_in).get_config())
         image = keras.Input(model.inputs[0].shape[1:], name="image", dtype=kind(info))
         return keras.Model(image, layer(model(prepare(image))), name=model.name)
