@@ -14,6 +14,7 @@ predict, be exported and be combined again.
 import argparse
 import shlex
 import sys
+import time
 
 from zoo import index
 from zoo.system import disk, terminal
@@ -29,6 +30,9 @@ FOLDS = (
     "train members on K folds and stack their out-of-fold predictions; further options, such as "
     "--set, are passed to train.py"
 )
+COVERAGE = "predict sets or intervals that hold the truth with this probability"
+OTHERS = "other data or files, which are to be told from the test split by their uncertainty"
+SCALINGS = ("auto", "none", "temperature", "vector", "dirichlet", "isotonic")
 INPUTS = "one shared input, or one per member (shared)"
 
 
@@ -37,6 +41,13 @@ def positive(text):
     if int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
     return int(text)
+
+
+def share(text):
+    """Convert text to a number between 0 and 1."""
+    if not 0 < float(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return float(text)
 
 
 def rate(text):
@@ -80,10 +91,11 @@ def parse(arguments):
         sub.set_defaults(run=run, command=name)
         return sub.add_argument
 
-    def combining(name, text, least="+"):
-        add = command(name, run_combine, text)
+    def combining(name, text, least="+", run=run_combine):
+        add = command(name, run, text)
         add("members", metavar="MEMBER", nargs=least, help=MEMBER)
         common(add)
+        add("--ood", metavar="SOURCE", help=OTHERS)
         return add
 
     def common(add):
@@ -116,11 +128,18 @@ def parse(arguments):
     add = combining("stack", "train a meta-learner on the members' validation predictions")
     stacking(add)
     ensemble_inputs(add)
-    add = combining("calibrate", "divide a model's logits by a temperature", 1)
+    add = combining("calibrate", "calibrate a model, and promise coverage", 1, run_calibrate)
+    add("--coverage", type=share, metavar="P", help=COVERAGE)
+    methods = ("lac", "aps", "raps", "split", "quantile")
+    add("--method", choices=methods, help="of conformal prediction (lac, or split of values)")
+    add("--scaling", choices=SCALINGS, default="auto", help="of the probabilities (auto)")
+    add("--threshold", action="store_true", help="fit the threshold of two classes, too")
     add = command("evaluate", run_evaluate, "compare members and their mean; saves no model")
     add("members", metavar="MEMBER", nargs="+", help=MEMBER)
     add("--tta", action="store_true", help="average over flips and rotations")
+    add("--mc-dropout", type=positive, metavar="N", help="also with dropout, of N passes each")
     common(add)
+    add("--ood", metavar="SOURCE", help=OTHERS)
     add = command("soup", run_soup, "merge the weights of members of one architecture")
     add("members", metavar="MEMBER", nargs="+", help=MEMBER)
     recipes = ("greedy", "uniform", "slerp", "ties", "dare", "model_stock")
@@ -225,7 +244,56 @@ def gather(args, sources=None, **cut):
         data = prepared.prepare(source, task, key, options=common.options, **cut)
     settings = dict(batch_size=args.batch_size, dtype=args.cache, tta=getattr(args, "tta", False))
     folder = pipeline.cache_folder()
-    return Ensemble(members, common, data, cut, folder=folder, **settings)
+    ensemble = Ensemble(members, common, data, cut, folder=folder, **settings)
+    if source := getattr(args, "ood", None):
+        ensemble.others = other_data(source, ensemble)
+    return ensemble
+
+
+def other_data(source, ensemble):
+    """Return the test split of other data, of any classes, or files without labels."""
+    from datasets import prepared
+    from datasets.source import BadInput
+    from ensembles.evaluation import outliers
+    from ensembles.members import checks
+    from zoo import tasks
+    from zoo.inference import files
+
+    common = ensemble.common
+    if common.task.values and len(ensemble.members) == 1:
+        why = "values have no probabilities, and one member has nothing to disagree with"
+        raise ValueError(f"--ood: {why}. Give several members")
+    task, key = checks.with_constants(common), f"{tasks.fingerprint()} {common.info}"
+    try:
+        return prepared.prepare(source, task, key, options=dict(common.options)).splits["test"]
+    except BadInput:
+        if not prepared.expand(source).exists():
+            raise
+    record = {"task": common.task.name, "task_options": common.options, "info": common.info}
+    names, read = files.gather(str(prepared.expand(source)), record)
+    return outliers.from_files(names, read, common)
+
+
+def run_calibrate(args):
+    """Calibrate a model of any task; detectors have no probabilities to average."""
+    terminal.import_keras()
+    from zoo.weights import presets, saving
+
+    if saving.record(presets.locate(args.members[0])).get("task") != "image_detection":
+        return run_combine(args)
+    from ensembles.combining import presence
+    from ensembles.members import opening
+
+    if args.coverage is None or args.method or args.threshold or args.ood:
+        why = "a detector is calibrated to a coverage of objects"
+        raise ValueError(f"{why}: give --coverage 0.9, without --method, --threshold and --ood")
+    began = time.time()
+    members = opening.open(args.members, detectors=True)
+    data, cut, warnings = detection_data(args, members, fitted=True)
+    folder, text = presence.calibrate(members[0], data[0], args, cut, warnings, began)
+    print(f"\n{text}\n\nRun folder: {folder}  (report.html shows it with pictures)")
+    print(f"Use it: python -m zoo predict {folder} FILE...")
+    return 0
 
 
 def run_combine(args):
@@ -280,9 +348,12 @@ def run_evaluate(args):
     ensemble.permit(False, args.allow_leakage)
     warn(ensemble)
     ensemble.outputs("test")
-    run = results.started(ensemble, args, {"tta": args.tta}, False)
+    extra = ensemble.dropout_rows(args.mc_dropout) if args.mc_dropout else []
+    facts = {"tta": args.tta, **({"mc dropout": args.mc_dropout} if args.mc_dropout else {})}
+    run = results.started(ensemble, args, facts, False)
     logits = ensemble.apply(ensemble.mixture(), "test")
-    print(f"\n{results.compared(ensemble, args, run, logits)}\n\nRun folder: {run.folder}")
+    text = results.compared(ensemble, args, run, logits, extra)
+    print(f"\n{text}\n\nRun folder: {run.folder}")
     return 0
 
 
@@ -310,13 +381,24 @@ def run_soup(args):
 def run_fuse(args):
     """Combine detectors whose boxes are fused, score the combination and report."""
     terminal.import_keras()
-    from datasets import prepared
     from ensembles.combining import fusion
-    from ensembles.members import opening, provenance
-    from zoo import tasks
+    from ensembles.members import opening
 
     opened = opening.open(args.members, detectors=True)
     fusion.check(opened, args.weights)
+    data, cut, warnings = detection_data(args, opened, args.fit)
+    folder, text = fusion.fuse(opened, data, args, cut, warnings)
+    print(f"\n{text}\n\nRun folder: {folder}  (report.html shows it with pictures)")
+    print(f"Use it: python -m zoo predict {folder} FILE...")
+    return 0
+
+
+def detection_data(args, opened, fitted):
+    """Return the data of each detector, how they are split, and warnings, which are printed."""
+    from datasets import prepared
+    from ensembles.members import provenance
+    from zoo import tasks
+
     cut, source = provenance.cut(opened), args.data or provenance.source(opened)
     data = []
     for member in opened:
@@ -333,15 +415,13 @@ def run_fuse(args):
     ]
     refusals = [text for pair in known for text in pair[0]]
     warnings = list(dict.fromkeys(text for pair in known for text in pair[1]))
-    if args.fit and refusals and not args.allow_leakage:
-        raise ValueError(f"{'; '.join(refusals)}. Fuse without --fit, or insist: --allow-leakage")
+    if fitted and refusals and not args.allow_leakage:
+        remedy = "Fuse without --fit, or" if args.command == "fuse" else "Give other data, or"
+        raise ValueError(f"{'; '.join(refusals)}. {remedy} insist: --allow-leakage")
     warnings += [f"leakage: {text}" for text in refusals]
     for text in warnings:
         print(f"ensembles: warning: {text}", file=sys.stderr)
-    folder, text = fusion.fuse(opened, data, args, cut, warnings)
-    print(f"\n{text}\n\nRun folder: {folder}  (report.html shows it with pictures)")
-    print(f"Use it: python -m zoo predict {folder} FILE...")
-    return 0
+    return data, cut, warnings
 
 
 def run_distill(args):

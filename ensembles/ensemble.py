@@ -8,8 +8,8 @@ import keras
 import numpy as np
 
 from ensembles.combining import combine
-from ensembles.evaluation import intervals, probabilities
-from ensembles.members import cache, checks, provenance
+from ensembles.evaluation import intervals, probabilities, selective
+from ensembles.members import cache, checks, dropout, provenance
 from zoo import tasks
 from zoo.inference import predictors
 from zoo.nn import losses
@@ -25,6 +25,7 @@ class Ensemble:
         data: splits, options, info and about, as `datasets.prepared.prepare` returns them.
         cut: how the data are split: fold, validate, skip_bad.
         warnings: sentences for the report.
+        others: examples of other data, to be told from the test split; or None.
     """
 
     def __init__(self, members, common, data, cut, *, folder, batch_size, dtype, tta=False):
@@ -33,7 +34,7 @@ class Ensemble:
         self.folder, self.batch_size, self.dtype, self.tta = folder, batch_size, dtype, tta
         self.refusals, self.warnings = provenance.leakage(members, data.about, cut, data.examples)
         self.warnings += filter(None, (disk.unfinished(member.path) for member in members))
-        self._outputs, self._statistics = {}, {}
+        self._outputs, self._statistics, self.others = {}, {}, None
 
     def permit(self, fitted, allowed):
         """Raise an error if data would leak, or add a warning if leakage is allowed.
@@ -98,6 +99,10 @@ class Ensemble:
         of = "logits" if task.values else of
         return combine.mixture(self.shapes, weights, of, task.multilabel)
 
+    def names(self):
+        """Return the names of what a decision is between."""
+        return ["absent", "present"] if self.common.task.multilabel else self.common.info["classes"]
+
     def decisions(self, logits):
         """Return logits as those of decisions: of several labels (n, K, 1), one for each label."""
         return logits[..., None] if self.common.task.multilabel else logits
@@ -107,19 +112,22 @@ class Ensemble:
         return combine.apply(head, self.outputs(split), self.data.splits[split], self.batch_size)
 
     def predict(self, model, split):
-        """Return the logits of a model in memory for a split."""
-        logits, examples = [], self.data.splits[split]
+        """Return the logits of a model in memory for a split, or for other examples."""
+        logits, examples = [], self.data.splits[split] if isinstance(split, str) else split
         for start in range(0, len(examples), self.batch_size):
             x, _ = examples.take(slice(start, start + self.batch_size))
             logits.append(predictors.predict(model, x, self.batch_size))
         return np.concatenate(logits)
 
-    def row(self, name, kind, logits, split="test", **facts):
-        """Score logits; return a row of the report, and the calibration or None."""
-        y = self.labels(split)
-        scores, _ = self.common.task.results.evaluate(y, logits, self.common.info)
+    def row(self, name, kind, logits, split="test", info=None, **facts):
+        """Score logits; return a row of the report, and the calibration or None.
+
+        `info` is that of a model which has a threshold of its own.
+        """
+        y, info = self.labels(split), info or self.common.info
+        scores, _ = self.common.task.results.evaluate(y, logits, info)
         first = intervals.first_score(self.common.task)
-        statistics = intervals.statistics(self.common.task, self.common.info, y, logits)
+        statistics = intervals.statistics(self.common.task, info, y, logits)
         self._statistics[kind, name] = statistics
         plain = {key: value for key, value in scores.items() if isinstance(value, float)}
         plain = {first: plain.pop(first, float("nan")), **plain}
@@ -128,10 +136,22 @@ class Ensemble:
             p = probabilities.of_logits(self.decisions(logits))
             calibration = probabilities.calibration(p, y)
             nll = probabilities.negative_log_likelihood(p, y)
-            numbers = {"nll": nll, "ece": calibration["error"]}
+            numbers = {"nll": nll, "ece": calibration["error"], **self.of_certainty(logits, y)}
         row = {"name": name, "kind": kind, "scores": plain, **numbers}
         row = {"parameters": None, "milliseconds": None, "weight": None, **row, **facts}
         return row, calibration
+
+    def of_certainty(self, logits, y):
+        """Return further scores of probabilities: Brier, adaptive ECE, and with rejection."""
+        some, y, _ = probabilities.labelled(self.decisions(logits), y, None, selective.MOST)
+        p = probabilities.of_logits(some)
+        coverage, risk = selective.curve(p.max(axis=-1), p.argmax(axis=-1) != y)
+        return {
+            "brier": probabilities.brier(p, y),
+            "adaptive_ece": probabilities.adaptive_error(p, y),
+            "aurc": selective.area(risk),
+            "accuracy_at_80": 1 - selective.at(coverage, risk),
+        }
 
     def member_rows(self, weights=None):
         """Return the report's rows of the members, scored on the test split."""
@@ -142,6 +162,22 @@ class Ensemble:
             model = member.load(self.common)
             facts |= self.timed(self.views(model) if self.tta else model)
             kind = "member" + " with TTA" * self.tta
+            rows.append(self.row(member.name, kind, logits, **facts)[0])
+            del model
+            keras.backend.clear_session()
+        return rows
+
+    def dropout_rows(self, count):
+        """Return the members' rows with active dropout: the mean of `count` passes of each."""
+        rows, test = [], self.data.splits["test"]
+        for member in self.members:
+            model = dropout.active(member.load(self.common), member.name)
+            outputs = dropout.passes(model, test, count, self.batch_size)
+            of = "logits" if self.common.task.values else "probabilities"
+            shapes = self.shapes[:1] * count
+            mean = combine.mixture(shapes, None, of, self.common.task.multilabel)
+            logits = combine.apply(mean, outputs, batch_size=self.batch_size)
+            kind, facts = "member with MC dropout", dict(parameters=member.parameters)
             rows.append(self.row(member.name, kind, logits, **facts)[0])
             del model
             keras.backend.clear_session()

@@ -13,6 +13,8 @@ WORDS = {"nll": "NLL", "ece": "ECE", "iou": "IoU", "tta": "TTA", "mse": "MSE", "
 WORDS |= {"mase": "MASE", "r2": "R²", "map": "mAP", "map50": "mAP50", "map75": "mAP75", "f1": "F1"}
 WORDS |= {"ar100": "AR100", "ap": "AP", "ap50": "AP50", "milliseconds": "time (ms)"}
 WORDS |= {"recall_at_1": "recall@1", "recall_at_5": "recall@5", "r_precision": "R-precision"}
+WORDS |= {"accuracy_at_80": "accuracy at 80% coverage", "adaptive_ece": "adaptive ECE"}
+WORDS |= {"aurc": "AURC", "brier": "Brier score"}
 WORDS |= {"one_shot_accuracy": "one-shot accuracy"}
 
 
@@ -296,6 +298,12 @@ def save_image(path, image):
     """Write an image (H, W, 3) from 0 to 1 as an 8-bit PNG; path may be a file object."""
     picture = Image.fromarray((image * np.float32(255) + np.float32(0.5)).astype(np.uint8))
     picture.save(path, "PNG")
+
+
+def save_sizes(path, sizes, count):
+    """Write numbers of possible classes (H, W), 1 to `count`, as a gray PNG: black where one is."""
+    gray = (sizes - 1) * (255 // max(1, count - 1))
+    Image.fromarray(gray.clip(0, 255).astype(np.uint8)).save(path, "PNG")
 
 
 def save_mask(path, labels, colours, shown):

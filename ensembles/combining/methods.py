@@ -20,7 +20,7 @@ from ensembles.combining import (
     soup_model,
     stacking,
 )
-from ensembles.evaluation import calibration
+from ensembles.combining.calibrating import calibrate
 from ensembles.members import cache
 from zoo.nn.ensemble import Mixture
 
@@ -126,16 +126,6 @@ def load_function(word):
     if not callable(getattr(module, name, None)):
         raise ValueError(f"--meta {word}: {path} has no function {name}. Give FILE.py:FUNCTION")
     return getattr(module, name)
-
-
-def calibrate(ensemble, args):
-    """Divide the logits by the temperature with the lowest log-loss on the validation split."""
-    require_classes(ensemble, "calibrate")
-    logits = ensemble.decisions(ensemble.outputs("validation")[0])
-    temperature = calibration.temperature(logits, ensemble.labels("validation"))
-    layer = keras.layers.Rescaling(1 / temperature, name="temperature")
-    head = combine.head(lambda logits, passed: layer(logits[0]), ensemble.shapes)
-    return head, {"temperature": temperature}, None
 
 
 def soup(ensemble, args):

@@ -1,4 +1,4 @@
-"""Temperature scaling and reliability diagrams.
+"""Temperature scaling, thresholds and reliability diagrams.
 
 Guo et al., ICML 2017, https://arxiv.org/abs/1706.04599, Sec. 4.2.
 """
@@ -42,6 +42,33 @@ def temperature(outputs, y):
         return probabilities.negative_log_likelihood(p, y)
 
     return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
+
+
+def threshold(logits, y, score):
+    """Return the probability above which the second of two classes is best predicted.
+
+    Args:
+        logits: (n, ..., 1 or 2).
+        y: labels (n, ...), -1 is void.
+        score: function from a confusion matrix (2, 2) to a number, higher is better.
+
+    Returns:
+        The candidate from 0.01 to 0.99 with the highest score; of equal ones, the one next to 0.5.
+    """
+    counts = np.zeros((2, 100), np.int64)  # of the labels of each class, by their probability
+    for part, truth in probabilities.blocks(logits, y):
+        valid = np.asarray(truth) >= 0
+        p = probabilities.of_logits(part)[..., 1][valid]
+        place = np.minimum(np.ceil(100 * p.astype(np.float64) - 1e-6).astype(int) - 1, 99)
+        pairs = np.asarray(truth)[valid].astype(int) * 100 + np.maximum(place, 0)
+        counts += np.bincount(pairs, minlength=200).reshape(2, 100)
+    below = np.cumsum(counts, axis=1)[:, :-1]
+    scores = [
+        score(np.stack([negative, counts.sum(axis=1) - negative], axis=1)) for negative in below.T
+    ]
+    candidates = np.arange(1, 100) / 100
+    best = np.flatnonzero(np.isclose(scores, np.max(scores), atol=1e-9))
+    return float(candidates[best[np.argmin(np.abs(candidates[best] - 0.5))]])
 
 
 def reliability_diagram(diagrams):

@@ -16,20 +16,21 @@ PART = 50  # resamples at a time, where each needs memory for all examples
 COVERAGE = 0.95
 
 
-def counts(y, logits, count):
+def counts(y, logits, info):
     """Return the counts that the scores of labels are computed from, for each example.
 
     Args:
         y: labels (n, ...), -1 is void.
         logits: (n, ..., K).
-        count: C, the number of classes.
+        info: of the task, with its C classes.
 
     Returns:
         (3, n, C) float64: true positives, true labels and predicted labels of each class.
     """
+    count = len(info["classes"])
     table = np.zeros((3, len(y), count))
     for i in range(len(y)):
-        predicted, truth = masks.labels(np.asarray(logits[i])), np.asarray(y[i])
+        predicted, truth = masks.labels(np.asarray(logits[i]), info), np.asarray(y[i])
         valid = truth >= 0
         truth, predicted = truth[valid].astype(int), predicted[valid]
         for part, labels in zip(table, (truth[truth == predicted], truth, predicted), strict=True):
@@ -128,7 +129,7 @@ def statistics(task, info, y, logits):
         summaries = [task.results.summarize(y[row], np.asarray(logits[row]), info) for row in rows]
         return np.stack(summaries) if isinstance(summaries[0], np.ndarray) else None
     if not task.values:
-        return counts(y, logits, len(info["classes"])) if name in SCORES else None
+        return counts(y, logits, info) if name in SCORES else None
     if name not in ERRORS:
         return None
     error = ERRORS[name](np.asarray(logits, np.float64) - y)

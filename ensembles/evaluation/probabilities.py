@@ -29,6 +29,31 @@ def blocks(*arrays):
         yield tuple(array[start : start + step] for array in arrays)
 
 
+def labelled(outputs, y, groups=None, most=BLOCK):
+    """Return the outputs (m, K) of labels that are not void, the labels, and their groups.
+
+    Of more than `most` labels of maps, a fixed random sample of about this size is used.
+
+    Args:
+        outputs: (n, ..., K).
+        y: labels (n, ...).
+        groups: (n,) integers, or None if each example is one.
+        most: number of labels.
+    """
+    groups = np.arange(len(y)) if groups is None else np.asarray(groups)
+    rng, parts = np.random.default_rng(0), []
+    for part, truth, own in blocks(outputs, y, groups):
+        truth = np.asarray(truth).reshape(len(truth), -1)
+        rows, columns = np.nonzero(truth >= 0)
+        room = -(-most * len(truth) // len(y))
+        if len(rows) > room:
+            chosen = np.sort(rng.choice(len(rows), room, replace=False))
+            rows, columns = rows[chosen], columns[chosen]
+        part = np.asarray(part).reshape(*truth.shape, -1)
+        parts.append((part[rows, columns], truth[rows, columns].astype(int), own[rows]))
+    return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+
+
 def of_truth(p, y):
     """Return the probability of the true class for every label that is not void, (v,)."""
     valid = np.asarray(y) >= 0
@@ -69,6 +94,28 @@ def calibration(p, y, bins=15):
     error = float(np.abs(correct - confidence_sum).sum() / max(count.sum(), 1))
     share = count / max(count.sum(), 1)
     return {"confidence": confidence, "accuracy": accuracy, "share": share, "error": error}
+
+
+def brier(p, y):
+    """Return the Brier score of probabilities (m, C): the mean of Σ (p - truth)² over the classes.
+
+    Brier, Monthly Weather Review 1950. From 0 to 2; of two classes it is twice (p - y)².
+    """
+    squares = (np.asarray(p, np.float64) ** 2).sum(axis=-1)
+    return float(np.mean(squares - 2 * of_truth(p, y) + 1))
+
+
+def adaptive_error(p, y, bins=15):
+    """Return the calibration error over bins of as many labels each, probabilities (m, C).
+
+    Nixon et al., CVPR workshops 2019, https://arxiv.org/abs/1904.01685, Sec. 3.3, of the predicted
+    class: bins of equal width leave most of them to few labels where a model is certain.
+    """
+    confidence = np.asarray(p.max(axis=-1), np.float64)
+    order = np.argsort(confidence, kind="stable")
+    correct = (p.argmax(axis=-1) == y)[order]
+    parts = np.array_split(confidence[order] - correct, min(bins, len(y)))
+    return float(sum(abs(part.sum()) for part in parts) / len(y))
 
 
 def agreement(outputs, y=None):

@@ -21,13 +21,22 @@ from matplotlib.figure import Figure
 from zoo import describe, plots
 
 COLOURS = {"member": plots.QUIET, "ensemble": "#1f5fae", "student": "#b3541e"}
-COLOURS |= {"member with TTA": "#4d7a4d"}
+COLOURS |= {"member with TTA": "#4d7a4d", "member with MC dropout": "#7a4d7a"}
 ERRORS = ("mse", "mae", "mase")  # scores of which lower is better
-BEST = "best of its column: highest score; lowest error, NLL, ECE and time per example"
+BEST = "best of its column: highest score; lowest error, NLL, Brier, ECE, AURC and time"
 INTERVAL = "95% interval: bootstrap over the test examples"
+FIRST = ("scores", "reliability", "risk_coverage", "other_data", "uncertainty")  # of the page
 CAPTIONS = {
     "scores": "The {first} of each row, the best on top{bars}.",
     "agreement": "Share of the test labels for which two members predict the same class.",
+}
+NOTES = {
+    "reliability": "Accuracy over confidence: on the diagonal, predictions are as often right as "
+    "their probability says.",
+    "risk_coverage": "The error of the most certain predictions, over the share that these are. "
+    "The dashed line is at 80%.",
+    "other_data": "Uncertainty of the test split and of the other data; the further apart, the "
+    "better they are told from each other.",
 }
 ALTS = {
     "scores": "Dot plot of the {first} of the table above, sorted",
@@ -35,7 +44,9 @@ ALTS = {
 }
 
 
-def write(folder, title, rows, *, facts=None, agreement=None, figures=None):
+def write(
+    folder, title, rows, *, facts=None, agreement=None, figures=None, tables=None, gallery=()
+):
     """Write report.txt, report.csv, report.html and plots/<name>.png into a folder.
 
     Args:
@@ -43,14 +54,18 @@ def write(folder, title, rows, *, facts=None, agreement=None, figures=None):
         title: of the report.
         rows: list of dictionaries, members first: name, kind (one of COLOURS),
             scores (dictionary of floats, higher is better except for ERRORS, the same keys in
-            every row; the first is plotted), nll, ece, parameters, milliseconds per example,
-            weight; missing values are None or left out. Optional: "interval", [low, high] of the
-            first score; "gain", see `ensembles.evaluation.intervals.add`; and
-            "milliseconds_range", the measured [minimum, maximum].
+            every row; the first is plotted), nll, ece and others of `columns`, parameters,
+            milliseconds per example, weight; missing values are None or left out. Optional:
+            "interval", [low, high] of the first score; "gain", see
+            `ensembles.evaluation.intervals.add`; and "milliseconds_range", the measured
+            [minimum, maximum].
         facts: dictionary of texts on the provenance of the numbers; line breaks are kept. Texts
             whose name begins with "warning" are at the top of the page.
         agreement: (M, M) array, the agreement of each pair of the M members, in their order.
         figures: dictionary of Matplotlib Figures by name.
+        tables: dictionary of further tables by title: lists of dictionaries of texts with equal
+            keys, which are the heads of the columns.
+        gallery: the least certain examples, pairs of a Matplotlib Figure and a caption.
 
     Raises:
         ValueError: if there is no row, the rows have different scores or an unknown kind, a
@@ -76,12 +91,19 @@ def write(folder, title, rows, *, facts=None, agreement=None, figures=None):
             own_figures["agreement"] = agreement_figure(members, matrix)
         else:  # a single number needs no figure
             facts["agreement"] = f"the members predict the same class for {matrix[0, 1]:.1%}"
-    images = {name: png(figure) for name, figure in {**own_figures, **(figures or {})}.items()}
+    all_figures = {**own_figures, **(figures or {})}
+    order = sorted(all_figures, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
+    images = {name: png(all_figures[name]) for name in order}
+    shown = [(png(figure), caption) for figure, caption in gallery]
     (folder / "plots").mkdir(parents=True, exist_ok=True)
-    for name, image in images.items():
+    numbered = {f"least_certain_{i}": image for i, (image, _) in enumerate(shown, 1)}
+    for name, image in {**images, **numbered}.items():
         write_atomically(folder / "plots" / f"{name}.png", image)
-    text = "\n\n".join([title, summary(rows), table(rows), listed(facts)]).rstrip() + "\n"
-    texts = {"csv": spreadsheet(rows), "txt": text, "html": page(title, rows, facts, images)}
+    tables = tables or {}
+    parts = [title, summary(rows), table(rows), *plain_tables(tables), listed(facts)]
+    text = "\n\n".join(parts).rstrip() + "\n"
+    html = page(title, rows, facts, images, tables, shown)
+    texts = {"csv": spreadsheet(rows), "txt": text, "html": html}
     for suffix, text in texts.items():
         write_atomically(folder / f"report.{suffix}", text.encode("utf-8", "replace"))
 
@@ -96,7 +118,9 @@ def write_atomically(path, content):
 def columns(rows):
     """Return the columns, scores first; the first score is followed by its interval."""
     first, *others = rows[0]["scores"]
-    numbers = [("nll", ".4f", -1), ("ece", ".4f", -1), ("parameters", ",", 0)]
+    numbers = [("nll", ".4f", -1), ("brier", ".4f", -1), ("ece", ".4f", -1)]
+    numbers += [("adaptive_ece", ".4f", -1), ("aurc", ".4f", -1), ("accuracy_at_80", ".4f", 1)]
+    numbers += [("parameters", ",", 0)]
     numbers += [("milliseconds", ",.2f", -1), ("weight", ".3f", 0)]
     scores = [column(rows, key, ".4f", -1 if key in ERRORS else 1) for key in (first, *others)]
     return [
@@ -214,6 +238,19 @@ def table(rows):
     notes = [f"* {BEST}"] * any(column["best"] for column in filled)
     notes += [INTERVAL] * any(column["key"] == "interval" for column in filled)
     return "\n\n".join(texts + ["\n".join(notes)] * bool(notes))
+
+
+def plain_tables(tables):
+    """Return further tables as texts, with their titles."""
+    texts = []
+    for title, rows in tables.items():
+        columns = []
+        for key in rows[0]:
+            side = "<" if not columns else ">"
+            columns.append(column_lines([f"{key} "], [f"{row[key]} " for row in rows], 1, side))
+        lines = ["".join(line).rstrip() for line in zip(*columns, strict=True)]
+        texts.append("\n".join([title, "", *lines]))
+    return texts
 
 
 def column_lines(words, cells, height, side):
@@ -339,8 +376,17 @@ def png(figure):
     return file.getvalue()
 
 
-def page(title, rows, facts, images):
-    """Return the report as one HTML page; images is a dictionary of PNG files by name."""
+def page(title, rows, facts, images, tables=None, gallery=()):
+    """Return the report as one HTML page.
+
+    Args:
+        title: of the report.
+        rows: as `write` takes them.
+        facts: likewise.
+        images: dictionary of PNG files by name, the scores first.
+        tables: as `write` takes them.
+        gallery: pairs of a PNG file and its caption.
+    """
     first, intervals = columns(rows)[0]["title"], any(row.get("interval") for row in rows)
     warnings = [name for name in facts if name.lower().startswith("warning")]
     parts = [
@@ -348,11 +394,14 @@ def page(title, rows, facts, images):
         for name in warnings
     ]
     parts += [f"<p>{escape(summary(rows))}</p>", "<h2>Scores</h2>", score_table(rows)]
-    for name, image in images.items():
+    for place, (name, image) in enumerate(images.items()):
+        if place == 1:
+            parts += sections(gallery, tables or {})
         words = {"first": first, "bars": f", with its {INTERVAL}" if intervals else ""}
-        alt, caption = (texts.get(name, "").format(**words) for texts in (ALTS, CAPTIONS))
+        alt, caption = (texts.get(name, "").format(**words) for texts in (ALTS, CAPTIONS | NOTES))
         parts += [f"<h2>{heading(name)}</h2>"] * (name != "scores")
         parts.append(embedded(image, alt or plots.label(name), caption))
+    parts += sections(gallery, tables or {}) if len(images) == 1 else []
     pairs = [
         f"<dt>{heading(name)}</dt>\n<dd>{escape(text)}</dd>"
         for name, text in facts.items()
@@ -361,6 +410,24 @@ def page(title, rows, facts, images):
     parts += ["<h2>Provenance</h2>", "<dl>", *pairs, "</dl>"] if pairs else []
     template = pathlib.Path(__file__).with_name("report.html").read_text(encoding="utf-8")
     return string.Template(template).substitute(title=escape(title), body="\n".join(parts))
+
+
+def sections(gallery, tables):
+    """Return the least certain examples and the further tables as parts of the page."""
+    parts = []
+    if gallery:
+        widths = [struct.unpack(">I", image[16:20])[0] / 1.25 for image, _ in gallery]
+        widest = f"--wide: {min(max(widths), 560):.0f}px"
+        pictures = [embedded(image, caption, caption, False) for image, caption in gallery]
+        parts += ["<h2>Least certain examples</h2>", f'<div class="gallery" style="{widest}">']
+        parts += [*pictures, "</div>"]
+    if tables:
+        blocks = [
+            f"<section>\n<h2>{escape(name)}</h2>\n{html_table(name, lines)}\n</section>"
+            for name, lines in tables.items()
+        ]
+        parts += ['<div class="tables">', *blocks, "</div>"]
+    return parts
 
 
 def heading(key):
@@ -400,6 +467,19 @@ def score_table(rows):
     return "\n".join(lines)
 
 
+def html_table(title, rows):
+    """Return a further table as HTML; it scrolls on a narrow screen."""
+    heads = "".join(f'<th scope="col">{escape(key)}</th>' for key in rows[0])
+    label = f'role="region" aria-label="{escape(title)}" tabindex="0"'
+    lines = [f'<div class="scroll narrow" {label}>', "<table>"]
+    lines += [f"<thead><tr>{heads}</tr></thead>", "<tbody>"]
+    for row in rows:
+        first, *others = map(escape, row.values())
+        cells = "".join(f"<td>{text}</td>" for text in others)
+        lines.append(f'<tr><th scope="row"><div>{first}</div></th>{cells}</tr>')
+    return "\n".join([*lines, "</tbody>", "</table>", "</div>"])
+
+
 def track(column, i, kind):
     """Return an HTML line with a dot that shows a number between the column's extremes."""
     shown = {k: round(column["values"][k], 4) for k in column["ranked"]}
@@ -412,12 +492,12 @@ def track(column, i, kind):
     return f'<span class="track" aria-hidden="true">{dot}</span>'
 
 
-def embedded(png_file, alt, caption):
-    """Return a PNG file as an HTML figure, at its print size."""
+def embedded(png_file, alt, caption, scrolls=True):
+    """Return a PNG file as an HTML figure, at its print size; narrow screens scroll or shrink."""
     width, height = (round(side / 1.25) for side in struct.unpack(">II", png_file[16:24]))
     source = f"data:image/png;base64,{base64.b64encode(png_file).decode()}"
-    minimum = f"min-width: {0.6 * width:.0f}px"  # narrow screens scroll
-    size = f'width="{width}" height="{height}" style="{minimum}"'
+    minimum = f' style="min-width: {0.6 * width:.0f}px"' if scrolls else ""
+    size = f'width="{width}" height="{height}"{minimum}'
     image = f'<img alt="{escape(alt)}" {size} src="{source}">'
     text = f"\n<figcaption>{escape(caption)}</figcaption>" if caption else ""
     return f"<figure>\n<div>{image}</div>{text}\n</figure>"

@@ -4,13 +4,24 @@ import time
 
 import numpy as np
 
-from ensembles.evaluation import calibration, probabilities, report, uncertainty
+from ensembles.combining import combine
+from ensembles.evaluation import (
+    calibration,
+    outliers,
+    probabilities,
+    report,
+    selective,
+    tables,
+    uncertainty,
+)
+from zoo.tasks import conformal
 from zoo.tasks.image_segmentation import masks
 from zoo.tasks.targets import report as task_report
 from zoo.training import runs
 from zoo.weights import provenance, saving
 
 EXAMPLES = 16  # number of test examples in a figure
+LEAST_CERTAIN = 8  # of which each is a figure
 
 
 def record(ensemble, args, facts, fitted, of=None):
@@ -26,10 +37,10 @@ def record(ensemble, args, facts, fitted, of=None):
         "model": of.get("model", args.command),
         "arguments": of.get("arguments", {}),
         "options": of.get("options", {}),
-        "found": {key: value for key, value in facts.items() if key != "history"},
+        "found": {key: value for key, value in facts.items() if key not in ("history", "info")},
         "task": common.task.name,
         "task_options": common.options,
-        "info": common.info,
+        "info": {**common.info, **facts.get("info", {})},
         "data": data.about,
         "seed": args.seed,
         "settings": {**ensemble.cut, "command": args.command_line},
@@ -67,6 +78,7 @@ def finish(ensemble, args, run, model, logits, weights=None, extra=(), figures=N
         run.record["info"] = {**info, "found": errors}
     saving.save(model, path, run.record)
     facts = dict(parameters=model.count_params(), **ensemble.timed(model))
+    facts["info"] = run.record["info"]
     row, diagram = ensemble.row(args.command, "ensemble", logits, **facts)
     rows = [*ensemble.member_rows(weights), *extra, row]
     figures = {**figures_of(ensemble, logits, diagram), **(figures or {})}
@@ -77,7 +89,18 @@ def finish(ensemble, args, run, model, logits, weights=None, extra=(), figures=N
         run.folder / "manifest.json",
         {"sha256": sha, "members": manifest, "found": run.record["found"], "test": row},
     )
-    text = write_report(ensemble, args, run, rows, figures)
+    shown = tables.of_calibration(ensemble, run.record["info"], run.record["found"], logits)
+    if ensemble.others is not None:
+        shown |= others(ensemble, run, logits, ensemble.predict(model, ensemble.others), figures)
+    text = write_report(
+        ensemble,
+        args,
+        run,
+        rows,
+        figures,
+        shown,
+        least_certain(ensemble, logits, run.record["info"]),
+    )
     calibration_scores = {key: row[key] for key in ("nll", "ece") if row[key] is not None}
     scores = {"test": {**row["scores"], **calibration_scores}}
     run.note(status="finished", scores=scores, rows=rows, sha256=sha)
@@ -91,7 +114,7 @@ def with_digests(manifest, model):
     return [{**entry, "digest": digests.get(entry["layer"])} for entry in manifest]
 
 
-def write_report(ensemble, args, run, rows, figures):
+def write_report(ensemble, args, run, rows, figures, shown=None, gallery=()):
     """Write the report into the run folder and return its table."""
     about, common = ensemble.data.about, ensemble.common
     ensemble.add_intervals(rows)
@@ -115,8 +138,17 @@ def write_report(ensemble, args, run, rows, figures):
         decisions = [*map(ensemble.decisions, ensemble.outputs("test"))]
         agreement = probabilities.agreement(decisions, ensemble.labels("test"))
     title = f"{args.command}: {about['name']}"
-    report.write(run.folder, title, rows, facts=facts, agreement=agreement, figures=figures)
-    return report.table(rows)
+    report.write(
+        run.folder,
+        title,
+        rows,
+        facts=facts,
+        agreement=agreement,
+        figures=figures,
+        tables=shown,
+        gallery=gallery,
+    )
+    return "\n\n".join([report.table(rows), *report.plain_tables(shown or {})])
 
 
 def size_notes(ensemble):
@@ -136,7 +168,11 @@ NAMES = {"of": "averaged", "chosen": "selected members", "tta": "test-time augme
 
 def settings(values):
     """Return the settings and results of a method as texts for the report."""
-    return {NAMES.get(key, key): as_text(value) for key, value in values.items()}
+    return {
+        NAMES.get(key, key): as_text(value)
+        for key, value in values.items()
+        if not isinstance(value, dict)  # they are tables of their own
+    }
 
 
 def as_text(value):
@@ -155,7 +191,11 @@ def figures_of(ensemble, logits, diagram):
     task, info, test = ensemble.common.task, ensemble.common.info, ensemble.data.splits["test"]
     if task.values:
         x, y = test.take()
-        return task.results.plot(x, y, logits, info)
+        figures = task.results.plot(x, y, logits, info)
+        if len(ensemble.members) > 1:
+            risks = selective.of_values(ensemble.outputs("test"), logits, y)
+            figures["risk_coverage"] = selective.figure({"combined": risks}, "squared error")
+        return figures
     y, decide = ensemble.labels("test"), ensemble.decisions
     outputs = [*map(decide, ensemble.outputs("test"))]
     rows = drawn_examples(y, logits)
@@ -171,6 +211,10 @@ def figures_of(ensemble, logits, diagram):
     if len(outputs) > 1 or not np.isclose(member_diagram["error"], diagram["error"]):
         diagrams["combined"] = diagram
     figures["reliability"] = calibration.reliability_diagram(diagrams)
+    curves = {ensemble.members[best].name: selective.of_classes(outputs[best], y)}
+    if "combined" in diagrams:
+        curves["combined"] = selective.of_classes(decide(logits), y)
+    figures["risk_coverage"] = selective.figure(curves)
     if len(outputs) > 1:
         maps, rows = logits.ndim == 4, np.arange(len(y))
         if logits.ndim > 2:
@@ -185,6 +229,34 @@ def figures_of(ensemble, logits, diagram):
     return figures
 
 
+def least_certain(ensemble, logits, info):
+    """Return pictures of the least certain test examples, with captions: pairs."""
+    task, y = ensemble.common.task, ensemble.labels("test")
+    decisions, pairs = ensemble.decisions(logits), []
+    if not task.values:
+        rows = uncertainty.least_certain(decisions, y, LEAST_CERTAIN)
+    elif len(ensemble.members) > 1:
+        spread = np.sqrt(selective.variance(ensemble.outputs("test")))
+        rows = np.argsort(-spread, kind="stable")[:LEAST_CERTAIN]
+    else:
+        return []
+    for i in rows:
+        x, truth = ensemble.data.splits["test"].take(np.array([i]))
+        own = slice(i, i + 1)
+        if task.values:
+            caption = f"standard deviation of the members {spread[i]:.3f}, standardized"
+        else:
+            truth, p = y[own], probabilities.of_logits(decisions[own])
+            caption = f"entropy {uncertainty.entropy(p)[np.asarray(truth) >= 0].mean():.3f} nats"
+            if "conformal" in info and np.ndim(y) == 1:
+                inside = conformal.sets(p[0], info["conformal"])
+                caption += f"; set: {', '.join(np.array(info['classes'])[inside])}"
+        figures = task.results.plot(x, truth, logits[own], info)
+        if "examples" in figures:
+            pairs.append((figures["examples"], caption))
+    return pairs
+
+
 def drawn_examples(y, logits):
     """Return the indices of test examples to plot: of all classes, or evenly spaced for maps."""
     if y.ndim == 1:
@@ -192,18 +264,34 @@ def drawn_examples(y, logits):
     return np.unique(np.linspace(0, len(y) - 1, EXAMPLES).round().astype(int))
 
 
-def compared(ensemble, args, run, logits):
+def compared(ensemble, args, run, logits, extra=()):
     """Report the scores of members and their mean, without a model; return the table.
 
-    With test-time augmentation, the rows without it come first.
+    With test-time augmentation, the rows without it come first; `extra` are further rows.
     """
     _, diagram = ensemble.row("average", "ensemble", logits)
     rows = [*ensemble.member_rows(), *baselines(ensemble)]
+    rows += extra
     if ensemble.tta:
         rows = [*ensemble.without_views(), *rows]
-    text = write_report(ensemble, args, run, rows, figures_of(ensemble, logits, diagram))
+    figures, shown = figures_of(ensemble, logits, diagram), {}
+    if ensemble.others is not None:
+        members = outliers.outputs(ensemble)
+        mean = combine.apply(ensemble.mixture(), members, batch_size=ensemble.batch_size)
+        shown = others(ensemble, run, logits, mean, figures)
+    gallery = least_certain(ensemble, logits, ensemble.common.info)
+    text = write_report(ensemble, args, run, rows, figures, shown, gallery)
     run.note(status="finished", rows=rows)
     return text
+
+
+def others(ensemble, run, logits, other_logits, figures):
+    """Compare the test split with other data: add a figure and a record, return the table."""
+    known, table, figure = tables.of_others(ensemble, logits, other_logits)
+    if known:
+        figures["other_data"] = figure
+        run.note(ood=known)
+    return table if known else {}
 
 
 def distilled(ensemble, args, folder):

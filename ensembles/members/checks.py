@@ -10,6 +10,7 @@ from zoo import tasks
 from zoo.tasks.image_detection import task as image_detection
 
 RECORDED = ("task", "task_options", "info")
+OWN = ("found", "conformal", "threshold")  # of one model, and not of what it is combined to
 OF_VALUES = ("columns", "targets", "mean", "deviation")
 
 
@@ -62,7 +63,7 @@ def check(members, task=None):
     options, info = dict(task.options), {}
     if first:
         options = {**options, **first.record["task_options"]}
-        info = {key: value for key, value in first.record["info"].items() if key != "found"}
+        info = {key: value for key, value in first.record["info"].items() if key not in OWN}
         for key in task.data.sizes:
             options[key] = max(member.record["task_options"].get(key, 0) for member in recorded)
     shape = shared_shape(members)
@@ -88,7 +89,7 @@ def check_records(first, second, task):
     if x != y:
         what = "the order of their classes" if sorted(x) == sorted(y) else "their classes"
         differ(what, ", ".join(x), ", ".join(y), "Train them on data of the same classes")
-    for key in sorted((set(a["info"]) | set(b["info"])) - {"found"}):
+    for key in sorted((set(a["info"]) | set(b["info"])) - {*OWN}):
         if a["info"].get(key) != b["info"].get(key):
             values = a["info"].get(key), b["info"].get(key)
             what = "the scale of their inputs"
@@ -227,6 +228,11 @@ def fixed(common, info):
             f"the members' classes are {names[0]}, and the data's are {names[1]}. Combine them "
             "on data of the same classes"
         )
+    return with_constants(common)
+
+
+def with_constants(common):
+    """Return the task with the members' constants, for data of any classes."""
     constants = {key: value for key, value in common.info.items() if key != "classes"}
     data = dataclasses.replace(common.task.data, measure=lambda examples, options: constants)
     return dataclasses.replace(common.task, data=data)

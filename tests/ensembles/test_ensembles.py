@@ -213,12 +213,51 @@ def test_a_soup_of_one_member_twice_is_that_member(at, tmp_path, capsys):
 
 
 def test_calibrating_changes_no_decision(at, tmp_path, capsys, workshop):
-    assert ensembles(["calibrate", at[0], "--out", str(tmp_path / "runs")]) == 0
+    words = ["calibrate", at[0], "--scaling", "temperature"]
+    assert ensembles([*words, "--out", str(tmp_path / "runs")]) == 0
     folder = made(capsys)
     x, _ = images()
     plain, scaled = (zoo.load(path).predict(x, verbose=0) for path in (at[0], folder))
     temperature = json.loads((folder / "run.json").read_text())["found"]["temperature"]
     np.testing.assert_allclose(plain / temperature, scaled, rtol=1e-4, atol=1e-5)
+
+
+def test_a_calibrated_model_predicts_sets_of_pixels(at, tmp_path, capsys, workshop):
+    words = ["calibrate", at[0], "--coverage", "0.5", "--threshold", "--method", "aps"]
+    assert ensembles([*words, "--out", str(tmp_path / "runs")]) == 0
+    folder = made(capsys)
+    run, page = json.loads((folder / "run.json").read_text()), (folder / "report.html").read_text()
+    assert run["info"]["conformal"]["method"] == "aps" and 0 < run["info"]["threshold"] < 1
+    assert run["info"] == saving.record(folder / "model.keras")["info"]
+    assert "promised coverage 0.5" in page and "Classes in a set" in page
+    image = str(workshop / "squares" / "images" / "00.png")
+    out = tmp_path / "predicted"
+    assert zoo_command(["predict", str(folder), image, "--out", str(out)]) == 0
+    (row,) = json.loads((out / "predictions.json").read_text())
+    kind = run["info"]["classes"][1]
+    assert (
+        row[f"{kind} area lower"] <= row[f"{kind} area upper"] and "00_sizes.png" in row["written"]
+    )
+    (row,) = zoo.predict(folder, image)
+    assert row["sets"].shape == (*row["mask"].shape, 2) and row["sets"].any(axis=-1).all()
+    expected = row["probabilities"][..., 1] > run["info"]["threshold"]
+    np.testing.assert_array_equal(row["mask"].astype(bool), expected)
+    assert ensembles(["evaluate", str(folder), at[1], "--out", str(tmp_path / "runs")]) == 0
+
+
+@pytest.mark.parametrize(
+    "words, why",
+    [
+        ("--coverage 0.99 --scaling none", "needs 99"),
+        ("--coverage 0.9 --method split", "--method split is not for classes"),
+        ("--method lac", "needs a coverage"),
+    ],
+)
+def test_what_cannot_be_promised_is_told(at, tmp_path, capsys, words, why):
+    out = ["--out", str(tmp_path / "runs")]
+    assert ensembles(["calibrate", at[0], *words.split(), *out]) == 2
+    assert why in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
 
 
 def test_evaluate_compares_and_makes_no_model(at, tmp_path, capsys):
@@ -228,12 +267,19 @@ def test_evaluate_compares_and_makes_no_model(at, tmp_path, capsys):
     assert (folder / "report.html").is_file()
 
 
-COMBINING = "evaluate average vote weights select stack soup calibrate".split()
+COMBINING = "evaluate average vote weights select stack soup".split()
 
 
 @pytest.mark.parametrize("word", COMBINING)
 def test_detectors_are_sent_to_fuse(word, tmp_path, capsys):
     refused(word, "image_detection", "python -m ensembles fuse", tmp_path, capsys)
+
+
+def test_detectors_are_calibrated_to_a_coverage(tmp_path, capsys):
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    saving.save(model, tmp_path / "m.keras", {"task": "image_detection"})
+    assert ensembles(["calibrate", str(tmp_path / "m.keras")]) == 2
+    assert "give --coverage 0.9" in capsys.readouterr().err
 
 
 def test_fuse_sends_others_away(tmp_path, capsys):

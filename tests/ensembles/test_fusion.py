@@ -229,6 +229,25 @@ def test_a_detector_fused_with_itself_is_no_better_and_no_worse(trained, tmp_pat
     assert both == pytest.approx(first, abs=0.02 if method == "soft_nms" else 1e-6)
 
 
+def test_a_detector_is_calibrated_to_a_share_of_the_objects(trained, tmp_path, capsys):
+    data, (file, _) = trained
+    words = ["calibrate", file, "--data", str(data), "--out", str(tmp_path)]
+    assert command.main([*words, "--coverage", "0.5"]) == 0
+    record, place = result(capsys.readouterr().out)
+    known, confidence = record["info"]["conformal"], record["info"]["confidence"]
+    assert confidence == pytest.approx(1 - known["quantile"], abs=1e-5) and 0 < confidence < 1
+    assert record["fitted"] == "validation" and "promised coverage" in (
+        place / "report.html"
+    ).read_text(encoding="utf-8")
+    image = next(path for path in sorted(data.rglob("*.png")))
+    (row,) = zoo.predict(place, str(image))
+    (lower,) = zoo.predict(file, str(image), confidence=confidence)
+    np.testing.assert_allclose(row["scores"], lower["scores"], atol=1e-5)
+    assert (row["scores"] > confidence).all()
+    assert command.main([*words, "--coverage", "0.99"]) == 2
+    assert "images with objects are too few" in capsys.readouterr().err
+
+
 def test_what_cannot_be_fused_is_said(trained, tmp_path, capsys):
     data, files = trained
     batch = toy("image_segmentation")

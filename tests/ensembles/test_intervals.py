@@ -50,7 +50,7 @@ def test_a_draw_of_every_example_once_is_the_score_of_the_task(name, units):
 def test_an_interval_is_as_wide_as_a_binomial_share_varies():
     rng = np.random.default_rng(1)
     y, logits = labelled(400, 2, rng, right=0.7)
-    statistics = intervals.counts(y, logits, 2)
+    statistics = intervals.counts(y, logits, {"classes": ["a", "b"]})
     weights = intervals.draws(400)
     share = intervals.resampled(statistics, "accuracy", np.ones((1, 400), np.float32))[0]
     low, high = intervals.interval(intervals.resampled(statistics, "accuracy", weights))
@@ -70,7 +70,7 @@ def test_the_gain_is_paired_with_the_best_member():
         {"name": name, "kind": kind, "scores": {"accuracy": float((z.argmax(-1) == y).mean())}}
         for name, kind, z in (("a", "member", good), ("stack", "ensemble", better))
     ]
-    statistics = [intervals.counts(y, z, 3) for z in (good, better)]
+    statistics = [intervals.counts(y, z, {"classes": ["a", "b", "c"]}) for z in (good, better)]
     intervals.add(rows, statistics, "accuracy", intervals.draws(300))
     assert "gain" not in rows[0] and rows[1]["gain"]["over"] == "a"
     assert rows[1]["gain"]["value"] > 0 and rows[1]["gain"]["interval"][0] >= 0

@@ -229,6 +229,35 @@ def test_page_is_accessible(tmp_path, rows):
     assert region["tabindex"] == "0" and region["aria-label"]
 
 
+def test_further_tables_and_the_least_certain_examples_are_shown(tmp_path, rows):
+    tables = {
+        f"Sets {NASTY}": [{"class": NASTY, "coverage": "0.9"}, {"class": "b", "coverage": "1"}]
+    }
+    figure = Figure(figsize=(2, 2))
+    figure.add_subplot().plot([0, 1])
+    others = {"examples": figure, "risk_coverage": figure}
+    gallery = [(figure, f"entropy 0.5, {NASTY}"), (figure, "entropy 0.4")]
+    report.write(tmp_path, "t", rows, figures=others, tables=tables, gallery=gallery)
+    text = (tmp_path / "report.txt").read_text(encoding="utf-8")
+    lines = text.splitlines()
+    first = lines.index(f"Sets {NASTY}")
+    assert lines[first + 2].split() == ["class", "coverage"] and lines[first + 5].split() == [
+        "b",
+        "1",
+    ]
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert NASTY not in page and page.count("<script") == 0
+    titles = re.findall("<h2>(.*?)</h2>", page)
+    assert titles[:2] == ["Scores", "Least certain examples"] and titles[2].startswith("Sets")
+    assert titles[3:] == ["Risk coverage", "Examples"]
+    assert page.index("entropy 0.5") < page.index("entropy 0.4") < page.index("Sets")
+    assert (tmp_path / "plots" / "least_certain_2.png").is_file()
+    parsed = Page(page)
+    regions = [own for tag, own in parsed.tags if own.get("role") == "region"]
+    assert all(own.get("tabindex") == "0" and own.get("aria-label") for own in regions)
+    assert len(regions) == 2
+
+
 def test_warnings_stand_above_the_numbers(tmp_path, rows):
     facts = {"seed": 0, "warning": "leakage allowed", "task": "image segmentation"}
     page = written(tmp_path, rows, facts=facts)
@@ -241,7 +270,7 @@ def test_figures_are_saved_and_embedded(tmp_path, rows):
     figures = {"reliability": figure(), "learning_curves": plots.learning_curves({"loss": [2, 1]})}
     rows.insert(0, row("third", "member", 0.88))
     page = written(tmp_path, rows, agreement=np.full((3, 3), 0.9), figures=figures)
-    names = ["scores", "agreement", "reliability", "learning_curves"]
+    names = ["scores", "reliability", "agreement", "learning_curves"]
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {f"{n}.png" for n in names}
     for name, img in zip(names, page.all("img"), strict=True):
         data = base64.b64decode(img["src"].removeprefix("data:image/png;base64,"))
@@ -251,7 +280,7 @@ def test_figures_are_saved_and_embedded(tmp_path, rows):
             round(width / 1.25),
             round(height / 1.25),
         )
-    assert page.texts["h2"] == "ScoresAgreementReliabilityLearning curves"
+    assert page.texts["h2"] == "ScoresReliabilityAgreementLearning curves"
 
 
 def test_scores_figure_is_sorted_with_members_grey(rows):

@@ -159,8 +159,52 @@ def test_labels_are_combined_as_sigmoids(workshop, at, tmp_path):
     words = ("vote", "weights --metric score", "select", "select --metric score", "weights")
     for some in (*words, "stack --meta dense --epochs 1", "soup --recipe greedy"):
         assert fitted(some, at("labels"), tmp_path)["scores"]["map"] > 0.85
-    one = fitted("calibrate", at("labels")[:1], tmp_path)
+    one = fitted("calibrate --scaling temperature", at("labels")[:1], tmp_path)
     assert one["scores"] == made["rows"][0]["scores"]
+
+
+def test_other_data_are_told_from_the_test_split(workshop, at, tmp_path, capsys):
+    folder, _ = workshop
+    out = ["--out", str(tmp_path)]
+    for name, scores in (
+        ("labels", {"highest probability", "energy", "mutual information"}),
+        ("values", {"variance of members"}),
+    ):
+        other = {"labels": "values", "values": "labels"}[name]
+        assert command.main(["average", *at(name), "--ood", str(folder / other), *out]) == 0
+        run = run_json(tmp_path / f"average-{name}-1")
+        assert set(run["ood"]) == scores
+        assert all(0 <= of[key] <= 1 for of in run["ood"].values() for key in ("auroc", "fpr95"))
+        page = (tmp_path / f"average-{name}-1" / "report.html").read_text(encoding="utf-8")
+        for title in ("Least certain examples", "Other data", "Risk coverage"):
+            assert title in page
+    assert {"brier", "adaptive_ece", "aurc", "accuracy_at_80"} <= set(
+        run_json(tmp_path / "average-labels-1")["rows"][0]
+    )
+    assert command.main(["calibrate", at("values")[0], "--coverage", "0.5", "--ood", "mnist"]) == 2
+    assert "nothing to disagree with" in capsys.readouterr().err
+
+
+def test_labels_are_certain_or_possible_and_values_have_intervals(workshop, at, tmp_path):
+    folder, tables = workshop
+    for name, words in (
+        ("labels", "--coverage 0.6 --scaling vector"),
+        ("values", "--coverage 0.6"),
+        ("values", "--coverage 0.5 --method quantile"),
+    ):
+        out = ["--out", str(tmp_path)]
+        assert command.main(["calibrate", at(name)[0], *words.split(), *out]) == 0
+        run = max(tmp_path.glob(f"calibrate-{name}-*"))
+        assert "promised coverage" in (run / "report.txt").read_text()
+        rows = zoo.predict(run, str(folder / name))
+        if name == "labels":
+            for row in rows:
+                assert set(row["certain"]) <= set(row["labels"]) <= set(row["possible"])
+            continue
+        truth = np.array(tables[name], float)
+        low, high = (np.stack([row[key] for row in rows]) for key in ("lower", "upper"))
+        assert ((low <= truth) & (truth <= high)).mean() > 0.4
+        assert rows[0]["weight lower"] == low[0, 0] and rows[0]["height upper"] == high[0, 1]
 
 
 def test_values_are_combined_as_means(workshop, at, tmp_path, capsys):

@@ -14,7 +14,7 @@ from zoo import describe, tasks
 from zoo.inference import files, predictors, rebuilding
 from zoo.weights import presets, saving
 
-PICTURES = (".png", "_overlay.png", "_boxes.png")  # files that are pictures
+PICTURES = (".png", "_overlay.png", "_boxes.png", "_sizes.png")  # files that are pictures
 
 
 def results(

@@ -182,7 +182,9 @@ def around(model, path, record, score=None):
     }
     prepare = PREPARATIONS[task.name.partition("_")[0]](settings, name="preparation")
     if "suppression" in info:
-        ends_in = detector.with_boxes(model, info, SHOWN if score is None else score)
+        ends_in = detector.with_boxes(
+            model, info, info.get("confidence", SHOWN) if score is None else score
+        )
         layer = nms.Boxes.from_config(detector.last(ends_in).get_config())
         image = keras.Input(model.inputs[0].shape[1:], name="image", dtype=kind(info))
         return keras.Model(image, layer(model(prepare(image))), name=model.name)
@@ -224,10 +226,10 @@ def outputs(logits, task, info):
     if task.values:
         count = info["targets"]
         scales = dict(mean=info["mean"][:count], deviation=info["deviation"][:count])
-        ends = {
-            values_name(task): None,
-            **{k: v for k, v in info.get("found", {}).items() if k != "level"},
-        }
+        found = info.get("conformal", info.get("found", {}))
+        ends = {values_name(task): None}
+        if "slopes" not in found:  # else intervals differ between forecasts, and need `predict`
+            ends |= {key: found[key] for key in ("lower", "upper") if key in found}
         return {
             name: InUnits(**scales, errors=errors, name=name)(logits)
             for name, errors in ends.items()

@@ -30,6 +30,7 @@ REGISTER = (
     "zoo.nn.auxiliary",
     "zoo.nn.ensemble",
     "zoo.nn.foreign",
+    "zoo.nn.isotonic",
     "zoo.nn.layers",
     "zoo.nn.losses",
     "zoo.nn.metrics",

@@ -11,7 +11,13 @@ TRUTH, FORECAST = INK, "#1f77b4"
 PANELS = 9  # targets that are drawn at most
 SHOWN = 600  # steps of the test part that are drawn at most
 LAGS = 40
-INTERVAL = "90 % prediction interval"  # `forecasts.LEVEL`
+
+
+def interval(info):
+    """Return what the legends call the intervals of a model."""
+    known = info.get("conformal", info.get("found", {}))
+    level = known.get("coverage", known.get("level", 0.9))
+    return f"{100 * level:g} % prediction interval"
 
 
 def panels(count, width=9.0, height=2.4):
@@ -33,7 +39,7 @@ def drawn(observed, forecast, info, low=None, high=None):
     names = info["columns"][: info["targets"]]
     residual = observed - forecast
     figures = {
-        "examples": beside(observed, forecast, names, low, high),
+        "examples": beside(observed, forecast, names, low, high, interval(info)),
         "residuals": residuals(residual, names),
         "autocorrelation": autocorrelation(residual, names),
     }
@@ -42,7 +48,7 @@ def drawn(observed, forecast, info, low=None, high=None):
     return figures
 
 
-def beside(observed, forecast, names, low=None, high=None):
+def beside(observed, forecast, names, low=None, high=None, band_label=""):
     """Draw observed values, and forecasts that each begin where the one before ends."""
     horizon, count = observed.shape[1], min(len(names), PANELS)
     last = min(len(observed), max(SHOWN - horizon, 1))
@@ -54,7 +60,7 @@ def beside(observed, forecast, names, low=None, high=None):
         if horizon == 1:
             if low is not None:
                 ends = low[:last, 0, k], high[:last, 0, k]
-                axis.fill_between(np.arange(last), *ends, label=INTERVAL, **band)
+                axis.fill_between(np.arange(last), *ends, label=band_label, **band)
             axis.plot(forecast[:last, 0, k], color=FORECAST, linewidth=1.2, label="forecast")
         else:
             for start in range(0, last, horizon):
@@ -62,7 +68,7 @@ def beside(observed, forecast, names, low=None, high=None):
                 label = f"forecasts of {horizon} steps" if not start else None
                 if low is not None:
                     ends = low[start, :, k], high[start, :, k]
-                    axis.fill_between(steps, *ends, label=None if start else INTERVAL, **band)
+                    axis.fill_between(steps, *ends, label=None if start else band_label, **band)
                 axis.plot(steps, forecast[start, :, k], color=FORECAST, linewidth=1.4, label=label)
                 axis.plot(start, forecast[start, 0, k], color=FORECAST, marker="o", markersize=3)
         axis.set_title(names[k], color=INK, loc="left", fontsize=10, y=1.0)
@@ -184,7 +190,7 @@ def windows(x, y, info):
     return figure
 
 
-def ahead(past, known, steps, forecast, low, high, names):
+def ahead(past, known, steps, forecast, low, high, names, band_label=""):
     """Draw the forecast of a series.
 
     Args:
@@ -195,6 +201,7 @@ def ahead(past, known, steps, forecast, low, high, names):
         low: (H, K), the lower end of the interval; or None.
         high: likewise, the upper end.
         names: of the K targets.
+        band_label: what the legend calls the interval.
     """
     count, steps = min(len(names), PANELS), np.asarray(steps)
     figure, axes = panels(count, height=2.8)
@@ -202,7 +209,7 @@ def ahead(past, known, steps, forecast, low, high, names):
     for k, axis in enumerate(axes):
         axis.plot(past, known[:, k], color=TRUTH, linewidth=1.0, label="known")
         if low is not None:
-            band = dict(color=FORECAST, alpha=0.2, linewidth=0, label=INTERVAL)
+            band = dict(color=FORECAST, alpha=0.2, linewidth=0, label=band_label)
             axis.fill_between(steps, low[:, k], high[:, k], **band)
         marker = "." if len(steps) < 12 else None
         axis.plot(steps, forecast[:, k], color=FORECAST, marker=marker, label="forecast")

@@ -5,6 +5,7 @@ import csv
 import numpy as np
 
 from zoo import plots
+from zoo.tasks import conformal
 from zoo.tasks.forecasting import figures
 
 LEVEL = 0.9  # nominal coverage of the prediction intervals
@@ -101,12 +102,23 @@ def in_units(values, info):
 def between(outputs, info):
     """Return forecasts (..., H, K) and the ends of their intervals, in the units of the targets."""
     outputs = np.asarray(outputs, np.float64)
-    if "found" not in info:
+    if (found := info.get("conformal", info.get("found"))) is None:
         return in_units(outputs, info), None, None
-    steps = outputs.shape[-2]
-    low = -reach(-np.array(info["found"]["lower"]), steps)
-    high = reach(np.array(info["found"]["upper"]), steps)
+    steps, horizon = outputs.shape[-2], len(found["lower"])
+    if steps < horizon:  # of a shorter forecast
+        keys = ("lower", "upper")
+        slopes = {k: np.array(v)[:, :steps] for k, v in found.get("slopes", {}).items()}
+        found = {key: found[key][:steps] for key in keys} | ({"slopes": slopes} if slopes else {})
+    low, high = conformal.offsets(outputs[..., :horizon, :], found)
+    low, high = -beyond(-low, steps), beyond(high, steps)
     return in_units(outputs, info), in_units(outputs + low, info), in_units(outputs + high, info)
+
+
+def beyond(offsets, steps):
+    """Return what `reach` does, for offsets (..., H, K), which may differ between forecasts."""
+    if offsets.ndim == 2:
+        return reach(offsets, steps)
+    return np.stack([beyond(part, steps) for part in offsets])
 
 
 def reach(quantiles, steps):
@@ -180,7 +192,9 @@ def present(example, pieces, outputs, info):
 
     def picture(path):
         known = columns(piece, names)
-        drawn = figures.ahead(past, known, stamps, forecast, low, high, names)
+        drawn = figures.ahead(
+            past, known, stamps, forecast, low, high, names, figures.interval(info)
+        )
         plots.save(drawn, path)
 
     return row, {"_forecast.csv": table, ".png": picture}

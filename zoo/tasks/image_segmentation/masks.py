@@ -9,11 +9,9 @@ from zoo.tasks.targets import report
 BACKGROUND = "background"
 
 
-def labels(outputs):
-    """Return the most probable class (..., H, W) of logits (..., H, W, K); of one logit 0 or 1."""
-    if outputs.shape[-1] == 1:
-        return (outputs[..., 0] > 0).astype(np.int64)
-    return np.argmax(outputs, axis=-1)
+def labels(outputs, info=None):
+    """Return the predicted class (..., H, W) of logits (..., H, W, K); of one logit 0 or 1."""
+    return report.predicted(outputs, info or {})
 
 
 def probabilities(outputs):
@@ -26,7 +24,7 @@ def probabilities(outputs):
 def summarize(y, outputs, info):
     """Return the confusion matrix of logits (B, h, w, K) and labels (B, H, W), without void."""
     y = np.asarray(losses.middle(y, outputs))
-    return report.confusion(y, labels(outputs), len(info["classes"]))
+    return report.confusion(y, labels(outputs, info), len(info["classes"]))
 
 
 def score(matrix, info):
@@ -51,7 +49,7 @@ def plot(x, y, outputs, info):
 
     Pixels that do not count are grayed out: void ones, and those that another tile counts.
     """
-    predicted = labels(outputs)
+    predicted = labels(outputs, info)
     y = np.asarray(losses.middle(y, outputs))
     x = np.asarray(losses.middle(x, outputs))
     dice = [image_dice(*masks, len(info["classes"])) for masks in zip(y, predicted, strict=True)]

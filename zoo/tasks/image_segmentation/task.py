@@ -4,7 +4,7 @@ import numpy as np
 
 from zoo import plots
 from zoo.nn import losses, metrics
-from zoo.tasks import images
+from zoo.tasks import conformal, images
 from zoo.tasks.image_segmentation import tiles
 from zoo.tasks.image_segmentation.masks import (
     labels,
@@ -101,7 +101,7 @@ def logged(info):
 def decode(outputs, info):
     """Turn logits (B, H, W, K) into the label and the probability of each pixel."""
     results = []
-    for shares, chosen in zip(probabilities(outputs), labels(outputs), strict=True):
+    for shares, chosen in zip(probabilities(outputs), labels(outputs, info), strict=True):
         if shares.shape[-1] == 1:
             shares = np.concatenate([1 - shares, shares], axis=-1)
         results.append({"labels": chosen, "probability": np.max(shares, axis=-1)})
@@ -109,12 +109,19 @@ def decode(outputs, info):
 
 
 def present(example, pieces, outputs, info):
-    """Return the table's row of one image (each class' share and parts), its mask and overlay."""
+    """Return the table's row of one image (each class' share and parts), its mask and overlay.
+
+    With a conformal quantile in `info`: the area that a class certainly and possibly has, and a
+    picture of how many classes are possible at each pixel.
+    """
     image = example["image"]
     shares = tiles.blend(pieces, map(probabilities, outputs), pieces[0]["shape"])
     if shares.shape[:2] != image.shape[:2]:
         shares = images.resize(shares, *image.shape[:2])
-    predicted = shares[..., 0] > 0.5 if shares.shape[-1] == 1 else np.argmax(shares, axis=-1)
+    if shares.shape[-1] == 1:
+        predicted = shares[..., 0] > info.get("threshold", 0.5)
+    else:
+        predicted = np.argmax(shares, axis=-1)
     predicted = predicted.astype(np.uint8)
     colours, shown = painted(info["classes"])
 
@@ -132,7 +139,17 @@ def present(example, pieces, outputs, info):
     arrays = {"mask": predicted, "probabilities": shares.astype(np.float32)}
     for k, name in enumerate(info["classes"]):
         row |= {f"{name} {key}": value for key, value in region(predicted == k).items()}
-    return {**row, "arrays": arrays}, {"_mask.png": mask, "_overlay.png": overlay}
+    writers = {"_mask.png": mask, "_overlay.png": overlay}
+    if "conformal" in info:
+        inside = conformal.sets(shares, info["conformal"])
+        sizes, arrays["sets"] = inside.sum(axis=-1), inside
+        for k, name in enumerate(info["classes"]):
+            certain = inside[..., k] & (sizes == 1)
+            row[f"{name} area lower"], row[f"{name} area upper"] = (
+                float(np.mean(part)) for part in (certain, inside[..., k])
+            )
+        writers["_sizes.png"] = lambda path: plots.save_sizes(path, sizes, len(info["classes"]))
+    return {**row, "arrays": arrays}, writers
 
 
 def region(inside):

@@ -31,7 +31,7 @@ def prepare(piece, info, options):
 
 def plot(x, y, outputs, info):
     """Draw a page of clouds coloured by height, misclassified ones first."""
-    predicted = np.argmax(outputs, axis=-1)
+    predicted = report.predicted(outputs, info)
     panels = []
     for i in report.examples(y, predicted, 16):
         title, ink = report.verdict(info["classes"], y[i], predicted[i])
@@ -52,11 +52,11 @@ def present(example, pieces, outputs, info):
     points = np.asarray(example["points"])
 
     def picture(path):
-        title = f"{result['class']}  {result['probability']:.0%}"
+        title = report.caption(result)
         panel = (points - points.mean(axis=0), plots.by_height(points), title, plots.INK)
         plots.save(plots.clouds([panel], size=5), path)
 
-    return result, {".png": picture}
+    return report.row(result, info), {".png": picture}
 
 
 TASK = Task(

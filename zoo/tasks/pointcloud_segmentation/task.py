@@ -4,7 +4,7 @@ import numpy as np
 
 from zoo import plots
 from zoo.nn import metrics
-from zoo.tasks import clouds
+from zoo.tasks import clouds, conformal
 from zoo.tasks.targets import report
 from zoo.tasks.task import Data, Results, Task, Training, Usage
 
@@ -140,6 +140,10 @@ def present(example, pieces, outputs, info):
 
     row = {"points": len(points), **dict(zip(info["classes"], shares.tolist(), strict=True))}
     row["arrays"] = {"labels": labels, "probabilities": probabilities}
+    if "conformal" in info:
+        inside = conformal.sets(probabilities, info["conformal"])
+        row |= {"certain points": float(np.mean(inside.sum(axis=-1) == 1))}
+        row["arrays"]["sets"] = inside
 
     def scan(path):
         offset = example.get("offset", np.zeros(3))

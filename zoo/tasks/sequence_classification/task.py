@@ -109,7 +109,7 @@ def warped(values, share):
 
 def plot(x, y, outputs, info):
     """Draw a page of series, misclassified ones first."""
-    predicted = np.argmax(outputs, axis=-1)
+    predicted = report.predicted(outputs, info)
     panels = []
     for i in report.examples(y, predicted, 12):
         panels.append((x[i], *report.verdict(info["classes"], y[i], predicted[i])))
@@ -127,12 +127,12 @@ def present(example, pieces, outputs, info):
     result = report.decode(np.stack([*outputs]), info)[0]
 
     def picture(path):
-        title = f"{result['class']}  {result['probability']:.0%}"
+        title = report.caption(result)
         values = np.asarray(example["series"], np.float32)
         drawn = figures.series([(values, title, plots.INK)], size=5.0)
         plots.save(drawn, path)
 
-    return result, {".png": picture}
+    return report.row(result, info), {".png": picture}
 
 
 TASK = Task(

@@ -30,7 +30,7 @@ def accuracies(info):
 
 def shown(y, outputs, info, count):
     """Return the examples of a figure, misclassified ones first."""
-    predicted = np.argmax(outputs, axis=-1)
+    predicted = report.predicted(outputs, info)
     return [
         (i, *report.verdict(info["classes"], y[i], predicted[i]))
         for i in report.examples(y, predicted, count)
@@ -62,6 +62,6 @@ TARGET = Target(
     shown=shown,
     titles=titles,
     decode=report.decode,
-    row=lambda decoded, info: decoded,
-    caption=lambda decoded, info: f"{decoded['class']}  {decoded['probability']:.0%}",
+    row=report.row,
+    caption=lambda decoded, info: report.caption(decoded),
 )

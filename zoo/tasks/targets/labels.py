@@ -8,6 +8,7 @@ import numpy as np
 
 from zoo import plots
 from zoo.nn.metrics import LabelAccuracy
+from zoo.tasks import conformal
 from zoo.tasks.targets import report
 from zoo.tasks.targets.target import Target
 
@@ -144,24 +145,32 @@ def shown(y, outputs, info, count):
 
 
 def decode(outputs, info):
-    """Turn logits (n, K) into the labels of probability above 0.5, and all probabilities."""
-    rows = probabilities(outputs)
-    return [
-        {
-            "labels": [name for name, p in zip(info["classes"], row, strict=True) if p > 0.5],
-            "probabilities": dict(zip(info["classes"], row.tolist(), strict=True)),
-        }
-        for row in rows
+    """Turn logits (n, K) into the labels of probability above 0.5, and all probabilities.
+
+    With a conformal quantile in `info`, also into the labels that are certain, whose sets of
+    decisions have no absence, and those that are possible, whose sets have a presence.
+    """
+    names, p = info["classes"], probabilities(outputs)
+
+    def chosen(flags):
+        return [name for name, flag in zip(names, flags, strict=True) if flag]
+
+    decoded = [
+        {"labels": chosen(row > 0.5), "probabilities": dict(zip(names, row.tolist(), strict=True))}
+        for row in p
     ]
+    if "conformal" in info:
+        inside = conformal.sets(np.stack([1 - p, p], axis=-1), info["conformal"])
+        for entry, (absent, present) in zip(decoded, inside.transpose(0, 2, 1), strict=True):
+            entry |= {"certain": chosen(~absent), "possible": chosen(present)}
+    return decoded
 
 
 def row(decoded, info):
     """Return a row: labels as a table of images has them, "cat;dog", and as a list for Python."""
-    return {
-        "labels": ";".join(decoded["labels"]),
-        "probabilities": decoded["probabilities"],
-        "arrays": {"labels": decoded["labels"]},
-    }
+    lists = {key: decoded[key] for key in ("labels", "certain", "possible") if key in decoded}
+    texts = {key: ";".join(names) for key, names in lists.items()}
+    return {**texts, "probabilities": decoded["probabilities"], "arrays": lists}
 
 
 def caption(decoded, info):

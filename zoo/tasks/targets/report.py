@@ -5,6 +5,7 @@ import re
 import numpy as np
 
 from zoo import plots
+from zoo.tasks import conformal
 
 WRONG = "#b3261e"  # colour of the titles of wrong predictions
 
@@ -74,9 +75,23 @@ def classification(matrix, classes, iou=False):
     return scores, text
 
 
+def predicted(outputs, info):
+    """Return the labels (...) of logits (..., K); a single logit is that of class 1.
+
+    They are the most probable classes. Of two classes, a model may have a threshold, the
+    probability above which the second is predicted: `info["threshold"]`.
+    """
+    outputs = np.asarray(outputs)
+    threshold = info.get("threshold", 0.5)
+    if outputs.shape[-1] > 2 or (threshold == 0.5 and outputs.shape[-1] == 2):
+        return np.argmax(outputs, axis=-1)
+    logit = outputs[..., -1] - (outputs[..., 0] if outputs.shape[-1] == 2 else 0)
+    return (logit > np.log(threshold / (1 - threshold))).astype(np.int64)
+
+
 def summarize(y, outputs, info):
     """Return the confusion matrix of logits (B, ..., K) and labels (B, ...)."""
-    return confusion(np.asarray(y), np.argmax(outputs, axis=-1), len(info["classes"]))
+    return confusion(np.asarray(y), predicted(outputs, info), len(info["classes"]))
 
 
 def score(matrix, info):
@@ -95,15 +110,33 @@ def curves(matrix, info):
 
 
 def decode(outputs, info):
-    """Turn logits (B, K) into class, probability and all probabilities."""
-    return [
-        {
-            "class": info["classes"][int(np.argmax(row))],
-            "probability": float(np.max(row)),
-            "probabilities": dict(zip(info["classes"], row.tolist(), strict=True)),
-        }
-        for row in softmax(outputs)
-    ]
+    """Turn logits (B, K) into class, probability and all probabilities.
+
+    With a conformal quantile in `info`, also into the set of classes, the most probable first.
+    """
+    rows, names, p = [], info["classes"], softmax(outputs)
+    for k, row in zip(predicted(outputs, info), p, strict=True):
+        known = dict(zip(names, row.tolist(), strict=True))
+        rows.append({"class": names[k], "probability": float(row[k]), "probabilities": known})
+    if "conformal" in info:
+        for row, shares, inside in zip(rows, p, conformal.sets(p, info["conformal"]), strict=True):
+            order = np.argsort(-shares, kind="stable")
+            row["set"] = [names[k] for k in order if inside[k]]
+    return rows
+
+
+def row(decoded, info):
+    """Return a table's row of a decoded prediction: its set is text, and a list for Python."""
+    if "set" not in decoded:
+        return decoded
+    return {**decoded, "set": ";".join(decoded["set"]), "arrays": {"set": decoded["set"]}}
+
+
+def caption(decoded):
+    """Return the title of a picture: the class, its probability, and others that are possible."""
+    title = f"{decoded['class']}  {decoded['probability']:.0%}"
+    others = [name for name in decoded.get("set", ()) if name != decoded["class"]]
+    return f"{title}\nor {', '.join(others)}" if others else title
 
 
 def examples(y, predicted, count):

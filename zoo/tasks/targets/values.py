@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from zoo import plots
+from zoo.tasks import conformal
 from zoo.tasks.targets import figures, report
 from zoo.tasks.targets.target import Target
 
@@ -104,16 +105,36 @@ def drawn(y, outputs, info):
 
 
 def decode(outputs, info):
-    """Turn outputs (n, K) into values in their units, by name."""
-    rows = in_units(outputs, info).tolist()
-    return [{"values": dict(zip(info["columns"], row, strict=True))} for row in rows]
+    """Turn outputs (n, K) into values in their units, by name, and the ends of their intervals."""
+    known = {"values": in_units(outputs, info)}
+    if "conformal" in info:
+        low, high = conformal.offsets(np.float64(outputs), info["conformal"])
+        known |= {"lower": in_units(outputs + low, info), "upper": in_units(outputs + high, info)}
+    return [
+        {
+            key: dict(zip(info["columns"], array[i].tolist(), strict=True))
+            for key, array in known.items()
+        }
+        for i in range(len(outputs))
+    ]
 
 
 def row(decoded, info):
     """Return a row with a column for each value, and all of them as an array for Python."""
-    values = decoded["values"]
-    columns = {f"{n} value" if n in RESERVED else n: value for n, value in values.items()}
-    return {**columns, "arrays": {"values": np.array([*values.values()])}}
+    columns = {f"{n} value" if n in RESERVED else n: v for n, v in decoded["values"].items()}
+    for key in ("lower", "upper"):
+        columns |= {f"{n} {key}": value for n, value in decoded.get(key, {}).items()}
+    arrays = {key: np.array([*values.values()]) for key, values in decoded.items()}
+    return {**columns, "arrays": arrays}
+
+
+def caption(decoded, info):
+    """Return the values, and the ends of the interval of a single one."""
+    title = text([*decoded["values"].values()], info)
+    if "lower" not in decoded or len(decoded["values"]) > 1:
+        return title
+    low, high = ([*decoded[key].values()][0] for key in ("lower", "upper"))
+    return f"{title}  ({low:.4g} to {high:.4g})"
 
 
 def loss(kind, info, options):
@@ -142,6 +163,6 @@ TARGET = Target(
     titles=lambda y, info: [text(values, info) for values in in_units(y, info)],
     decode=decode,
     row=row,
-    caption=lambda decoded, info: text([*decoded["values"].values()], info),
+    caption=caption,
     values=True,
 )
