@@ -83,8 +83,8 @@ def build(settings, task, record, previous):
         messages = [*messages, *provenance.inherit(record, init, source)]
         for message in messages:
             print(message)
-    trained, total = freezing.counts(model)
-    record["parameters"] = {"trained": trained, "total": total}
+    kinds = ("trained", "trainable", "total")
+    record["parameters"] = dict(zip(kinds, freezing.counts(model), strict=True))
     return model, exported
 
 
