@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from zoo.training.finetuning import freezing, lora
+from zoo.training.finetuning import lora
 
 
 def network():
