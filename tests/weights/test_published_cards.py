@@ -140,7 +140,7 @@ def test_convert_writes_a_model_that_predicts_files(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["list", "--depth", "20"])
     assert main(["convert", "lenet", str(path), "--out", str(tmp_path / "b.keras")]) == 2
-    assert "lenet: no published names" in capsys.readouterr().err
+    assert f"{path}: no published names of the arrays of lenet" in capsys.readouterr().err
 
 
 def save_images(path):
