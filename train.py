@@ -338,10 +338,9 @@ def train(settings, interrupt):
         run = runs.Run.created(settings["out"], name, record, began)
     count = len(splits["train"])
     print(f"{model.name}: {freezing.sentence(model)}; {count:,} training examples; {run.folder}")
-    if parts := recipe.described(settings["recipe"], settings["learning_rate"]):
-        print(parts)
-
     size, options = settings["batch_size"], record["task_options"]
+    if parts := recipe.described(settings["recipe"], settings["learning_rate"], options):
+        print(parts)
     shared = dict(seed=settings["seed"], sampler=task.training.sampler(options))
     augment = task.training.augment(record["info"], options)
     if settings.get("augment_offline"):
@@ -456,9 +455,8 @@ def prepare(settings, task, source, previous):
         record["bootstrap"] = {"drawn": drawn, "distinct": distinct}
         print(f"Bootstrap: {distinct:,} distinct examples of {drawn:,}, some of them repeatedly")
     record["settings"] = length.complete(settings, task.training.defaults, len(parts["train"]))
-    epochs, thaw = record["settings"]["epochs"], settings["recipe"]["unfreeze_after"]
-    if thaw and thaw >= epochs:
-        raise BadInput("--unfreeze-after", f"it is not below the {epochs} epochs", "Give --epochs")
+    for option, why in recipe.too_long(settings["recipe"], record["settings"]["epochs"]):
+        raise BadInput(f"--{option.replace('_', '-')}", why, "Give --epochs")
     return parts, record
 
 

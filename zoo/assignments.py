@@ -53,6 +53,12 @@ def misfit(value, default, explanation):
     if type(value) in (int, float):
         if not 0 <= value < float("inf"):
             return "a number from 0 on"
+        if bounds := re.search(r"\bfrom (\d+) to (\d+)\b", explanation):
+            low, high = map(int, bounds.groups())
+        else:
+            low, high = 0, 1 if re.search(r"\bshare\b", explanation) else float("inf")
+        if type(default) is float and not low <= value <= high:
+            return f"from {low} to {high}"
         if not value and "factor" in explanation:
             return "above 0"
         if type(default) is int and default and not value and not re.search(r"\b0\b", explanation):

@@ -232,12 +232,21 @@ def read(
     )
     with_hints = "".join(f" with {flag(hint)} {value}" for hint, value in hints.items())
     others = [k for k in LAYOUTS if any(layout.fits(path, hints) for layout in LAYOUTS[k])]
-    fits = f", but one of {' and of '.join(others)}" if others else ""
+    fits = f"; it can be read for {' or '.join(others)}" if others else ""
+    if inner := alone(path, layouts, hints):
+        fits = f"; give the file in it: {inner}"
     raise BadInput(
         path,
         f"it has none of the layouts that {kind} reads{with_hints}{fits}",
         f"Use one of these, {FILES[kind.partition('_')[0]]}:\n{drawings}",
     )
+
+
+def alone(path, layouts, hints):
+    """Return the only file in a folder if it has one of some layouts, else None."""
+    files = [file for file in path.iterdir() if file.name[:1] != "."] if path.is_dir() else []
+    fits = len(files) == 1 and any(layout.fits(files[0], hints) for layout in layouts)
+    return files[0] if fits else None
 
 
 def hinted(source, hints):

@@ -83,3 +83,12 @@ def test_what_a_format_lacks_is_refused(trained, tmp_path):
     with pytest.raises(ValueError, match="Give --format onnx or --format litert"):
         quantization.write(model, tmp_path / "m", "saved_model", "int8", arrays.x)
     assert not [*tmp_path.iterdir()]
+
+
+def test_int8_of_recurrent_layers_is_refused_as_litert_crashes(tmp_path):
+    entry = keras.Input((10, 2), name="series")
+    model = keras.Model(entry, keras.layers.Dense(2)(keras.layers.GRU(3)(entry)), name="net")
+    examples = np.zeros((4, 10, 2), "float32")
+    with pytest.raises(ValueError, match="litert cannot calibrate .* Give --quantize float16"):
+        quantization.write(model, tmp_path / "m.tflite", "litert", "int8", examples)
+    assert not [*tmp_path.iterdir()]

@@ -249,6 +249,7 @@ REFUSED = [
     (["explain", "image_classification", "FILE", "--layer", "conv3"], "did you mean conv"),
     (["explain", "image_classification", "FILE", "--layer", "logits"], "is no maps"),
     (["explain", "sequence_classification", "FILE"], "Use --method saliency"),
+    (["explain", "gru_gunpoint", "FILE"], "zoo: gru_gunpoint: gradcam is not for"),
     (["explain", "forecasting", "FILE", "--method", "saliency"], "No method is for it"),
 ]
 

@@ -126,9 +126,15 @@ def test_the_table_says_what_is_counted(capsys):
     assert main(["show", "lenet", "--layers"]) == 0
     printed = capsys.readouterr().out
     assert "field" in printed and "mult-adds" in printed and "(32, 32, 1)" in printed
-    assert max(map(len, printed.splitlines())) <= 100
-    assert main(["show", "gru_gunpoint", "--layers"]) == 0
-    assert "mult-adds" in capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 120
+    for name, kind in (
+        ("gru_gunpoint", "Bidirectional"),
+        ("resnet20_cifar10", "BatchNormalization"),
+    ):
+        assert main(["show", name, "--layers"]) == 0
+        printed = capsys.readouterr().out
+        assert "mult-adds" in printed and f"{kind}  " in printed, "types are never shortened"
+        assert max(map(len, printed.splitlines())) <= 120
 
 
 @pytest.mark.parametrize(

@@ -208,6 +208,8 @@ def test_mobilenet_is_that_of_others(tmp_path, package, name):
     # A third of its convolutions have no ReLU: with 2, values and rounding errors grow.
     model, record = converted(tmp_path, "mobilenet", randomize(reference, gain=1.4), pixels=100)
     assert_equal_logits(model, reference, 100, of_pixels(reference, record))
+    interpolation = {"timm": "bicubic", "torchvision": "bilinear"}[package]
+    assert record["task_options"]["interpolation"] == interpolation
 
 
 def test_googlenet_is_that_of_torchvision(tmp_path):

@@ -44,6 +44,13 @@ def test_what_has_no_layout_is_told_which_there_are(kind, tmp_path):
     refused(tmp_path, "weather", "weather", kind)
 
 
+def test_the_only_file_of_a_folder_is_told_to_be_given(tmp_path):
+    np.savez(tmp_path / "mine.npz", x=np.zeros((4, 8, 8, 3)), y=np.arange(4))
+    file = tmp_path / "mine.npz"
+    refused(tmp_path, "image_classification", f"give the file in it: {file}. Use")
+    refused(tmp_path, "image_detection", "it can be read for pointcloud_segmentation or")
+
+
 def test_class_folders_without_splits(tmp_path):
     for name in ["tree/b.xyz", "car/2.XYZ", "car/deep/3.txt", "tree/a.xyz", "tree/.x.xyz"]:
         put(tmp_path / "my scans" / name)

@@ -297,7 +297,7 @@ def test_tables_of_the_archive_are_classes_and_not_one_series(ending, tmp_path):
     assert name == f"Walk_TRAIN{ending}#0" and [first["label"], second["label"]] == [0, 2]
     np.testing.assert_array_equal(first["series"], np.arange(5, dtype=np.float32)[:, None] / 4)
     assert np.isnan(second["series"]).sum() == 1
-    with pytest.raises(BadInput, match="but one of .*sequence_classification"):
+    with pytest.raises(BadInput, match="it can be read for .*sequence_classification"):
         read(tmp_path, "forecasting")
     paths = ucr.find([tmp_path / f"Walk_TEST{ending}"])
     assert len(paths) == 4 and ucr.read_example(paths[0])["series"].shape == (5, 1)

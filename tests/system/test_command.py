@@ -73,6 +73,11 @@ def test_values_of_options(model, word, value):
         ("unet", "encoder_depth=-3", ["'-3'"]),
         ("pointnet", "points=0", ["'0'", "1 or more"]),
         ("unet", "batch_norm=1", ["bool"]),
+        ("vgg", "randaugment=3", ["'3'", "from 0 to 1"]),
+        ("vgg", "hue=1.5", ["'1.5'", "from 0 to 1"]),
+        ("unet", "zoom=1.01", ["'1.01'", "from 0 to 1"]),
+        ("yolov3", "mosaic=2", ["'2'", "from 0 to 1"]),
+        ("vgg", "shear=60", ["'60'", "from 0 to 45"]),
     ],
 )
 def test_impossible_values_are_refused_before_keras_loads(capsys, model, word, parts):
@@ -204,6 +209,13 @@ def test_splits_without_an_object_are_told_before_training():
             ["--prune", "leave --lora out"],
         ),
         (["--accumulate", "1"], ["--accumulate", "not above 1"]),
+        (["--clip-norm", "1", "--clip-value", "0.5"], ["--clip-value", "give one of them"]),
+        (["--set-optimizer", "beta_2=2"], ["beta_2 is 2.0", "below 1"]),
+        (["--set-optimizer", "epsilon=0"], ["epsilon is 0.0", "above 0"]),
+        (["--optimizer", "schedule_free_adamw", "--set-optimizer", "beta_1=0"], ["beta_1 is 0"]),
+        (["--schedule", "step", "--set-schedule", "at=(30,60)"], ["at is (30, 60)", "shares"]),
+        (["--schedule", "linear", "--set-schedule", "until=0"], ["until is 0.0", "above 0"]),
+        (["--warmup", "20", "--epochs", "2"], ["--warmup", "not below the 2 epochs"]),
         (["--model", "yolo", "--class-weights", "balanced"], ["--class-weights", "no such option"]),
     ],
 )
@@ -211,6 +223,15 @@ def test_recipes_that_contradict_themselves_are_refused(capsys, words, parts):
     words = words if "--model" in words else ["--model", "pointnet", *words]
     line = refused(capsys, *words)
     assert all(part in line for part in parts), line
+
+
+def test_a_warm_up_is_shorter_than_each_stage_of_a_training():
+    frozen = {**recipe.DEFAULTS, "freeze": True, "unfreeze_after": 4}
+    assert not [*recipe.too_long({**frozen, "warmup": 3.5}, 8)]
+    for warmup, epochs in ((4, 8), (2, 6)):
+        ((option, why),) = recipe.too_long({**frozen, "warmup": warmup}, epochs)
+        assert option == "warmup" and f"the {warmup} epochs" in why
+    assert [option for option, _ in recipe.too_long(frozen, 4)] == ["unfreeze_after"]
 
 
 def test_a_recipe_is_parsed_whole_and_its_rate_depends_on_the_optimizer():
@@ -230,8 +251,12 @@ def test_a_recipe_is_parsed_whole_and_its_rate_depends_on_the_optimizer():
     assert settings["recipe"] == {**recipe.DEFAULTS, **given}
     assert settings["learning_rate"] == pytest.approx(0.01)
     assert settings["task_options"] == {"label_smoothing": 0.1}
-    text = recipe.described(settings["recipe"], settings["learning_rate"])
+    text = recipe.described(settings["recipe"], settings["learning_rate"], settings["task_options"])
     assert text.startswith("Recipe: optimizer momentum, momentum=0.8, schedule step")
+    assert text.endswith(", label smoothing 0.1; learning rate 0.01")
+    balanced = {"label_smoothing": 0.0, "class_weights": "balanced"}
+    text = recipe.described(recipe.DEFAULTS, 0.001, balanced)
+    assert text == "Recipe: class weights balanced; learning rate 0.001"
     default = train.parse(["--model", "pointnet"])
     assert default["recipe"] == recipe.DEFAULTS
-    assert recipe.described(default["recipe"], 0.001) == ""
+    assert recipe.described(default["recipe"], 0.001, {"class_weights": "none"}) == ""

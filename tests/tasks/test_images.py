@@ -102,6 +102,14 @@ def test_cutout_sets_a_square_to_zero():
     assert rows.min() >= 4 and columns.min() >= 4  # the centre is inside
 
 
+def test_cutout_of_whole_images_is_refused():
+    info = {"channels": 3}
+    assert images.channels(info, {"image_size": 32, "cutout": 31}) == 3
+    for sizes in ({"image_size": 32}, {"tile_height": 64, "tile_width": 32}):
+        with pytest.raises(ValueError, match="cutout=32 covers whole images of 32 pixels"):
+            images.channels(info, {**sizes, "cutout": 32})
+
+
 def test_nothing_asked_for_is_no_function():
     assert images.augment(STILL) is None
 

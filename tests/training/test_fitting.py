@@ -235,4 +235,7 @@ def test_a_frozen_trunk_leaves_the_course_s_195_of_272019_parameters():
         model = zoo.create("resnet", (32, 32, 3), 3, depth=20, shortcut="projection")
         paths = [v.path for v in model.weights]
         freezing.freeze(model, [path for path in paths if not path.startswith("logits")])
-        assert freezing.sentence(model) == "195 of 272,019 parameters trained"
+        assert freezing.counts(model) == (195, 272_019, model.count_params())
+        assert freezing.sentence(model) == (
+            "273,587 parameters, 195 of 272,019 trainable ones trained"
+        )

@@ -19,7 +19,7 @@ from tests.published_files import (
     write_safetensors,
 )
 from zoo.weights.initial import without_weights
-from zoo.weights.published import applications, arrays, converter, filling
+from zoo.weights.published import applications, arrays, converter, filling, preparation
 
 
 def test_safetensors_of_every_type_are_read(tmp_path):
@@ -88,12 +88,16 @@ def broken(change):
 @pytest.mark.parametrize(
     ("change", "options", "reason"),
     [
-        (lambda v: v.pop("layer2.1.bn2.bias"), {}, "it lacks layer2.1.bn2.bias. Give the options"),
-        (lambda v: v.update(more=v["bn1.bias"]), {}, "resnet has no place for more. Give the"),
+        (
+            lambda v: v.pop("layer2.1.bn2.bias"),
+            {},
+            "it lacks layer2.1.bn2.bias. Check --set",
+        ),
+        (lambda v: v.update(more=v["bn1.bias"]), {}, "resnet has no place for more. Check"),
         (
             lambda v: v.update({"conv1.weight": v["conv1.weight"][:, :, :2]}),
             {},
-            r"its conv1.weight has the shape \(4, 3, 2, 3\), which does not fit \(3, 3, 3, 4\)",
+            r"\(4, 3, 2, 3\), \(2, 3, 3, 4\) in Keras' order, and the model has \(3, 3, 3, 4\)",
         ),
         (
             lambda v: v.update({"conv1.weight": v["conv1.weight"][0]}),
@@ -101,8 +105,8 @@ def broken(change):
             r"its conv1.weight has the shape \(3, 3, 3\)",
         ),
         (lambda v: v["bn1.bias"].fill(np.inf), {}, "its bn1.bias has values that are not finite"),
-        (lambda v: None, {"depth": 32}, "it lacks layer1.3.bn1.bias, .* and 57 more. Give"),
-        (lambda v: None, {"width": 0.5}, "has the shape .* which does not fit"),
+        (lambda v: None, {"depth": 32}, "it lacks layer1.3.bn1.bias, .* and 57 more. Check"),
+        (lambda v: None, {"width": 0.5}, "has the shape .* in Keras' order, and the model has"),
         (lambda v: None, {"depth": 18}, "it lacks .*; resnet has no place for|it lacks "),
         (lambda v: None, {"depth": 21}, "resnet: ResNet has depth 18, 20"),
         (lambda v: None, {"version": 2}, "version 2 has other names"),
@@ -130,6 +134,20 @@ def test_a_bias_in_front_of_a_normalisation_is_subtracted_from_its_mean(tmp_path
     folded, _ = converter.read(path, "resnet", SMALL, task_options=size)
     x = images(2, 32, 32, 3)
     assert_equal_outputs(folded(x), plain(x))
+
+
+@pytest.mark.parametrize(
+    ("name", "interpolation"),
+    [("conv_stem.weight", "bicubic"), ("features.0.0.weight", "bilinear")],
+)
+def test_images_of_a_mobilenet_are_resized_as_its_program_does(name, interpolation):
+    _, task_options, _ = preparation.of("mobilenet", "a.safetensors", {name: None})
+    assert task_options["interpolation"] == interpolation
+
+
+def test_without_options_the_remedy_names_some():
+    assert filling.remedy({}).endswith("such as --set depth=18")
+    assert filling.remedy({"depth": 18}) == "Check --set depth=18, and that the file is complete"
 
 
 def test_timms_config_beside_the_file_says_how_images_are_prepared(tmp_path):

@@ -37,11 +37,14 @@ def write(model, path, format, kind, examples, facts=None):
         sizes of the files in bytes, by name.
 
     Raises:
-        ValueError: see `zoo.inference.export.export`; or the converter fails.
+        ValueError: see `zoo.inference.export.export`; or the converter fails, or would crash.
         OSError: a file cannot be written.
     """
     path = pathlib.Path(path)
     formats.check(path, format, kind)
+    if kind == "int8" and export.takes_one(model, format):
+        why = f"{format} cannot calibrate the loop of recurrent layers, as {model.name} has"
+        raise ValueError(f"{path}: {why}. Give --quantize float16 or --format onnx")
     runs, sizes = {}, {}
     with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as folder:
         plain = pathlib.Path(folder, f"float32{formats.FORMATS[format]}")

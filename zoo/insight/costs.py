@@ -22,6 +22,7 @@ SIZES = {  # of a task's options, those of the free axes of its input
     "pointcloud_segmentation": ("points",),
     "forecasting": ("window",),
 }
+NAME = 24  # characters of a layer's name that are shown at least
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,9 +175,8 @@ def table(model, record):
     )
     lines.append(("all", "", "", f"{count:,}", "", "", unit(cost), f"{unit(memory)}B"))
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    for i, least in ((1, 12), (0, 16)):  # shorten types, then names, if the table is too wide
-        rest = COLUMNS - 2 - sum(widths) - 2 * (len(widths) - 1)
-        widths[i] = max(least, widths[i] + min(rest, 0))
+    rest = COLUMNS - 2 - sum(widths) - 2 * (len(widths) - 1)
+    widths[0] = max(NAME, widths[0] + min(rest, 0))  # shorter names if the table is too wide
     text = []
     for line in lines:
         cells = [

@@ -30,18 +30,18 @@ TASKS = dict.fromkeys(options.EXPLANATIONS, IMAGES) | {
 CLASSES = 12  # images of `maximise` on a page
 
 
-def check(path, record, method):
-    """Raise a `ValueError` if a method does not fit a model; the message has the reason."""
-    prediction.check(path, record)
+def check(name, record, method):
+    """Raise a `ValueError` if a method does not fit a model; the message has its name and why."""
+    prediction.check(name, record)
     task = tasks.of(record)
     if task.name not in TASKS[method]:
         others = [name for name, known in TASKS.items() if task.name in known]
         remedy = f"Use --method {' or '.join(others)}" if others else "No method is for it"
-        raise ValueError(f"{path}: {method} is not for {task.name}. {remedy}")
+        raise ValueError(f"{name}: {method} is not for {task.name}. {remedy}")
     if task.values and method not in ("filters", "features", "dream"):
         why = "it predicts values, and a class is explained"
-        raise ValueError(f"{path}: {why}. Use --method filters, features or dream")
-    detector.check_single(path, record)
+        raise ValueError(f"{name}: {why}. Use --method filters, features or dream")
+    detector.check_single(name, record)
 
 
 def run(path, paths, args, folder, note):
@@ -50,7 +50,7 @@ def run(path, paths, args, folder, note):
     Args:
         path: of the model.
         paths: existing files and folders.
-        args: of the command: method, target, layer.
+        args: of the command: model (its name in messages), method, target, layer.
         folder: where to write.
         note: called with the message about a file that is skipped.
 
@@ -61,7 +61,7 @@ def run(path, paths, args, folder, note):
         ValueError: if the method does not fit the model.
     """
     record = saving.record(path)
-    check(path, record, args.method)
+    check(args.model, record, args.method)
     predictor = prediction.opened(path, record)
     target = index(record["info"]["classes"], args.target)
     if args.method in options.WITHOUT_FILES:
@@ -69,7 +69,7 @@ def run(path, paths, args, folder, note):
         try:
             figure = draw(predictor, target, args.layer)
         except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
+            raise ValueError(f"{args.model}: {error}") from error
         save(figure, folder / f"{args.method}.png")
         return 1
     names, read = files.gather(paths, record, note)

@@ -30,6 +30,12 @@ def channels(info, options):
                 f"{name} is set, and the images {what}: --set {name}=0, and brightness and "
                 "contrast in its place"
             )
+    sizes = (options.get(name) for name in ("image_size", "tile_height", "tile_width"))
+    side, hole = min(filter(None, sizes), default=0), options.get("cutout", 0)
+    if 0 < side <= hole:
+        raise ValueError(
+            f"cutout={hole} covers whole images of {side} pixels: --set cutout={side // 4}, say"
+        )
     return count
 
 

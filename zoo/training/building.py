@@ -68,7 +68,8 @@ def build(settings, task, record, previous):
         if init and transferred:
             exported = tuned(model, settings["recipe"], transferred)
     except ValueError as error:
-        raise ValueError(f"{settings['model']}: {error}") from error
+        reason = str(error).removeprefix(f"{settings['model']}: ")
+        raise ValueError(f"{settings['model']}: {reason}") from error
     if init:
         if not transferred:
             raise ValueError(f"{init}: none of its weights fits {settings['model']}")
@@ -83,8 +84,8 @@ def build(settings, task, record, previous):
         messages = [*messages, *provenance.inherit(record, init, source)]
         for message in messages:
             print(message)
-    trained, total = freezing.counts(model)
-    record["parameters"] = {"trained": trained, "total": total}
+    kinds = ("trained", "trainable", "total")
+    record["parameters"] = dict(zip(kinds, freezing.counts(model), strict=True))
     return model, exported
 
 

@@ -27,6 +27,19 @@ SCHEDULES = {
     "exponential": dict(factor=0.95),  # the rate's factor every epoch
     "plateau": dict(factor=0.1, patience=5),  # the factor after epochs without a better score
 }
+# What options of optimizers and schedules must be, as a text and as a test.
+LIMITS = {
+    **dict.fromkeys(
+        ("momentum", "beta_1", "beta_2", "rho"), ("from 0 to below 1", lambda value: value < 1)
+    ),
+    **dict.fromkeys(("epsilon", "factor"), ("above 0", lambda value: value > 0)),
+    "end": ("from 0 to 1", lambda value: value <= 1),
+    "until": ("above 0, up to 1", lambda value: 0 < value <= 1),
+    "at": (
+        "shares of the steps between 0 and 1, such as (0.5, 0.75)",
+        lambda value: all(type(share) is float and 0 < share < 1 for share in value),
+    ),
+}
 DEFAULTS = dict(
     optimizer="adam",
     optimizer_options={},
@@ -70,7 +83,8 @@ def add(parser, positive, between):
     add("--optimizer", choices=OPTIMIZERS, metavar="NAME", help=f"{', '.join(OPTIMIZERS)} (adam)")
     text = "of the optimizer, such as beta_2=0.99"
     add("--set-optimizer", action="append", default=[], metavar="KEY=VALUE", help=text)
-    text = "by default that of the task, times 10 for SGD and Adagrad, 0.1 for Lion"
+    text = "by default that of the task, times 10 for SGD and Adagrad, 0.1 for Lion, and 2.5 for "
+    text += "schedule_free_adamw (0.0025 where the task has 0.001)"
     add("--learning-rate", type=positive(float), metavar="R", help=text)
     text = f"of the learning rate: {', '.join(SCHEDULES)} (cosine)"
     add("--schedule", choices=SCHEDULES, metavar="NAME", help=text)
@@ -126,7 +140,11 @@ def taken(parser, args, assignments):
         entry = table[recipe[kind]]
         known = entry if isinstance(entry, dict) else entry[1]
         words, owner = args.pop(f"set_{kind}"), f"option of {recipe[kind]}"
-        recipe[f"{kind}_options"] = assignments(f"--set-{kind}", words, known, owner)
+        recipe[f"{kind}_options"] = chosen = assignments(f"--set-{kind}", words, known, owner)
+        for key, value in chosen.items():
+            must, fits = LIMITS.get(key, ("", bool))
+            if must and not fits(value):
+                parser.error(f"argument --set-{kind}: {key} is {value}, it must be {must}")
     if given["schedule"] is None and recipe["optimizer"] == "schedule_free_adamw":
         recipe["schedule"] = "constant"
     for option, why in conflicts(recipe, args):
@@ -145,8 +163,14 @@ def conflicts(recipe, args):
         yield "warmup", "plateau decides the rate by scores, from the first epoch on: leave it out"
     if recipe["ema"] and recipe["swa"]:
         yield "swa", "the weights are averaged by --ema already: give one of them"
+    if recipe["clip_norm"] and recipe["clip_value"]:
+        yield "clip_value", "gradients are clipped by --clip-norm already: give one of them"
     if recipe["optimizer"] == "schedule_free_adamw" and (recipe["ema"] or recipe["swa"]):
         yield "optimizer", "schedule_free_adamw averages weights itself: leave --ema and --swa out"
+    if recipe["optimizer"] == "schedule_free_adamw" and not recipe["optimizer_options"].get(
+        "beta_1", 1
+    ):
+        yield "set_optimizer", "beta_1 is 0, and the average of schedule_free_adamw needs more"
     for option in ("freeze", "lora"):
         if recipe[option] and not args["init"]:
             yield option, "it is for transferred weights, and there is no --init"
@@ -154,8 +178,8 @@ def conflicts(recipe, args):
         yield "unfreeze_after", "nothing is frozen: give --freeze"
     if recipe["lora"] and recipe["freeze"]:
         yield "lora", "it keeps transferred weights frozen: leave --freeze out"
-    if recipe["unfreeze_after"] and args["epochs"] and recipe["unfreeze_after"] >= args["epochs"]:
-        yield "unfreeze_after", f"it is not below the {args['epochs']} epochs of --epochs"
+    if args["epochs"]:
+        yield from too_long(recipe, args["epochs"])
     averaged = recipe["ema"] or recipe["swa"] or recipe["optimizer"] == "schedule_free_adamw"
     if recipe["prune"] and averaged:
         yield "prune", "zeros do not stay zero in averages of weights: leave those out"
@@ -164,6 +188,16 @@ def conflicts(recipe, args):
     for option in ("snapshots", "swa", "prune"):
         if recipe["unfreeze_after"] and (args.get(option) or recipe.get(option)):
             yield option, "it is for one stage of training: leave --unfreeze-after out"
+
+
+def too_long(recipe, epochs):
+    """Yield (option, why) of each option that needs a longer training than so many epochs."""
+    thaw = recipe["unfreeze_after"] or 0
+    if thaw >= epochs:
+        yield "unfreeze_after", f"it is not below the {epochs} epochs"
+    shortest = min(thaw or epochs, epochs - thaw)  # the rate grows again after --unfreeze-after
+    if recipe["warmup"] >= shortest > 0:
+        yield "warmup", f"the rate is never reached: it is not below the {shortest} epochs"
 
 
 def averaged_from(recipe, epochs):
@@ -176,8 +210,14 @@ def learning_rate(recipe, default):
     return default * OPTIMIZERS[recipe["optimizer"]][2]
 
 
-def described(recipe, rate):
-    """Return the parts of a recipe that are not the defaults, as a text; "" if there are none."""
+def described(recipe, rate, task_options):
+    """Return the parts of a recipe that are not the defaults, as a text; "" if there are none.
+
+    Args:
+        recipe: a dictionary as `DEFAULTS`.
+        rate: the learning rate.
+        task_options: of which the smoothing of labels and the weights of classes are used.
+    """
     parts = []
     for key, value in recipe.items():
         if value == DEFAULTS[key]:
@@ -189,4 +229,8 @@ def described(recipe, rate):
         else:
             words = key.replace("_", " ")
             parts.append(words if value is True else f"{words} {value:g}")
+    if smoothing := task_options.get("label_smoothing"):
+        parts.append(f"label smoothing {smoothing:g}")
+    if task_options.get("class_weights", "none") != "none":
+        parts.append(f"class weights {task_options['class_weights']}")
     return f"Recipe: {', '.join(parts)}; learning rate {rate:g}" if parts else ""

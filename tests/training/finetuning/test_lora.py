@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from zoo.training.finetuning import freezing, lora
+from zoo.training.finetuning import lora
 
 
 def network():
@@ -24,7 +24,6 @@ def test_only_low_rank_updates_and_fresh_layers_train_and_merge_into_plain_ones(
     names = {v.path: np.array(v) for v in model.weights}
     transferred = [path for path in names if "logits" not in path]
     merged = lora.adapt(model, 2, transferred)
-    trained, total = freezing.counts(model)
     assert {v.path.split("/")[-1] for v in model.trainable_variables} == {
         "lora_kernel_a", "lora_kernel_b", "kernel", "bias"
     }  # fmt: skip
@@ -34,6 +33,7 @@ def test_only_low_rank_updates_and_fresh_layers_train_and_merge_into_plain_ones(
     x = np.random.default_rng(0).normal(size=(16, 6, 6, 3)).astype("float32")
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     model.fit(x, np.arange(16) % 3, 8, epochs=3, verbose=0)
+    merged(model)  # each better epoch is saved
     plain = merged(model)
     np.testing.assert_allclose(plain(x), model(x), atol=1e-5)
     assert "lora_rank': 2" not in str(keras.saving.serialize_keras_object(plain))

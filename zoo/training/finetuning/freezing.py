@@ -46,15 +46,19 @@ def complete_layers(model):
 
 
 def counts(model):
-    """Return the numbers of parameters that are trained, and that could be."""
+    """Return the numbers of parameters of a model: trained, trainable, and of all.
+
+    All of them are Keras' `count_params`, statistics of batch normalisations included.
+    """
     variables = [v for layer in model._flatten_layers() for v in layer._trainable_variables]
     sizes = [(math.prod(variable.shape), variable.trainable) for variable in variables]
-    return sum(size for size, trained in sizes if trained), sum(size for size, _ in sizes)
+    trained = sum(size for size, trained in sizes if trained)
+    return trained, sum(size for size, _ in sizes), model.count_params()
 
 
 def sentence(model):
     """Return how many parameters a model has, and how many are trained if some are not."""
-    trained, total = counts(model)
-    if trained == total:
-        return f"{model.count_params():,} parameters"
-    return f"{trained:,} of {total:,} parameters trained"
+    trained, trainable, total = counts(model)
+    if trained == trainable:
+        return f"{total:,} parameters"
+    return f"{total:,} parameters, {trained:,} of {trainable:,} trainable ones trained"

@@ -51,7 +51,7 @@ def read(path, name, options, task_options):
     except Exception as error:  # of any type, for a damaged file or one of another model
         why = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise trouble(
-            path, f"it does not fit {builder.__name__} ({why})", filling.REMEDY
+            path, f"it does not fit {builder.__name__} ({why})", filling.remedy(options)
         ) from error
     values = {
         f"{layer.name}/{variable.name}": keras.ops.convert_to_numpy(variable)

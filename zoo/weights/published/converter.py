@@ -65,7 +65,8 @@ def read(path, name, options, *, task_options=None, classes=None):
     if reason := records.misfit(record):
         raise trouble(name, reason.partition(": ")[2], "Change the option")
     model = built(record)
-    filling.fill(model, content.arrays, content.places(model), path, content.unused(model))
+    places, unused = content.places(model), content.unused(model)
+    filling.fill(model, content.arrays, places, path, unused, options)
     return model, record
 
 

@@ -15,7 +15,6 @@ from keras import layers, ops
 
 from zoo.weights.records import trouble
 
-REMEDY = "Give the options of the model that it was saved from, such as --set depth=18"
 SHOWN = 3  # names in a message
 NORMS = (layers.BatchNormalization, layers.LayerNormalization)
 NORM = {  # PyTorch's name of each variable of a normalisation
@@ -60,7 +59,15 @@ class Content(NamedTuple):
     unused: Callable
 
 
-def fill(model, arrays, places, path, unused=()):
+def remedy(options):
+    """Return what to do where a file does not fit a model of these options."""
+    given = " ".join(f"--set {key}={value}" for key, value in options.items())
+    if given:
+        return f"Check {given}, and that the file is complete"
+    return "Give the options of the model that it was saved from, such as --set depth=18"
+
+
+def fill(model, arrays, places, path, unused=(), options=()):
     """Set all weights of a model.
 
     Args:
@@ -69,6 +76,7 @@ def fill(model, arrays, places, path, unused=()):
         places: the `Place` of each weight of the model.
         path: of the file, for messages.
         unused: names of arrays that are not needed.
+        options: of the model's builder that the user gave, for messages.
 
     Raises:
         ValueError: if an array is missing, left over, or of another shape.
@@ -80,17 +88,17 @@ def fill(model, arrays, places, path, unused=()):
     if missing or surplus:
         parts = [f"it lacks {listed(missing)}"] if missing else []
         parts += [f"{model.name} has no place for {listed(surplus)}"] if surplus else []
-        raise trouble(path, "; ".join(parts), REMEDY)
+        raise trouble(path, "; ".join(parts), remedy(dict(options)))
     means = {norm: model.get_layer(norm).moving_mean for norm in folded}
     checked = [*places, *(Place(means[norm], name, np.asarray) for norm, name in folded.items())]
-    values = [arranged(place, arrays[place.name], path) for place in checked]
+    values = [arranged(place, arrays[place.name], path, options) for place in checked]
     for place, value in zip(checked, values, strict=True):  # the means are set before
         mean = place.name in folded.values()
         variable = place.variable
         variable.assign(ops.convert_to_numpy(variable) - value if mean else value)
 
 
-def arranged(place, array, path):
+def arranged(place, array, path, options=()):
     """Return an array in the layout of its variable, or raise a `ValueError`."""
     shape = tuple(place.variable.shape)
     if not np.isfinite(array).all():
@@ -99,10 +107,11 @@ def arranged(place, array, path):
         value = place.arrange(array)
         if value.shape == shape:
             return value
+        ours = f", {value.shape} in Keras' order" if value.shape != array.shape else ""
     except ValueError:
-        pass
-    why = f"its {place.name} has the shape {array.shape}, which does not fit {shape} of the model"
-    raise trouble(path, why, REMEDY)
+        ours = ""
+    why = f"its {place.name} has the shape {array.shape}{ours}, and the model has {shape}"
+    raise trouble(path, why, remedy(dict(options)))
 
 
 def listed(names):

@@ -16,18 +16,19 @@ HALVES = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # from -1 to 1
 USUAL = {"mean": IMAGENET[0], "std": IMAGENET[1], "crop_pct": 0.875, "interpolation": "bilinear"}
 OF_MODEL = {
     "googlenet": {"mean": HALVES[0], "std": HALVES[1]},
-    "mobilenet": {"interpolation": "bicubic"},
     "vit": {"mean": HALVES[0], "std": HALVES[1], "crop_pct": 0.9, "interpolation": "bicubic"},
 }
+TIMM_MOBILENET = "conv_stem.weight"  # name of an array that torchvision's MobileNetV2 lacks
 SIZE = 224
 
 
-def of(name, path, size=SIZE):
+def of(name, path, arrays, size=SIZE):
     """Return how the images of a file's weights are prepared.
 
     Args:
         name: of the model.
         path: of the file.
+        arrays: in the file, by name.
         size: pixels a side, if no config.json is beside the file.
 
     Returns:
@@ -43,7 +44,10 @@ def of(name, path, size=SIZE):
         stated[key] = stated.get(f"test_{key}", stated.get(key))
         if stated[key] is None:
             del stated[key]
-    entries = {**USUAL, **OF_MODEL.get(name, {}), "input_size": [3, size, size], **stated}
+    usual = {**USUAL, **OF_MODEL.get(name, {}), "input_size": [3, size, size]}
+    if TIMM_MOBILENET in arrays:
+        usual["interpolation"] = "bicubic"
+    entries = {**usual, **stated}
     task_options = {
         "image_size": entries["input_size"][-1],
         "crop": entries["crop_pct"],

@@ -6,6 +6,7 @@ each layer with weights. Where the programs differ, the arrays of the file decid
 
 import re
 
+from zoo.weights.published import preparation
 from zoo.weights.records import trouble
 
 HEADS = {  # the last layer, by model, under each name that it has
@@ -28,15 +29,15 @@ UNUSED = {  # arrays that a model does not need for its predictions
 }
 
 
-def of(name):
-    """Return the function of a model.
+def of(name, path):
+    """Return the function of a model, for the file of a path.
 
     Raises:
         ValueError: if there is none.
     """
     if name not in NAMES:
-        known = ", ".join(NAMES)
-        raise trouble(name, "no published names of its arrays are known", f"Use {known}")
+        why = f"no published names of the arrays of {name} are known"
+        raise trouble(path, why, f"Train another model from it: {', '.join(NAMES)}")
     return NAMES[name]
 
 
@@ -109,7 +110,7 @@ def vit(model, arrays):
 
 def mobilenet(model, arrays):
     """Return the names of a MobileNetV2, whose blocks timm numbers by stage."""
-    if "conv_stem.weight" not in arrays:
+    if preparation.TIMM_MOBILENET not in arrays:
         return mobilenet_of_torchvision(model)
     pairs = re.findall(r"^blocks\.(\d+)\.(\d+)\.conv_dw\.weight$", "\n".join(arrays), re.MULTILINE)
     places = sorted((int(stage), int(number)) for stage, number in pairs)

@@ -21,9 +21,9 @@ def read(path, name, options, task_options):
     Raises:
         ValueError: if the file is damaged, or holds no such classifier.
     """
-    find, values = torch_names.of(name), arrays.read(path)
+    find, values = torch_names.of(name, path), arrays.read(path)
     head = torch_names.head(name, values, path)
-    pixels, prepared, labels = preparation.of(name, path, side(values))
+    pixels, prepared, labels = preparation.of(name, path, values, side(values))
     unused = torch_names.UNUSED.get(name)
 
     def left_out(model):
