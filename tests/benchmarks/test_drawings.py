@@ -22,12 +22,12 @@ def test_groups_are_drawn_in_order_and_a_split_belongs_to_the_box_before_it():
     x = keras.layers.Conv2D(4, 3, name="first")(entry)
     style = dict(kernel_size=3, padding="same")
     parts = [
-        keras.layers.Conv2D(2, name=f"second_group{i}", **style)(part)
-        for i, part in enumerate(ops.split(x, 2, axis=-1), 1)
+        keras.layers.Conv2D(2, name=name, **style)(part)
+        for name, part in zip(("left", "right"), ops.split(x, 2, axis=-1), strict=True)
     ]
     model = keras.Model(entry, keras.layers.Concatenate(name="second")(parts))
     boxes, edges = drawings.blocks(model)
-    names = ["first", "second_group1", "second_group2", "second"]
+    names = ["first", "left", "right", "second"]
     assert drawings.sort(boxes, edges)[1:] == names
     assert drawings.shape(boxes["first"][-1]) == (6, 6, 4), "all parts together"
     assert "conv 3×3, 4 → split the channels" in drawings.drawing(model)
