@@ -25,7 +25,7 @@ UNLABELLED = (  # operations that are not listed in a box
     "RowNormalization StepReshape ZeroPadding2D"
 ).split()
 ATTACHED = (
-    "Dropout Flatten Reshape StepReshape Permute".split()
+    "Dropout Flatten Reshape StepReshape Permute Split".split()
 )  # operations that never form their own box
 LABELS = {
     "Absolute": "absolute value",
@@ -42,6 +42,7 @@ LABELS = {
     "PartialConv2D": "partly connected conv",
     "Split": "split the channels",
     "Tokens": "class token and positions",
+    "UnitLength": "unit length",
     "Grid": "decode the cells to rows of boxes",
 }
 
@@ -202,7 +203,10 @@ def cyclic(boxes, edges):
 
 
 def sort(boxes, edges):
-    """Return the names of boxes in topological order, short branches right before their use."""
+    """Return the names of boxes in topological order, short branches right before their use.
+
+    Branches of one length are in the order of the model.
+    """
     depths, order, rest = {}, [], set(boxes)
     while len(depths) < len(boxes):
         for key in boxes:
@@ -212,14 +216,18 @@ def sort(boxes, edges):
     while rest:  # from the output backwards
         free = [key for key in boxes if key in rest and not any((key, e) in edges for e in rest)]
         near = [key for key in free if order and (key, order[-1]) in edges]
-        order.append(min(near or free, key=depths.get))
+        order.append(min(reversed(near or free), key=depths.get))
         rest.discard(order[-1])
     return order[::-1]
 
 
 def shape(operation):
-    """Return the output shape of an operation without the batch axis; () for several outputs."""
-    outputs = keras.tree.flatten(operation.output)
+    """Return the output shape of an operation without the batch axis; () for several outputs.
+
+    Of a split it is that of all parts together.
+    """
+    split = type(operation).__name__ == "Split"
+    outputs = keras.tree.flatten(operation.input if split else operation.output)
     return tuple(outputs[0].shape[1:]) if len(outputs) == 1 else ()
 
 

@@ -163,10 +163,17 @@ def images(panels, legend=(), columns=4, size=2.6):
         axes.imshow(image, vmin=0, vmax=1)
         axes.set_axis_off()
         axes.set_title(plain(title), fontsize=9, color=ink, y=1.0)
+    add_legend(figure, legend)
+    return figure
+
+
+def add_legend(figure, legend):
+    """Draw a legend below a figure: pairs (name, colour), or none."""
     handles = [Patch(color=colour, label=plain(name)) for name, colour in legend]
     if handles:
-        figure.legend(handles=handles, loc="outside lower center", ncols=6, frameon=False)
-    return figure
+        longest = max(len(str(name)) for name, _ in legend)
+        columns = min(6, max(1, int(figure.get_figwidth() / (0.7 + 0.085 * longest))))  # inches
+        figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
 
 
 def rgb(image):

@@ -12,6 +12,7 @@ from PIL import Image
 import zoo
 from ensembles.__main__ import main as ensembles
 from zoo.__main__ import main
+from zoo.inference import titles
 from zoo.weights import saving
 
 
@@ -101,6 +102,18 @@ def test_embed_writes_vectors_and_their_plane(model, folder, tmp_path, monkeypat
     assert main(["embed", str(model), *files, "--out", str(out)]) == 2
     assert "exists already and is not empty" in capsys.readouterr().err
     np.testing.assert_array_equal(np.load(out / "vectors.npy"), vectors)
+
+
+def test_titles_tell_files_of_one_name_apart_and_folders_have_colours():
+    assert titles.shortened(["a/cat/2.png", "a/dog/2.png"]) == ["cat/2.png", "dog/2.png"]
+    assert titles.shortened(["a/cat/2.png"]) == ["2.png"]
+    long = titles.shortened(["a/cat/" + 30 * "x" + ".png", "a/b.png"])
+    assert long == ["cat/\n..." + 15 * "x" + ".png", "b.png"]
+    colours, legend = titles.folders(["a/cat/2.png", "a/dog/2.png", "b/cat/1.png"])
+    assert [name for name, _ in legend] == ["cat", "dog"]
+    np.testing.assert_array_equal(colours, [legend[0][1], legend[1][1], legend[0][1]])
+    assert titles.folders(["a/cat/2.png", "a/cat/3.png"]) == (None, ())
+    assert titles.folders([f"{i}/x.png" for i in range(21)])[1] == (), "no room for all"
 
 
 def check_projector(out, vectors):

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
 from datasets.pipeline import Batches
 from datasets.splits import Arrays
+from zoo import plots
 from zoo.tasks.image_embedding import figures, retrieval, sampling
 
 # Vectors on a line: 0 and 1 of class 0, 1.5 of class 1, 4 of class 0, 5 of class 1, 9 of class 2.
@@ -165,3 +167,24 @@ def test_images_of_the_plane_do_not_overlap():
     chosen = places[figures.apart(places, 0.1)]
     gaps = np.abs(chosen[:, None] - chosen).max(axis=-1) + np.eye(len(chosen))
     assert gaps.min() >= 0.1 and len(chosen) > 30
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_plane_of_equal_vectors_has_axes_of_length_one_and_no_variance(count):
+    figure = figures.plane(np.full((count, 4), 0.3, "float32"), lambda i: np.ones((8, 8, 3)))
+    (axes,) = figure.axes
+    assert np.ptp(axes.get_xlim()) > 1 and axes.get_xlabel() == "first principal component"
+    assert len(axes.images) == 1 and len(axes.collections[0].get_offsets()) == count - 1
+    frame = np.asarray(axes.images[0].get_array())[0, 0]
+    np.testing.assert_allclose(frame, to_rgb(figures.FRAME), atol=1e-6)
+
+
+def test_a_dot_is_not_covered_and_has_the_colour_of_its_class():
+    vectors, colours = np.eye(4, dtype="float32")[[0, 0, 1, 2]], plots.palette(2)[[0, 0, 1, 1]]
+    figure = figures.plane(vectors, lambda i: np.ones((8, 8, 3)), colours, [("a", "red")])
+    (axes,) = figure.axes
+    (dots,) = axes.collections
+    assert len(axes.images) == 3 and len(dots.get_offsets()) == 1
+    assert dots.get_zorder() > max(image.get_zorder() for image in axes.images)
+    np.testing.assert_allclose(dots.get_facecolor()[0, :3], colours[0], atol=1e-6)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a"]

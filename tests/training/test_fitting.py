@@ -1,5 +1,6 @@
 """The epochs of a training by its recipe: resumed as if never stopped, averaged, stopped early."""
 
+import json
 import re
 
 import keras
@@ -222,6 +223,14 @@ def test_pruned_weights_are_the_smallest_and_stay_zero(tmp_path, watched, capsys
     kernel = np.array(model.get_layer("hidden").kernel)
     assert np.abs(before[kernel == 0]).max() < np.abs(before[kernel != 0]).min()
     assert re.search(r"Pruned: 7[45]\.\d% of the weights are 0; .* bytes", capsys.readouterr().out)
+    pruned = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))["pruned"]
+    assert pruned["zeros"] == pytest.approx(0.75, abs=0.01)
+    assert (
+        0
+        < pruned["compressed"]
+        < pruned["bytes"]
+        == (tmp_path / "run" / "model.keras").stat().st_size
+    )
 
 
 def test_freezing_all_is_refused():

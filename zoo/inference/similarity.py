@@ -2,19 +2,19 @@
 
 import csv
 import dataclasses
+import functools
 import os
 
 import keras
 import numpy as np
 
-from zoo import describe
-from zoo.inference import files, prediction
+from zoo import describe, plots
+from zoo.inference import files, prediction, titles
 from zoo.tasks.image_embedding import figures, retrieval
 from zoo.tasks.image_embedding.task import TASK as EMBEDDING
 from zoo.weights import presets, saving
 
 SHOWN = 5  # nearest images on a page at most
-LETTERS = 22  # of a file's name above its image
 
 
 def results(
@@ -172,7 +172,7 @@ def write(rows, read, folder, pictures, info):
         names, some = [], rows[start : start + size]
         if start // size < pictures:
             page, target = drawn(some, read, info), folder / f"nearest-{start // size + 1}.png"
-            prediction.whole(lambda path, page=page: page.savefig(path, dpi=120), target)
+            prediction.whole(functools.partial(plots.save, page), target)
             names = [target.name]
         for row in some:
             places = [{**place, "file": str(place["file"])} for place in row["nearest"]]
@@ -186,30 +186,31 @@ def write(rows, read, folder, pictures, info):
 
 
 def drawn(rows, read, info):
-    """Return a page of queries with their nearest images."""
+    """Return a page of queries with their nearest images.
+
+    A title is the path from the folder that has all images of the page.
+    """
+    shown = [row["nearest"][:SHOWN] for row in rows]
+    files = [row["file"] for row in rows] + [place["file"] for some in shown for place in some]
+    texts = dict(zip(files, titles.shortened(files), strict=True))
 
     def panel(name, text, colour):
-        image = figures.thumbnail(read(name)["image"], info)
-        return image, text, colour
+        return figures.thumbnail(read(name)["image"], info), text, colour
 
     pages = []
-    for row in rows:
-        panels = [panel(row["file"], shortened(row["file"]), None)]
-        for place in row["nearest"][:SHOWN]:
-            text = f"{shortened(place['file'])}\n{place['distance']:.3f}"
+    for row, some in zip(rows, shown, strict=True):
+        panels = [panel(row["file"], texts[row["file"]], None)]
+        for place in some:
+            text = f"{texts[place['file']]}\n{place['distance']:.3f}"
             panels.append(panel(place["file"], text, figures.FRAME))
         pages.append(panels)
     return figures.page(pages)
 
 
-def shortened(name):
-    """Return the end of a file's name."""
-    text = describe.one_line(getattr(name, "name", str(name)))
-    return text if len(text) <= LETTERS else f"...{text[3 - LETTERS :]}"
-
-
 def save_vectors(names, array, read, folder, info):
     """Write vectors.npy and vectors.csv, and plane.png with the images at their places.
+
+    Images of several folders have the colours of their folders, which are often classes.
 
     Args:
         names: of the files.
@@ -226,7 +227,10 @@ def save_vectors(names, array, read, folder, info):
             for name, row in zip(names, array, strict=True):
                 writer.writerow([describe.inert(str(name)), *(f"{value:.9g}" for value in row)])
 
-    page = figures.plane(array, lambda i: figures.thumbnail(read(names[i])["image"], info))
+    def image(i):
+        return figures.thumbnail(read(names[i])["image"], info)
+
+    page = figures.plane(array, image, *titles.folders(names))
     prediction.whole(lambda path: np.save(path, array), folder / "vectors.npy")
     prediction.whole(table, folder / "vectors.csv")
-    prediction.whole(lambda path: page.savefig(path, dpi=120), folder / "plane.png")
+    prediction.whole(functools.partial(plots.save, page), folder / "plane.png")

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo import tasks
+from zoo import plots, tasks
 from zoo.inference import detector, files, prediction, predictors
 from zoo.insight import figures, options
 from zoo.insight.methods import dream, filters, gradcam, maximise, occlusion, saliency
@@ -88,7 +88,7 @@ def run(path, paths, args, folder, note):
 
 def save(figure, target):
     """Write a figure as PNG."""
-    prediction.whole(lambda path: figure.savefig(path, dpi=130, bbox_inches="tight"), target)
+    prediction.whole(lambda path: plots.save(figure, path, dpi=130), target)
 
 
 def index(classes, target):
@@ -164,7 +164,7 @@ def of_file(example, predictor, target, args):
         heat, layer = gradcam.explain(model, x, score, args.layer, task.name)
         title, label = f"Grad-CAM at {layer}", f"Grad-CAM of {score.name}"
     elif args.method == "saliency":
-        heat, more["brightest"] = saliency.explain(model, x, score), 99.7
+        heat, more["brightest"] = saliency.explain(model, x, score), figures.BRIGHTEST
         title, label = f"saliency of {score.name}", f"|gradient| of {score.name}"
     else:
         heat, more["signed"] = occlusion.explain(model, x, score), True

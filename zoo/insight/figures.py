@@ -12,6 +12,8 @@ AMPLIFIED = 50  # factor by which the change of an attack is shown, less if that
 MAPS = "magma"  # colours from 0 upwards
 SIGNED = "RdBu_r"  # colours from negative to positive
 SIZE = 2.5  # inches of a panel
+BRIGHTEST = 99.7  # percentile of gradients from which colours do not change any more
+BRIGHTEST_POINTS = 98.0  # the same of clouds: they have hundreds of points, not thousands of pixels
 
 
 def most_telling(examples, count):
@@ -64,7 +66,9 @@ def attacked(examples, classes, attack, strength):
         change = np.clip(0.5 + factor * (changed - x), 0, 1)
         title = "change\n" if factor == 1 else f"change x {factor}\n"
         panels.insert(-1, (plots.rgb(change), title, plots.QUIET))
-    return plots.images(panels, columns=3, size=SIZE)
+    figure = plots.images(panels, columns=3, size=SIZE)
+    figure.suptitle(plots.plain(attack.sentence(strength)), fontsize=10, color=plots.INK)
+    return figure
 
 
 def patches(canvases, sizes):
@@ -118,9 +122,9 @@ def heat(image, values, titles, label, *, signed=False, brightest=100.0, box=Non
     return figure
 
 
-def bar(figure, drawn, axes, label, extend="neither"):
+def bar(figure, drawn, axes, label, extend="neither", shrink=0.85):
     """Add a colour bar, which is opaque even if what was drawn is not."""
-    colours = figure.colorbar(drawn, ax=axes, shrink=0.85, extend=extend)
+    colours = figure.colorbar(drawn, ax=axes, shrink=shrink, extend=extend)
     colours.set_label(plots.plain(label), fontsize=8, color=plots.INK)
     colours.solids.set_alpha(1)
     colours.ax.tick_params(labelsize=7)
@@ -200,11 +204,16 @@ def series(values, weights, title, label):
 
 
 def cloud(points, weights, title, label):
-    """Draw a cloud (n, 3) whose points are coloured by their weights (n,), and a colour bar."""
-    scale = colors.Normalize(0, max(float(weights.max()), 1e-12))
+    """Draw a cloud (n, 3) whose points are coloured by their weights (n,), and a colour bar.
+
+    Colours do not change above a percentile, as in `heat`: else one point would set the scale.
+    """
+    high = max(float(np.percentile(weights, BRIGHTEST_POINTS)), 1e-12)
+    scale = colors.Normalize(0, high, clip=True)
     panel = (points, colormaps["viridis"](scale(weights))[:, :3], title, plots.INK)
     figure = plots.clouds([panel], size=5)
-    bar(figure, cm.ScalarMappable(scale, "viridis"), figure.axes[0], label)
+    extend = "max" if weights.max() > high else "neither"
+    bar(figure, cm.ScalarMappable(scale, "viridis"), figure.axes[0], label, extend, 0.5)
     return figure
 
 

@@ -108,7 +108,8 @@ def fit(learner, batches, validation, run, task, settings, interrupt, exported):
         waited = chosen["early_stopping"]
         print(f"Stopped early: {waited} epochs without a better score")
     if chosen["prune"]:
-        print(pruning.sentence(network, run.folder / "model.keras"))
+        run.note(pruned=pruning.measured(network, run.folder / "model.keras"))
+        print(pruning.sentence(run.record["pruned"]))
     return recorder, "finished"
 
 

@@ -5,11 +5,12 @@ gradient, and on the inputs that were made against the ensemble.
 """
 
 import dataclasses
+import functools
 import pathlib
 
 import numpy as np
 
-from zoo import describe, tasks
+from zoo import describe, plots, tasks
 from zoo.inference import prediction, predictors
 from zoo.insight import figures, options
 from zoo.insight.attack import attacks, patch
@@ -35,6 +36,14 @@ class Attack:
     strengths: tuple
     target: str | None = None
     steps: int = options.STEPS
+
+    def sentence(self, strength):
+        """Return the settings of an attack of one strength as text."""
+        steps = f" of {self.steps} steps" if self.method == "pgd" else ""
+        unit = "size" if self.method == "patch" else "epsilon"
+        target = "" if self.target is None else f", target {self.target}"
+        name = "patch" if self.method == "patch" else self.method.upper()
+        return f"{name}{steps}, {unit} {strength:.3g}{target}"
 
     def against(self, victim):
         """Return the function that attacks a batch of a victim.
@@ -193,11 +202,11 @@ def run(sources, attack, prepare, folder, most=500, batch_size=32):
             name = "pictures.png" if len(victims) == 1 else f"pictures-{i}.png"
             strength = attack.strengths[shown_strength(attack.strengths)]
             page = figures.attacked(shown, victim.record["info"]["classes"], attack, strength)
-            prediction.whole(lambda path, page=page: page.savefig(path, dpi=120), folder / name)
+            prediction.whole(functools.partial(plots.save, page), folder / name)
         if victim.patches:
             name = "patches.png" if len(victims) == 1 else f"patches-{i}.png"
             page = figures.patches(victim.patches, attack.strengths)
-            prediction.whole(lambda path, page=page: page.savefig(path, dpi=120), folder / name)
+            prediction.whole(functools.partial(plots.save, page), folder / name)
     data = victims[0].data
     total = len(data.splits["test"])
     count, named = min(most, total), data.about["name"]

@@ -1,6 +1,7 @@
 """Figures of vectors: images with their nearest ones, and the plane of the principal components."""
 
 import numpy as np
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from zoo import plots
@@ -63,35 +64,43 @@ def nearest(x, y, vectors, info):
     return page(rows)
 
 
-def plane(vectors, thumbnails, colours=None):
+def plane(vectors, thumbnails, colours=None, legend=()):
     """Draw vectors in the plane of their first two principal components, with their images.
+
+    An image that is drawn replaces its dot; the dots of others are drawn over the images.
 
     Args:
         vectors: (n, D).
         thumbnails: a function from the index of an image to the RGB image from 0 to 1.
-        colours: of the dots of images, (n, 3); None for one colour.
+        colours: of the dots and frames of images, (n, 3); None for one colour.
+        legend: pairs (name, colour), drawn below.
     """
     places, shares = components(vectors)
     figure = Figure(figsize=(9, 9), layout="constrained")
     axes = figure.add_subplot()
     low, high = places.min(axis=0), places.max(axis=0)
-    span = max((high - low).max(), 1e-6)
-    axes.scatter(*places.T, s=9, c=colours if colours is not None else [plots.QUIET], zorder=1)
+    span = (high - low).max()
+    span = span if span > 1e-6 * np.abs(vectors).max() else 1.0  # of equal vectors
     half = SIDE * span / 2
-    for i in apart(places, 2.1 * half)[:DRAWN]:
-        image, (x, y) = thumbnails(i), places[i]
-        if colours is not None:
-            image = framed(image, "#" + "".join(f"{round(255 * c):02x}" for c in colours[i]))
+    drawn = apart(places, 2.2 * half)[:DRAWN]
+    for i in drawn:
+        colour = FRAME if colours is None else to_hex(colours[i])
+        image, (x, y) = framed(thumbnails(i), colour), places[i]
         height, width = image.shape[:2] / np.float64(max(image.shape[:2])) * half
         axes.imshow(
-            image, extent=(x - width, x + width, y - height, y + height), zorder=2, aspect="auto"
+            image, extent=(x - width, x + width, y - height, y + height), zorder=1, aspect="auto"
         )
+    dots = np.setdiff1d(np.arange(len(places)), drawn)
+    inks = [plots.QUIET] if colours is None else colours[dots]
+    axes.scatter(*places[dots].T, s=12, c=inks, edgecolors="white", linewidths=0.5, zorder=2)
     middle = (low + high) / 2
     for set_limits, center in zip((axes.set_xlim, axes.set_ylim), middle, strict=True):
         set_limits(center - 0.55 * span, center + 0.55 * span)
     axes.set_aspect("equal")
-    axes.set_xlabel(f"first principal component ({shares[0]:.0%} of the variance)")
-    axes.set_ylabel(f"second ({shares[1]:.0%})")
+    known = bool(np.any(shares > 0))
+    axes.set_xlabel("first principal component" + known * f" ({shares[0]:.0%} of the variance)")
+    axes.set_ylabel("second" + known * f" ({shares[1]:.0%})")
+    plots.add_legend(figure, legend)
     return figure
 
 

@@ -65,10 +65,19 @@ def masked(mask, constraint):
     return apply
 
 
-def sentence(model, path):
-    """Return how many weights of a model are zero, and how small its file can be compressed."""
+def measured(model, path):
+    """Return the share of zeros in a model's kernels, and the bytes of its file, also compressed.
+
+    Returns:
+        A dictionary: "zeros", from 0 to 1, "bytes" and "compressed".
+    """
     kernels = [ops.convert_to_numpy(v) for v in model.trainable_variables if len(v.shape) > 1]
     share = sum(int((k == 0).sum()) for k in kernels) / sum(kernel.size for kernel in kernels)
-    size = path.stat().st_size
-    small = len(zlib.compress(path.read_bytes()))
-    return f"Pruned: {share:.1%} of the weights are 0; {size:,} bytes, {small:,} compressed"
+    content = path.read_bytes()
+    return {"zeros": share, "bytes": len(content), "compressed": len(zlib.compress(content))}
+
+
+def sentence(pruned):
+    """Return as text what `measured` returned."""
+    size, small = f"{pruned['bytes']:,} bytes", f"{pruned['compressed']:,} compressed"
+    return f"Pruned: {pruned['zeros']:.1%} of the weights are 0; {size}, {small}"
