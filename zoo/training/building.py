@@ -66,7 +66,9 @@ def build(settings, task, record, previous):
         if init and transferred:
             exported = tuned(model, settings["recipe"], transferred)
     except ValueError as error:
-        raise ValueError(f"{settings['model']}: {error}") from error
+        given = [f" --set {name}={value}" for name, value in settings["options"].items()]
+        why = " ".join(str(error).split())  # Keras' messages name its own arguments, on many lines
+        raise ValueError(f"{settings['model']}{''.join(given)}: {why}") from error
     if init:
         if not transferred:
             raise ValueError(f"{init}: none of its weights fits {settings['model']}")

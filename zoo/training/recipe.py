@@ -155,7 +155,7 @@ def conflicts(recipe, args):
     if recipe["lora"] and recipe["freeze"]:
         yield "lora", "it keeps transferred weights frozen: leave --freeze out"
     if recipe["unfreeze_after"] and args["epochs"] and recipe["unfreeze_after"] >= args["epochs"]:
-        yield "unfreeze_after", f"it is not below the {args['epochs']} epochs of --epochs"
+        yield "unfreeze_after", f"it is not below --epochs {args['epochs']}"
     averaged = recipe["ema"] or recipe["swa"] or recipe["optimizer"] == "schedule_free_adamw"
     if recipe["prune"] and averaged:
         yield "prune", "zeros do not stay zero in averages of weights: leave those out"
