@@ -470,7 +470,7 @@ def prepare(settings, task, source, previous):
     if thaw and thaw >= epochs:
         raise BadInput(
             "--unfreeze-after",
-            f"it is not below {describe.counted(epochs, 'epoch')}",
+            f"it is not below {terminal.counted(epochs, 'epoch')}",
             "Give --epochs",
         )
     return parts, record
@@ -532,7 +532,7 @@ def unfinished(status, folder, epochs):
         )
     else:
         resume = f"Resume: python train.py --resume {folder}"
-        print(f"\nInterrupted after {describe.counted(epochs, 'epoch')}. " + resume)
+        print(f"\nInterrupted after {terminal.counted(epochs, 'epoch')}. " + resume)
     if epochs:
         print(f"Best model so far: {folder / 'model.keras'}")
     return terminal.INTERRUPTED if status == "interrupted" else 1

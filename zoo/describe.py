@@ -72,11 +72,6 @@ def model_page(name, model, table=None):
     return "\n".join([*lines, "", "As published:", table or layer_table(model)])
 
 
-def counted(number, noun):
-    """Return a number with its noun: "1 epoch", "1,200 epochs"."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
 def options(defaults, explanations, indent=""):
     """Return lines that explain options: name and default, then the explanation."""
     pairs = {name: f"{name}={value}" for name, value in defaults.items()}

@@ -4,7 +4,7 @@ import sys
 
 import keras
 
-from zoo import describe
+from zoo.system import terminal
 from zoo.training import callbacks, length, recipe
 from zoo.training.finetuning import freezing
 from zoo.training.optimization import averaging, optimizers, pruning, rates
@@ -107,7 +107,7 @@ def fit(learner, batches, validation, run, task, settings, interrupt, exported):
             return recorder, "diverged"
     if recorder.epochs < epochs:
         waited = chosen["early_stopping"]
-        print(f"Stopped early: {describe.counted(waited, 'epoch')} without a better score")
+        print(f"Stopped early: {terminal.counted(waited, 'epoch')} without a better score")
     if chosen["prune"]:
         print(pruning.sentence(network, run.folder / "model.keras"))
     return recorder, "finished"

@@ -2,7 +2,7 @@
 
 import math
 
-from zoo.describe import counted
+from zoo.system.terminal import counted
 
 BATCHES = 10  # per epoch at least, as Wang et al. 2017, https://arxiv.org/abs/1611.06455, on UCR
 SMALLEST = 4  # examples per batch; fewer make batch statistics too noisy
