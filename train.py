@@ -18,7 +18,7 @@ import time
 
 from datasets import builders
 from datasets.prepared import expand
-from datasets.source import HINTS, BadInput, flag
+from datasets.source import HINTS, TARGETS, BadInput, flag
 from zoo import assignments, describe, index
 from zoo.registry import unknown
 from zoo.system import disk, precision, terminal
@@ -65,7 +65,8 @@ def parse(arguments):
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="an option; see --list")
     add("--loss", metavar="NAME", help="one of the task's; --list shows them")
     for hint, (metavar, text) in HINTS.items():
-        add(flag(hint), metavar=metavar, help=text)
+        choices = TARGETS if hint == "target" else None
+        add(flag(hint), metavar=metavar, choices=choices, help=text)
     add("--skip-bad", action="store_true", help="train without the files that cannot be read")
     add("--fold", type=fold, metavar="K/N", help="test on the K-th of N parts of the data")
     add("--validate", type=fold, metavar="K/N", help="validate on the K-th of N parts, test apart")
@@ -127,8 +128,8 @@ def parse(arguments):
     if not args["data"]:
         parser.error(f"argument --data: {args['task']} has no default data set: give a path")
     if not expand(args["data"]).exists() and not builders.known(args["data"]):
-        near = unknown("data set", args["data"], [*builders.names()])
-        parser.error(f"argument --data: no file or folder of that name, and {near}")
+        why = f"there is no file, folder or data set called {args['data']!r}"
+        parser.error(f"argument --data: {why}. {builders.suggestion(args['data'])}")
     for option in ("init", "teacher"):
         source = args[option]
         if source and not expand(source).exists() and source not in index.presets():
@@ -347,6 +348,10 @@ def train(settings, interrupt):
         splits["train"], augment = copies(splits["train"], augment, settings, record), None
     batches = pipeline.Batches(splits["train"], size, training=True, augment=augment, **shared)
     validation = pipeline.Batches(splits["validation"], size, **shared)
+    run.note(batch_size=batches.size)  # the largest one up to the setting, or the sampler's
+    if batches.size > size:
+        why = f"{size} are too few for the classes, and the examples of each, that a batch needs"
+        print(f"Batches have {batches.size} examples: {why}")
     evaluation.draw(run.folder, {"preview": task.training.preview(*batches[0], record["info"])})
     recorder, status = fitting.fit(
         learner, batches, validation, run, task, settings, interrupt, exported
@@ -515,7 +520,8 @@ def unfinished(status, folder, epochs):
             file=sys.stderr,
         )
     else:
-        print(f"\nInterrupted after {epochs} epochs. Resume: python train.py --resume {folder}")
+        resume = f"Resume: python train.py --resume {folder}"
+        print(f"\nInterrupted after {terminal.counted(epochs, 'epoch')}. " + resume)
     if epochs:
         print(f"Best model so far: {folder / 'model.keras'}")
     return terminal.INTERRUPTED if status == "interrupted" else 1

@@ -13,7 +13,7 @@ import re
 import keras
 
 from benchmarks import drawings, records, tables
-from datasets import readers
+from datasets import builders, readers
 from zoo import index, registry
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -215,6 +215,28 @@ def task_section(name):
     return f"{head}\n\n{text}\n\n{options(task['options'], task['explanations'])}"
 
 
+def datasets():
+    """Return the table of the data sets of the project, with their own defaults of options."""
+    rows = []
+    for name in builders.ours():
+        path = ROOT / "datasets" / name / f"{name}_dataset_builder.py"
+        idea = first_sentence(path).removeprefix(f"{name}: ")
+        tasks = [task["name"] for task in index.tasks().values() if task["dataset"] == name]
+        own = " ".join(f"{key}={default(value)}" for key, value in own_options(path).items())
+        where = ", ".join(map(tables.task_name, tasks)) or "-"
+        rows.append((f"`{name}`", escaped(sentence(idea)), where, f"`{own}`" if own else "-"))
+    head = ("`--data`", "what it is", "default of", "own defaults for `--set`")
+    return tables.table(head, rows)
+
+
+def own_options(path):
+    """Return the OPTIONS of a data set's builder, from the text of its file."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "OPTIONS":
+            return ast.literal_eval(node.value)
+    return {}
+
+
 def layouts(*tasks):
     """Return the file layouts of some tasks, one block per task."""
     parts = []
@@ -299,6 +321,7 @@ PARTS = {
     "attacks": tables.attacks,
     "layout": layout,
     "layouts": layouts,
+    "datasets": datasets,
     "example": example,
 }
 

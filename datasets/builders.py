@@ -94,6 +94,14 @@ def known(name) -> bool:
     return name in ours() or name in tfds_names()
 
 
+def suggestion(name) -> str:
+    """Return what to give in place of an unknown name: similar names, and those of this package."""
+    nearest = difflib.get_close_matches(_bare(name), names(), 3)
+    near = f"Did you mean {' or '.join(nearest)}? " if nearest else ""
+    included = ", ".join(ours())
+    return f"{near}Included are {included}; the names of tensorflow-datasets can be given, too"
+
+
 def _bare(name):
     """Return a name without its configuration and version."""
     return re.split("[/:]", name)[0]
@@ -117,10 +125,7 @@ def load(name, data_dir=None) -> Source:
         BadInput: there is no such data set, or it cannot be prepared on this machine.
     """
     if not known(name):
-        nearest = difflib.get_close_matches(_bare(name), names(), 3)
-        remedy = f"Did you mean {' or '.join(nearest)}?" if nearest else ""
-        remedy = (remedy + f" Included are {', '.join(ours())}").strip()
-        raise BadInput(name, "there is no data set of this name", remedy)
+        raise BadInput(name, "there is no data set of this name", suggestion(name))
     try:
         import tensorflow_datasets as tfds
     except ImportError as error:

@@ -48,8 +48,11 @@ def choose(source, text, field):
         split: Chosen(examples, new if whole else None, change)
         for split, examples in source.splits.items()
     }
-    note = f"{len(names)} of {len(source.classes)} classes are chosen: {', '.join(names)}"
-    info = {**source.info, "notes": [*source.info.get("notes", ()), note]}
+    notes = [f"{len(names)} of {len(source.classes)} classes are chosen: {', '.join(names)}"]
+    for split in [split for split in splits if not splits[split]]:
+        del splits[split]
+        notes.append(f"the {split} split has no example of the chosen classes, and is left out")
+    info = {**source.info, "notes": [*source.info.get("notes", ()), *notes]}
     return dataclasses.replace(source, classes=names, splits=splits, info=info)
 
 
@@ -73,7 +76,8 @@ def indices(classes, text):
             nearest = difflib.get_close_matches(word, classes, 1, cutoff=0.5)
             known = f"did you mean {nearest[0]}" if nearest else f"they are {shown(classes)}"
             why = f"the data have no class {word}"
-            remedy = f"{known[0].upper()}{known[1:]}{'?' if nearest else ''}"
+            end = "?" if nearest else "" if known.endswith(".") else "."
+            remedy = f"{known[0].upper()}{known[1:]}{end}"
             raise BadInput(f"classes={text}", why, f"{remedy} Indices are 0 to {len(classes) - 1}")
     if not places:
         raise BadInput(f"classes={text}", "no class is named", f"They are {shown(classes)}")
@@ -104,6 +108,9 @@ class Chosen:
     def mask(self):
         """Whether each example stays, a list."""
         return [self.new is None or self.new[self.label(each)] >= 0 for each in self.examples]
+
+    def __bool__(self):
+        return self.new is None or any(self.new[self.label(each)] >= 0 for each in self.examples)
 
     def label(self, example):
         """Return the class of an example; of one that cannot be read, a class that stays."""

@@ -244,9 +244,10 @@ def _write(folder, source, measure, measured, cut, prepare, fields, skip_bad, st
         shown = "".join(f"\n  {error}" for error in bad[:10])
         shown += f"\n  and {len(bad) - 10} more" if len(bad) > 10 else ""
         shown = shown.removesuffix(".")  # BadInput adds a full stop
+        count = "1 example" if len(bad) == 1 else f"{len(bad)} examples"
         raise BadInput(
             source.name,
-            f"{len(bad)} examples cannot be read, and nothing was trained",
+            f"{count} cannot be read, and nothing was trained",
             f"Fix or remove them, or train without them (--skip-bad):{shown}",
         )
     facts = {

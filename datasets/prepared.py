@@ -80,6 +80,11 @@ def prepare(
         why = f"it changed: its fingerprint was {fingerprint} and is {source.fingerprint} now"
         raise BadInput(data, why, "Start a new run")
     suggested = {name: source.options[name] for name in source.options if name in task.options}
+    own = {name: value for name, value in suggested.items() if value != task.options[name]}
+    own = [f"--set {name}={own[name]}" for name in own.keys() - (options or {}).keys()]
+    own = (
+        [f"Defaults of {source.name}: {' '.join(sorted(own))}, unless set otherwise"] if own else []
+    )
     options = {**task.options, **suggested, **(options or {})}
     read = {name: options[name] for name in task.data.prepared}
     key = f"{task.name} {json.dumps(read, sort_keys=True)} {key}"
@@ -105,8 +110,10 @@ def prepare(
             by_class=task.data.by_class,
             series=task.data.series and (lambda constants: task.data.series(constants, options)),
         )
-    except BadInput:
-        raise
+    except BadInput as error:
+        if error.what != "The data":  # of the splits, which do not know the name
+            raise
+        raise BadInput(data, error.why, error.remedy) from error
     except ValueError as error:
         raise BadInput(source.name, str(error), "Change the option: --set") from error
     about = {
@@ -117,7 +124,7 @@ def prepare(
         "skipped": facts["skipped"],
         **({"duplicates": facts["duplicates"]} if facts["duplicates"] else {}),
         **source.info,
-        "notes": [*source.info.get("notes", ()), *facts.get("notes", ())],
+        "notes": [*own, *source.info.get("notes", ()), *facts.get("notes", ())],
     }
     constants = facts["constants"]
     options = completed(task, options, constants)

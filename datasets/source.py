@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 SPLITS = ("train", "validation", "test")
 
+TARGETS = ("classes", "labels", "values")  # kinds of targets of images
+
 # What the user may specify about own files that no reader can infer: by the name of the hint, the
 # `metavar` and the help of the option of the same name. A reader takes those that its layout names.
 HINTS = {
@@ -46,7 +48,9 @@ class BadInput(ValueError):
     def __init__(self, what, why, remedy="", partial=None):
         self.partial = partial
         self.what, self.why, self.remedy = str(what), why, remedy
-        super().__init__(printable(f"{what}: {why}." + (f" {remedy}." if remedy else "")))
+        sentences = [f"{what}: {why}", *([remedy] if remedy else [])]
+        ended = (text if text.endswith(("?", "...")) else f"{text}." for text in sentences)
+        super().__init__(printable(" ".join(ended)))
 
 
 def printable(text: str) -> str:

@@ -333,7 +333,8 @@ def run_embed(args):
         examples = (read(name)["image"] for name in names)
         projector.write(folder, names, vectors, examples, predictor.info)
     count, size = vectors.shape
-    print(f"{count} vectors of {size} values: {folder}/vectors.npy, vectors.csv and plane.png")
+    vectors = f"{terminal.counted(count, 'vector')} of {terminal.counted(size, 'value')}"
+    print(f"{vectors}: {folder}/vectors.npy, vectors.csv and plane.png")
     print(f"TensorBoard's projector shows them, too: tensorboard --logdir {folder}")
     return 2 if errors else 0
 

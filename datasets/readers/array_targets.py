@@ -37,7 +37,7 @@ def read(path, arrays, names, splits, target):
         arrays: y by name: "y_train" and so on.
         names: the array `classes` or `columns`, or None.
         splits: the split of each of the arrays, by name.
-        target: one of `targets.KINDS`, or None to decide by the arrays.
+        target: one of `datasets.source.TARGETS`, or None to decide by the arrays.
 
     Raises:
         BadInput: an array has not the shape or the values of the target.
@@ -64,7 +64,7 @@ def read(path, arrays, names, splits, target):
 
 
 def guess(y):
-    """Return what an array of targets is: one of `targets.KINDS`."""
+    """Return what an array of targets is: one of `datasets.source.TARGETS`."""
     if y.dtype.kind not in "biuf" or y.ndim not in (1, 2) or not y.size:
         return "classes"
     if y.ndim == 2 and y.shape[1] > 1 and np.isin(y, (0, 1)).all():

@@ -6,17 +6,16 @@ the index of a class.
 
 import numpy as np
 
-from datasets.source import BadInput, flag
+from datasets.source import TARGETS, BadInput, flag
 
-KINDS = ("classes", "labels", "values")
 LABELS = {"target": "labels"}  # the constants of examples with several labels, or none
 
 
 def check(target):
-    """Raise unless the hint `target` is None or one of KINDS."""
-    if target not in (None, *KINDS):
+    """Raise unless the hint `target` is None or one of TARGETS."""
+    if target not in (None, *TARGETS):
         why = f"there is no kind of target called {target}"
-        raise BadInput(flag("target"), why, f"Write {', '.join(KINDS[:-1])} or {KINDS[-1]}")
+        raise BadInput(flag("target"), why, f"Write {', '.join(TARGETS[:-1])} or {TARGETS[-1]}")
 
 
 def values(names, numbers):

@@ -1,5 +1,7 @@
 """A choice of classes, of sources whose examples have a class, labels, maps or boxes."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from conftest import toy
@@ -48,6 +50,15 @@ def test_labels_known_before_are_not_read():
     assert len([example.read() for example in split]) == len(reads) == 2
 
 
+def test_a_split_without_a_chosen_class_is_left_out():
+    own, _ = source([{"label": 1}, {"label": 2}])
+    splits = {**own.splits, "test": source([{"label": 4}])[0].splits["train"]}
+    result = chosen.choose(dataclasses.replace(own, splits=splits), "cat,dog", "label")
+    assert [*result.splits] == ["train"] and "the test split has no example" in result.info[
+        "notes"
+    ][1]
+
+
 def test_a_name_goes_before_an_index_and_may_have_a_comma():
     digits = tuple("9876543210")
     assert changed("9,1", [{"label": 0}, {"label": 8}], "label", classes=digits)[0] == ("9", "1")
@@ -92,8 +103,14 @@ def test_other_boxes_are_dropped():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("cat,brid", ["no class brid", "Did you mean bird?"]),
-        ("cat,17", ["no class 17", "0 to 4"]),
+        ("cat,brid", ["no class brid", "Did you mean bird? Indices are 0 to 4."]),
+        (
+            "cat,17",
+            [
+                "no class 17",
+                "They are background, cat, dog, fish, small, bird. Indices are 0 to 4.",
+            ],
+        ),
         ("cat", ["cat is one class"]),
         (" , ", ["no class is named"]),
     ],

@@ -165,7 +165,7 @@ def test_models_without_features_of_images_are_refused(name, folder, tmp_path, c
 
 
 def test_what_cannot_be_compared_is_refused(model, folder, tmp_path, capsys):
-    with pytest.raises(ValueError, match="one image has no other .* Give more files"):
+    with pytest.raises(ValueError, match="red.png: it is the only image, .* --gallery"):
         zoo.predict(model, folder / "red.png")
     with pytest.raises(ValueError, match="the gallery has no other image"):
         zoo.predict(model, folder / "red.png", gallery=folder / "red.png")

@@ -192,6 +192,8 @@ def test_drop_connect_drops_weights_in_training_alone():
     kept = dropped != 0
     assert 0.48 < kept.mean() < 0.52
     np.testing.assert_allclose(dropped[kept], 2 * plain[kept], rtol=1e-5)
+    with pytest.raises(ValueError, match="is 1.5, and must be from 0 to below 1"):
+        mlp.DropConnect(64, rate=1.5)
 
 
 def test_channels_of_mobilenet_are_rounded_like_the_authors():

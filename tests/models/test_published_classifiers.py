@@ -4,7 +4,7 @@ The references are the programs of torchvision and timm, which no other test nee
 compare with them run where Keras' backend is PyTorch (TensorFlow and PyTorch in one process can
 crash it), and are skipped otherwise. The test of trained weights needs ZOO_DATA. To run them all:
 
-    pip install torch torchvision timm
+    pip install ".[torch-bench]"
     KERAS_BACKEND=torch ZOO_DATA=folder \
         python -m pytest tests/models/test_published_classifiers.py
 """

@@ -101,5 +101,7 @@ def test_encoders():
         zoo.create("siamese", (15, 15, 1))
     with pytest.raises(ValueError, match="need a classifier as the encoder"):
         zoo.create("siamese", (28, 28, 1), encoder_depth=20)
+    with pytest.raises(ValueError, match="unknown encoder 'conv5': did you mean conv4?"):
+        zoo.create("siamese", (28, 28, 1), encoder="conv5")
     with pytest.raises(ValueError, match="mining is semi-hard or batch-hard, not \"?'?hard"):
         zoo.create("triplet", (28, 28, 1), mining="hard")

@@ -180,9 +180,9 @@ def test_backbone_has_the_weights_of_a_classifier_and_other_ones_are_refused(tmp
 
 def test_neck_and_head_attach_to_any_maps():
     maps = {4: keras.Input((12, 8, 5)), 8: keras.Input((6, 4, 9))}
-    coarse, fine = yolov3.neck(maps, 16, (2, 3))
+    coarse, fine = yolov3.neck(maps, 16, (2, 3), 1e-5)
     assert (tuple(coarse.shape), tuple(fine.shape)) == ((None, 6, 4, 32), (None, 12, 8, 8))
-    raw = yolov3.head(fine, 10, 2, 3, "head")
+    raw = yolov3.head(fine, 10, 2, 3, 1e-5, "head")
     assert tuple(raw.shape) == (None, 12, 8, 2 * (5 + 3))
 
 

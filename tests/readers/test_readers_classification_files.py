@@ -439,6 +439,17 @@ def test_folders_of_splits_of_tables(tmp_path):
     refused(tmp_path, "labels.csv", "line 2", "a.png could be test/a.png, train/a.png")
 
 
+def test_a_row_without_an_image_is_an_example_that_cannot_be_read(tmp_path):
+    text = PLAIN.replace("label\n", "label\nno.png,bird\n") + "../a.png,dog\n/a.png,dog\n"
+    source = read(write_table(tmp_path, text), KIND)
+    assert source.classes == ("cat", "dog") and sizes(source) == {"train": 6}
+    *found, first, second, third = source.splits["train"]
+    assert [each.read()["label"] for each in found] == [0, 1, 0]
+    for example, line in ((first, 2), (second, 6), (third, 7)):
+        with pytest.raises(BadInput, match=f"labels.csv: line {line}: there is no image"):
+            example.read()
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -446,8 +457,10 @@ def test_folders_of_splits_of_tables(tmp_path):
         ("file,b\na.png,cat\n", ["the labels", "'file', 'b'", "'label'"]),
         ("file,label,class\na.png,cat,1\n", ["several", "the labels: 'label', 'class'", "Rename"]),
         ("file,path,class\na.png,cat,1\n", ["several", "the file names: 'file', 'path'"]),
-        (PLAIN + "no.png,cat\nx.png,dog\n", ["2 of its 5", "no.png (line 5), x.png (line 6)"]),
-        (PLAIN + "../a.png,cat\n", ["1 of its 4", "../a.png (line 5)"]),
+        (
+            "file,label\nno.png,cat\n../a.png,dog\n",
+            ["none of", "no.png (line 2), ../a.png (line 3)"],
+        ),
         (PLAIN + "a,dog\n", ["lines 2 and 5", "same image"]),
         (PLAIN.replace("g,dog", "g,"), ["line 3 has no label", "--target labels"]),
         (PLAIN + ",cat\n", ["line 5 has no file name"]),

@@ -51,6 +51,10 @@ def test_a_run_is_scored_on_classes_that_it_has_not_seen(folder, tmp_path, capsy
         (["--set", "examples_per_class=1"], "others of its class: 2 or more"),
         (["--set", "encoder=koch"], "too small for koch: --set image_size=105"),
         (["--set", "encoder=lenet"], "lenet cannot be an encoder"),
+        (["--set", "encoder=yolo"], "yolo cannot be an encoder"),
+        (["--set", "encoder=foo"], "siamese --set encoder=foo: unknown encoder 'foo'"),
+        (["--set", "classes=class_1,class_9"], "Did you mean class_7? Indices are 0 to 7.\n"),
+        (["--set", "embedding_size=2", "--set", "width=0.001"], "width=0.001: Invalid value"),
     ],
 )
 def test_mistakes_have_one_line(words, message, folder, tmp_path, capsys):

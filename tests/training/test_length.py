@@ -49,6 +49,7 @@ def test_length_of_a_training_is_told_and_a_short_one_warned_of():
         "1,200 steps an epoch, batches of 8; 10 epochs; 12,000 updates"
     ]
     line, warning = length.described(2, 12, 8)
+    assert length.described(1, 1, 8)[0] == "1 step an epoch, batches of 8; 1 epoch; 1 update"
     assert "24 updates" in line and "24 updates" in warning and "--epochs" in warning
 
 

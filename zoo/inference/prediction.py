@@ -58,7 +58,7 @@ def check(
     task = tasks.of(record)
     if not task.vectors and (gallery, nearest) != (None, None):
         why = f"a gallery is for image embeddings, and this model is for {task.name}"
-        raise ValueError(f"{why}: leave gallery and nearest")
+        raise ValueError(f"{why}: leave out --gallery and --nearest")
     if task.vectors and tta:
         raise ValueError("vectors of several views are not averaged: predict without tta")
     if steps is not None and not task.data.series:

@@ -133,9 +133,11 @@ def compared(names, read, complain, predictor, gallery=None, count=SHOWN):
     places = {identity(name): i for i, name in enumerate(others)}
     own = [places.get(identity(name), -1) for name in queries] if gallery else range(len(queries))
     if queries and (not others or (len(others) == 1 and 0 in own)):
-        why = "the gallery has no other image" if gallery else "one image has no other"
-        remedy = "Give more files, or the images to search as the gallery"
-        raise ValueError(f"{why} to be compared with. {remedy}")
+        why = (
+            "the gallery has no other image" if gallery else "it is the only image, without others"
+        )
+        remedy = "Give more files, or the images to search: --gallery FOLDER"
+        raise ValueError(f"{queries[0]}: {why} to be compared with. {remedy}")
     if not queries:
         return []
     pairs = zip(queries, query_vectors, nearest(query_vectors, searched, own, count), strict=True)

@@ -79,11 +79,11 @@ def padded_conv(x, channels, size, name, *, strides=1, groups=1, same=False, **o
     return layers.DepthwiseConv2D(size, depthwise_initializer="he_normal", **options)(x)
 
 
-def leaky_conv(x, channels, size, name, *, strides=1, batch_norm=True):
+def leaky_conv(x, channels, size, name, *, strides=1, batch_norm=True, epsilon=EPSILON):
     """Apply a convolution, optional batch normalisation, and leaky ReLU, as Darknet does."""
     x = padded_conv(x, channels, size, name, strides=strides, use_bias=not batch_norm)
     if batch_norm:
-        norm = layers.BatchNormalization(momentum=MOMENTUM, epsilon=EPSILON, name=f"{name}_norm")
+        norm = layers.BatchNormalization(momentum=MOMENTUM, epsilon=epsilon, name=f"{name}_norm")
         x = norm(x)
     return layers.LeakyReLU(0.1, name=name)(x)
 

@@ -144,13 +144,20 @@ def published(name, depth, options):
         raise ValueError(f"the ImageNet weights of {name} cannot be downloaded ({why})") from error
 
 
-def home(name):
-    """Return the module that builds the classifier called `name`, if it can be an encoder."""
-    module = inspect.getmodule(registry.get(name).builder)
-    if has_features(module):
-        return module
-    models = registry.MODELS.values()
-    able = sorted(m.name for m in models if has_features(inspect.getmodule(m.builder)))
+def home(name, others=()):
+    """Return the module that builds the classifier called `name`, if it can be an encoder.
+
+    Raises:
+        ValueError: if it cannot; the message names those that can, and the others of the model.
+    """
+    registry.import_models()
+    models = registry.MODELS.items()
+    modules = {known: inspect.getmodule(model.builder) for known, model in models}
+    able = sorted(known for known, module in modules.items() if has_features(module))
+    if name in able:
+        return modules[name]
+    if name not in modules:
+        raise ValueError(registry.unknown("encoder", name, [*others, *able]))
     raise ValueError(f"{name} cannot be an encoder: it has no feature maps. {', '.join(able)} can")
 
 

@@ -34,6 +34,11 @@ def say(*values, sep=" ", end="\n", file=None, flush=False):
     print(prefix + plain(text.removeprefix(prefix)), end=end, file=file, flush=flush)
 
 
+def counted(number, noun):
+    """Return a number with its noun: "1 epoch", "1,200 epochs"."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser with one-line errors that suggest the nearest valid option."""
 

@@ -68,8 +68,10 @@ def build(settings, task, record, previous):
         if init and transferred:
             exported = tuned(model, settings["recipe"], transferred)
     except ValueError as error:
-        reason = str(error).removeprefix(f"{settings['model']}: ")
-        raise ValueError(f"{settings['model']}: {reason}") from error
+        given = [f" --set {name}={value}" for name, value in settings["options"].items()]
+        why = " ".join(str(error).split())  # Keras' messages name its own arguments, on many lines
+        why = why.removeprefix(f"{settings['model']}: ")
+        raise ValueError(f"{settings['model']}{''.join(given)}: {why}") from error
     if init:
         if not transferred:
             raise ValueError(f"{init}: none of its weights fits {settings['model']}")

@@ -4,6 +4,7 @@ import sys
 
 import keras
 
+from zoo.system import terminal
 from zoo.training import callbacks, length, recipe
 from zoo.training.finetuning import freezing
 from zoo.training.optimization import averaging, optimizers, pruning, rates
@@ -106,7 +107,7 @@ def fit(learner, batches, validation, run, task, settings, interrupt, exported):
             return recorder, "diverged"
     if recorder.epochs < epochs:
         waited = chosen["early_stopping"]
-        print(f"Stopped early: {waited} epochs without a better score")
+        print(f"Stopped early: {terminal.counted(waited, 'epoch')} without a better score")
     if chosen["prune"]:
         run.note(pruned=pruning.measured(network, run.folder / "model.keras"))
         print(pruning.sentence(run.record["pruned"]))

@@ -2,6 +2,8 @@
 
 import math
 
+from zoo.system.terminal import counted
+
 BATCHES = 10  # per epoch at least, as Wang et al. 2017, https://arxiv.org/abs/1611.06455, on UCR
 SMALLEST = 4  # examples per batch; fewer make batch statistics too noisy
 LONGER = 10  # largest factor on a task's default epochs
@@ -38,11 +40,13 @@ def described(steps, epochs, size):
     """Return lines on the length of a training: steps per epoch, epochs, updates."""
     updates = steps * epochs
     lines = [
-        f"{steps:,} steps an epoch, batches of {size:,}; {epochs:,} epochs; {updates:,} updates"
+        f"{counted(steps, 'step')} an epoch, batches of {size:,}; {counted(epochs, 'epoch')}; "
+        f"{counted(updates, 'update')}"
     ]
     if updates < FEW:
         lines.append(
-            f"Warning: {updates} updates are too few for most networks. "
+            f"Warning: {counted(updates, 'update')} {'is' if updates == 1 else 'are'} too few for "
+            "most networks. "
             "Use more --epochs, or a smaller --batch-size"
         )
     return lines

@@ -30,6 +30,7 @@ LABELS = (
 )  # fmt: skip
 VALUES = ("value", "values")  # or names that begin so: value_x
 SUBSETS = ("split", "subset", "set", "partition")
+PLACES = f"Put it beside the table or in one folder below, as {' '.join(EXTENSIONS)}"
 SHOWN = 3  # examples that a message names
 NAME_COLUMNS = (
     "Name the column of the files 'filename' and that of the classes 'label', of several labels "
@@ -92,6 +93,8 @@ def match(path: pathlib.Path, target: str | None = None) -> bool:
 def read(path: pathlib.Path, target: str | None = None, by_class: bool = False) -> Source:
     """Read the images of a table and their targets, see `table_targets`.
 
+    A row whose image is missing is an example of the training split that raises `BadInput`.
+
     Args:
         path: a .csv or .tsv file with commas, semicolons or tabs between its columns; or a folder
             with one such file.
@@ -99,15 +102,15 @@ def read(path: pathlib.Path, target: str | None = None, by_class: bool = False) 
         by_class: targets are classes, and a split may have some that others have not.
 
     Raises:
-        BadInput: the table or its columns cannot be determined, an image is missing or has two
-            rows, or a row has no target or an unknown split.
+        BadInput: the table or its columns cannot be determined, all images are missing, one has
+            two rows, or a row has no target or an unknown split.
     """
     targets.check(target)
     table = path if path.is_file() else table_of(path)
     root = table.parent
     header, columns, rows, notes = parse(table)
     images = images_below(root)
-    files = find_images(table, rows, images)
+    rows, files, lost = find_images(table, rows, images)
     splits = splits_of(table, rows, files)
     if by_class:
         target, used = "classes", [None] * len(rows)
@@ -120,10 +123,15 @@ def read(path: pathlib.Path, target: str | None = None, by_class: bool = False) 
     notes += row_targets.notes
 
     def read_row(item):
-        return {**read_example(item[0]), "label": item[1]}
+        file, own = item
+        if isinstance(file, Row):
+            why = f"line {file.line}: there is no image {file.name}"
+            raise BadInput(table, why, PLACES)
+        return {**read_example(file), "label": own}
 
     def title(item):
-        return item[0].relative_to(root).as_posix()
+        file, _ = item
+        return file.name if isinstance(file, Row) else file.relative_to(root).as_posix()
 
     def label(item):
         return None if row_targets.constants else item[1]
@@ -131,6 +139,7 @@ def read(path: pathlib.Path, target: str | None = None, by_class: bool = False) 
     items = {split: [] for split in SPLITS}
     for file, own, split in zip(files, row_targets.labels, splits, strict=True):
         items[split or "train"].append((file, own))
+    items["train"] += [(row, None) for row in lost]
     return Source(
         name=safe_name(path),
         fingerprint=fingerprint([table, *files], root),
@@ -288,32 +297,29 @@ def row_of(table, line, words, columns):
 
 def find_images(
     table: pathlib.Path, rows: Sequence[Row], images: Sequence[pathlib.Path]
-) -> list[pathlib.Path]:
-    """Return the image of each row.
+) -> tuple[list[Row], list[pathlib.Path], list[Row]]:
+    """Return the rows that have an image, the image of each, and the rows whose image is missing.
 
     A name is relative to the table, or to a folder beside it, with or without extension.
 
     Raises:
-        BadInput: an image is missing, a name has several images, or an image several rows.
+        BadInput: all images are missing, a name has several, or an image several rows.
     """
     lookups = lookups_of(images, table.parent)
-    files = [find_image(table, row, lookups) for row in rows]
-    missing = [row for row, file in zip(rows, files, strict=True) if file is None]
-    if missing:
-        names = ", ".join(f"{row.name} (line {row.line})" for row in missing[:SHOWN])
-        raise BadInput(
-            table,
-            f"{len(missing)} of its {len(rows)} images are missing: {names}"
-            + (" ..." if len(missing) > SHOWN else ""),
-            f"Put them beside the table or in one folder below, as {' '.join(EXTENSIONS)}",
-        )
+    pairs = [(row, find_image(table, row, lookups)) for row in rows]
+    lost = [row for row, file in pairs if file is None]
+    if len(lost) == len(rows):
+        names = ", ".join(f"{row.name} (line {row.line})" for row in lost[:SHOWN])
+        more = " ..." if len(lost) > SHOWN else ""
+        raise BadInput(table, f"none of its images exists: {names}{more}", PLACES)
+    rows, files = map(list, zip(*(pair for pair in pairs if pair[1] is not None), strict=True))
     lines = {}
     for row, file in zip(rows, files, strict=True):
         if file in lines:
             why = f"lines {lines[file]} and {row.line} have the same image, {row.name}"
             raise BadInput(table, why, "Remove one of them")
         lines[file] = row.line
-    return files
+    return rows, files, lost
 
 
 def lookups_of(images, root) -> list[Mapping[str, list[pathlib.Path]]]:

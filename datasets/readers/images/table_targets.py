@@ -50,7 +50,7 @@ def read(table: pathlib.Path, header, columns, rows, splits, target=None) -> Tar
         columns: an `image_table.Columns`.
         rows: `image_table.Row`s.
         splits: the split of each row, or None.
-        target: one of `targets.KINDS`, or None to decide by the cells.
+        target: one of `datasets.source.TARGETS`, or None to decide by the cells.
 
     Raises:
         BadInput: a target is missing or invalid, or the table has no such targets.
@@ -76,7 +76,7 @@ def read(table: pathlib.Path, header, columns, rows, splits, target=None) -> Tar
 
 
 def guess(name, cells):
-    """Return what the cells of a column of labels are: one of `targets.KINDS`."""
+    """Return what the cells of a column of labels are: one of `datasets.source.TARGETS`."""
     filled = [cell for cell in cells if cell]
     numbers = [*map(number, filled)]
     if filled and None not in numbers:

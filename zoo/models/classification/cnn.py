@@ -24,8 +24,9 @@ def CNN(input_shape, num_classes, *, form="cifar", pool="average", dropout=False
     Args:
         input_shape: (H, W, C), both sizes fixed.
         num_classes: K, the number of classes.
-        form: "cifar" for strides and one pooling, or "mnist" for two poolings and a hidden layer.
-        pool: "average" or "maximum", the pooling of the form "cifar".
+        form: "cifar" for photographs, with strides and one pooling; "mnist" for digits, with two
+            poolings and a hidden layer.
+        pool: "average" or "maximum", the pooling of the form for photographs.
         dropout: drop maps in front of the second convolution (0.2) and of the last layer (0.3); the
             first convolution of the form "cifar" is 3x3 without padding then.
         name: name of the model.

@@ -24,7 +24,16 @@ BLOCKS = {  # residual blocks per stage, by the number of layers with weights
     parameters=41_609_928,
     test=dict(depth=21, width=0.125),
 )
-def Darknet(input_shape, num_classes, *, depth=53, width=1.0, batch_norm=True, name="darknet"):
+def Darknet(
+    input_shape,
+    num_classes,
+    *,
+    depth=53,
+    width=1.0,
+    batch_norm=True,
+    epsilon=1e-5,
+    name="darknet",
+):
     """Build the classifier of Table 1.
 
     Args:
@@ -34,6 +43,7 @@ def Darknet(input_shape, num_classes, *, depth=53, width=1.0, batch_norm=True, n
         width: factor on every channel count.
         batch_norm: apply batch normalisation after every convolution; without it, convolutions
             have a bias.
+        epsilon: of batch normalisation, added to the variance.
         name: name of the model.
 
     Returns:
@@ -43,13 +53,14 @@ def Darknet(input_shape, num_classes, *, depth=53, width=1.0, batch_norm=True, n
         ValueError: if the depth is not supported.
     """
     image = keras.Input(input_shape, name="image")
-    x = features(image, depth=depth, width=width, batch_norm=batch_norm)[32]
+    style = dict(batch_norm=batch_norm, epsilon=epsilon)
+    x = features(image, depth=depth, width=width, **style)[32]
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     logits = layers.Dense(num_classes, dtype="float32", name="logits")(x)
     return keras.Model(image, logits, name=name)
 
 
-def features(x, *, depth=53, width=1.0, batch_norm=True):
+def features(x, *, depth=53, width=1.0, batch_norm=True, epsilon=1e-5):
     """Apply all convolutions to images (B, H, W, C), with the options of `Darknet`.
 
     Returns:
@@ -61,14 +72,15 @@ def features(x, *, depth=53, width=1.0, batch_norm=True):
     """
     if depth not in BLOCKS:
         raise ValueError(f"Darknet has depth {', '.join(map(str, BLOCKS))}, not {depth!r}")
-    x = leaky_conv(x, int(32 * width), 3, "stem", batch_norm=batch_norm)
+    style = dict(batch_norm=batch_norm, epsilon=epsilon)
+    x = leaky_conv(x, int(32 * width), 3, "stem", **style)
     maps = {1: x}
     for stage, count in enumerate(BLOCKS[depth], start=1):
         channels, name = int(32 * width) * 2**stage, f"stage{stage}"
-        x = leaky_conv(x, channels, 3, f"{name}_down", strides=2, batch_norm=batch_norm)
+        x = leaky_conv(x, channels, 3, f"{name}_down", strides=2, **style)
         for i in range(1, count + 1):
-            y = leaky_conv(x, channels // 2, 1, f"{name}_block{i}_1x1", batch_norm=batch_norm)
-            y = leaky_conv(y, channels, 3, f"{name}_block{i}_3x3", batch_norm=batch_norm)
+            y = leaky_conv(x, channels // 2, 1, f"{name}_block{i}_1x1", **style)
+            y = leaky_conv(y, channels, 3, f"{name}_block{i}_3x3", **style)
             x = layers.Add(name=f"{name}_block{i}")([x, y])
         maps[2**stage] = x
     return maps

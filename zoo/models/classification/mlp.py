@@ -48,6 +48,9 @@ def MLP(
 
     Returns:
         A `keras.Model` from images (B, H, W, C) in [0, 1] to float32 logits (B, K).
+
+    Raises:
+        ValueError: if its layers refuse a width, the activation or a rate.
     """
     image = keras.Input(input_shape, name="image")
     x = layers.Flatten(name="flatten")(image)
@@ -74,10 +77,15 @@ class DropConnect(layers.Dense):
 
     Args:
         units: of the output.
-        rate: share of the weights that are dropped, 0 to 1; the rest is scaled up.
+        rate: share of the weights that are dropped, from 0 to below 1; the rest is scaled up.
+
+    Raises:
+        ValueError: if the rate is another one.
     """
 
     def __init__(self, units, rate=0.5, seed=None, **options):
+        if not 0 <= rate < 1:
+            raise ValueError(f"the rate of DropConnect is {rate}, and must be from 0 to below 1")
         super().__init__(units, **options)
         self.rate, self.seed = rate, seed
         self.generator = keras.random.SeedGenerator(seed)

@@ -39,6 +39,7 @@ def YOLO(
     width=1.0,
     dropout=0.5,
     batch_norm=False,
+    epsilon=1e-5,
     backbone=None,
     depth=None,
     backbone_weights=None,
@@ -54,6 +55,7 @@ def YOLO(
         width: factor on every channel count, including the backbone's.
         dropout: dropout rate after the first dense layer.
         batch_norm: apply batch normalisation after every convolution, except the backbone's.
+        epsilon: of that batch normalisation, added to the variance.
         backbone: name of a classifier whose coarsest map replaces the first 20 convolutions.
         depth: depth of the backbone, if not its default.
         backbone_weights: "imagenet", or a trained classifier of the zoo: a preset, run folder or
@@ -73,14 +75,14 @@ def YOLO(
     height, width_of_image = input_shape[:2]
     stride, cells = divided(height, width_of_image, grid)
     image = keras.Input(input_shape, name="image")
+    norm = dict(batch_norm=batch_norm, epsilon=epsilon)
     if backbone:
         maps = encode(image, backbone, depth, backbone_weights, width)
         x = maps[max(maps)]
     else:
-        x = convolve(image, width, batch_norm)
+        x = convolve(image, width, **norm)
     for i, strides in enumerate((1, 2, 1, 1), start=1):
-        style = dict(strides=strides, batch_norm=batch_norm)
-        x = leaky_conv(x, int(1024 * width), 3, f"top_{i}", **style)
+        x = leaky_conv(x, int(1024 * width), 3, f"top_{i}", strides=strides, **norm)
     x = layers.Flatten(name="flatten")(x)
     x = layers.Dense(int(4096 * width), kernel_initializer="he_normal", name="fc_dense")(x)
     x = layers.LeakyReLU(0.1, name="fc")(x)
@@ -93,13 +95,13 @@ def YOLO(
     return keras.Model(image, rows, name=name)
 
 
-def convolve(x, width, batch_norm):
+def convolve(x, width, **norm):
     """Apply the first 20 convolutions, up to stride 32; the paper pretrains them on ImageNet."""
     for block, convolutions in enumerate(BLOCKS, start=1):
         if block > 1:
             x = layers.MaxPooling2D(2, padding="same", name=f"pool{block - 1}")(x)
         for i, (channels, size) in enumerate(convolutions, start=1):
-            style = dict(strides=2 if size == 7 else 1, batch_norm=batch_norm)
+            style = dict(strides=2 if size == 7 else 1, **norm)
             x = leaky_conv(x, int(channels * width), size, f"block{block}_{i}", **style)
     return x
 

@@ -45,6 +45,7 @@ def YOLOv3(
         (373, 326),
     ),
     width=1.0,
+    epsilon=1e-5,
     backbone="darknet",
     depth=None,
     backbone_weights=None,
@@ -59,6 +60,7 @@ def YOLOv3(
             map, the first ones for the finest map. Or a dictionary from the number of anchors, as
             a string, to such lists; the list with three anchors per map is used.
         width: factor on every channel count, including the backbone's.
+        epsilon: of batch normalisation, added to the variance, except the backbone's.
         backbone: name of a classifier with a `features` function.
         depth: depth of the backbone, if not its default; `darknet` has 53 or 21.
         backbone_weights: "imagenet", or a trained classifier of the zoo: a preset, run folder or
@@ -80,7 +82,8 @@ def YOLOv3(
         strides = " and ".join(map(str, sorted(maps)))
         raise ValueError(f"{backbone} has maps of stride {strides} alone, and {name} needs three")
     maps = {stride: maps[stride] for stride in sorted(maps)[-3:]}
-    return detector(image, maps, num_classes, anchors, int(512 * width), (5, 5, 5), name)
+    channels = int(512 * width)
+    return detector(image, maps, num_classes, anchors, channels, (5, 5, 5), epsilon, name)
 
 
 @register(
@@ -95,6 +98,7 @@ def YOLOv3Tiny(
     *,
     anchors=((10, 14), (23, 27), (37, 58), (81, 82), (135, 169), (344, 319)),
     width=1.0,
+    epsilon=1e-5,
     name="yolov3_tiny",
 ):
     """Build the detector of yolov3-tiny.cfg: seven convolutions, two scales.
@@ -105,6 +109,7 @@ def YOLOv3Tiny(
         anchors: as for `YOLOv3`; the published weights need ((23, 27), (37, 58), (81, 82),
             (81, 82), (135, 169), (344, 319)).
         width: factor on every channel count.
+        epsilon: of batch normalisation, added to the variance.
         name: name of the model.
 
     Returns:
@@ -116,11 +121,11 @@ def YOLOv3Tiny(
         ValueError: if the size is not such a multiple, or the anchors do not fit the maps.
     """
     image = keras.Input(input_shape, name="image")
-    maps = tiny_features(image, width)
-    return detector(image, maps, num_classes, anchors, int(256 * width), (1, 0), name)
+    maps = tiny_features(image, width, epsilon)
+    return detector(image, maps, num_classes, anchors, int(256 * width), (1, 0), epsilon, name)
 
 
-def detector(image, maps, num_classes, anchors, channels, convolutions, name):
+def detector(image, maps, num_classes, anchors, channels, convolutions, epsilon, name):
     """Add neck, heads and grid to feature maps, a dictionary by stride; see `neck`."""
     strides = sorted(maps, reverse=True)
     for size in image.shape[1:3]:
@@ -130,11 +135,11 @@ def detector(image, maps, num_classes, anchors, channels, convolutions, name):
                 f"stride of its coarsest map, not {size}"
             )
     levels = shared_out(anchors, strides)
-    necks = neck(maps, channels, convolutions)
+    necks = neck(maps, channels, convolutions, epsilon)
     raw = []
     for i, (stride, x) in enumerate(zip(strides, necks, strict=True)):
         wide = 2 * (channels // 2**i)
-        raw.append(head(x, wide, len(levels[i]), num_classes, f"head{stride}"))
+        raw.append(head(x, wide, len(levels[i]), num_classes, epsilon, f"head{stride}"))
     rows = Grid(levels, strides, dtype="float32", name="rows")(raw)
     return keras.Model(image, rows, name=name)
 
@@ -149,11 +154,11 @@ def encode(image, backbone, depth, weights, width):
     return maps
 
 
-def tiny_features(x, width):
+def tiny_features(x, width, epsilon):
     """Apply the convolutions of the tiny version; return its two coarsest maps by stride."""
     maps = {}
     for i in range(1, 8):
-        x = leaky_conv(x, int(2 ** (i + 3) * width), 3, f"block{i}")
+        x = leaky_conv(x, int(2 ** (i + 3) * width), 3, f"block{i}", epsilon=epsilon)
         if i in (5, 7):
             maps[{5: 16, 7: 32}[i]] = x
         if i < 7:
@@ -162,7 +167,7 @@ def tiny_features(x, width):
     return maps
 
 
-def neck(maps, channels, convolutions):
+def neck(maps, channels, convolutions, epsilon):
     """Concatenate each map with the up-sampled features of the coarser ones.
 
     Args:
@@ -170,6 +175,7 @@ def neck(maps, channels, convolutions):
         channels: of the 1x1 convolutions on the coarsest map; halved for each finer map.
         convolutions: number of convolutions for each map from coarse to fine, alternating 1x1 and
             3x3, the latter with twice the channels.
+        epsilon: of batch normalisation.
 
     Returns:
         A list of tensors (B, h, w, C), from coarse to fine.
@@ -178,19 +184,20 @@ def neck(maps, channels, convolutions):
     for stride, count in zip(sorted(maps, reverse=True), convolutions, strict=True):
         x, name = maps[stride], f"neck{stride}"
         if outputs:
-            above = leaky_conv(outputs[-1], channels, 1, f"{name}_up")
+            above = leaky_conv(outputs[-1], channels, 1, f"{name}_up", epsilon=epsilon)
             above = layers.UpSampling2D(2, name=f"{name}_sample")(above)
             x = layers.Concatenate(name=f"{name}_join")([above, x])
         for i in range(count):
-            x = leaky_conv(x, channels * (1 + i % 2), 1 + 2 * (i % 2), f"{name}_{i + 1}")
+            wide, size = (channels, 1) if i % 2 == 0 else (2 * channels, 3)
+            x = leaky_conv(x, wide, size, f"{name}_{i + 1}", epsilon=epsilon)
         outputs.append(x)
         channels //= 2
     return outputs
 
 
-def head(x, channels, anchors, num_classes, name):
+def head(x, channels, anchors, num_classes, epsilon, name):
     """Apply a 3x3 and an output convolution: (B, h, w, any) to (B, h, w, anchors * (5 + C))."""
-    x = leaky_conv(x, channels, 3, name)
+    x = leaky_conv(x, channels, 3, name, epsilon=epsilon)
     raw = layers.Conv2D(anchors * (5 + num_classes), 1, dtype="float32", name=f"{name}_raw")
     x = raw(x)
     objectness = math.log(PRIOR / (1 - PRIOR))

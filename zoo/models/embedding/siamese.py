@@ -36,6 +36,7 @@ def Siamese(
     width=1.0,
     embedding_size=64,
     margin=1.0,
+    epsilon=1e-5,
     name="siamese",
 ):
     """Build the network that both images of a pair share.
@@ -51,6 +52,7 @@ def Siamese(
         width: factor on every channel count of the encoder.
         embedding_size: D, the number of values of a vector.
         margin: distance from which images of different classes are far enough apart.
+        epsilon: of the batch normalisation of conv4, added to the variance.
         name: name of the model.
 
     Returns:
@@ -60,20 +62,21 @@ def Siamese(
         ValueError: if there is no such encoder, or the images are too small for it.
     """
     image = keras.Input(input_shape, name="image")
-    x, activation = encode(image, encoder, encoder_depth, encoder_weights, width)
+    x, activation = encode(image, encoder, encoder_depth, encoder_weights, width, epsilon)
     options = dict(activation=activation, dtype="float32", name="embedding")
     vectors = layers.Dense(embedding_size, **options)(x)
     return SiameseNetwork(image, vectors, name=name, margin=margin)
 
 
-def encode(image, encoder, depth, weights, width):
+def encode(image, encoder, depth, weights, width, epsilon):
     """Return features (B, C) of images, and the activation of the layer behind them."""
     if encoder in OWN:
         if depth or weights:
             raise ValueError("encoder_depth and encoder_weights need a classifier as the encoder")
-        return (
-            (conv4(image, width), None) if encoder == "conv4" else (koch(image, width), "sigmoid")
-        )
+        if encoder == "conv4":
+            return conv4(image, width, epsilon), None
+        return koch(image, width), "sigmoid"
+    encoders.home(encoder, OWN)  # raises if there is no such encoder
     options = {"depth": depth} if depth else {}
     x = encoders.prepared(image, encoder, weights, depth)
     maps = encoders.features(encoder, weights)(x, width=width, **options)
@@ -82,12 +85,12 @@ def encode(image, encoder, depth, weights, width):
     return layers.GlobalAveragePooling2D(name="pool")(maps[max(maps)]), None
 
 
-def conv4(x, width):
+def conv4(x, width, epsilon):
     """Apply four convolutions of Vinyals et al. 2016, each with a pooling: images to vectors."""
     for i in range(1, 5):
         if None in x.shape[1:3] or min(x.shape[1:3]) < 2:
             raise ValueError("conv4 takes images of a fixed size of 16 pixels or more")
-        x = conv_norm(x, int(64 * width), 3, f"conv{i}")
+        x = conv_norm(x, int(64 * width), 3, f"conv{i}", epsilon=epsilon)
         x = layers.MaxPooling2D(2, name=f"pool{i}")(x)
     return layers.Flatten(name="flatten")(x)
 

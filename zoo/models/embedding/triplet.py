@@ -12,7 +12,7 @@ import keras
 from keras import layers, ops
 
 from zoo.models.embedding.siamese import encode, kinds, mean, safe_sqrt, squared_distances
-from zoo.nn.blocks import EPSILON, MOMENTUM
+from zoo.nn.blocks import MOMENTUM
 from zoo.registry import register
 
 TINY = 1e-12  # of a squared length, below which a vector has no direction
@@ -43,6 +43,7 @@ def Triplet(
     embedding_size=128,
     margin=0.2,
     mining="semi-hard",
+    epsilon=1e-5,
     name="triplet",
 ):
     """Build the network and its loss.
@@ -63,6 +64,7 @@ def Triplet(
         mining: "semi-hard": each pair of a class with the nearest image of another class that is
             farther than the pair; or "batch-hard": each image with the farthest of its class
             and the nearest of another one.
+        epsilon: of batch normalisation, added to the variance, except a classifier's.
         name: name of the model.
 
     Returns:
@@ -74,10 +76,10 @@ def Triplet(
     if mining not in MINING:
         raise ValueError(f"mining is {' or '.join(MINING)}, not {mining!r}")
     image = keras.Input(input_shape, name="image")
-    x, _ = encode(image, encoder, encoder_depth, encoder_weights, width)
+    x, _ = encode(image, encoder, encoder_depth, encoder_weights, width, epsilon)
     if hidden:
         x = layers.Dense(hidden, name="hidden_dense")(x)
-        norm = layers.BatchNormalization(momentum=MOMENTUM, epsilon=EPSILON, name="hidden_norm")
+        norm = layers.BatchNormalization(momentum=MOMENTUM, epsilon=epsilon, name="hidden_norm")
         x = layers.ReLU(name="hidden")(norm(x))
     x = layers.Dense(embedding_size, dtype="float32", name="embedding")(x)
     vectors = UnitLength(dtype="float32", name="sphere")(x)

@@ -36,6 +36,7 @@ TASK = Task(
     options=dict(
         image_size=0,  # pixels a side of the square that images are resized to; 0 as the data
         channels=0,  # 1 gray, 3 colour, or the number of bands; 0 as the data
+        classes="",  # names or indices of those chosen, separated by commas; all if empty
         examples_per_class=4,  # images of each class in a batch, 2 or more; the classes fill it
         turned_classes=False,  # images turned by right angles are of further classes
         fill="reflect",
