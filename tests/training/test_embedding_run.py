@@ -25,12 +25,13 @@ def folder(tmp_path):
 
 def test_a_run_is_scored_on_classes_that_it_has_not_seen(folder, tmp_path, capsys):
     words = ["--model", "siamese", "--data", str(folder), "--epochs", "2", "--set", "width=0.25"]
-    words += ["--set", "examples_per_class=2", "--batch-size", "4", "--out", str(tmp_path / "runs")]
+    words += ["--set", "examples_per_class=2", "--batch-size", "3", "--out", str(tmp_path / "runs")]
     assert train.main(words) == 0
     printed = capsys.readouterr().out
     assert "4 steps an epoch, batches of 4;" in printed and "unbalanced" not in printed
     run = tmp_path / "runs" / "siamese-pictures-1"
     record = json.loads((run / "run.json").read_text())
+    assert "Batches have 4 examples: 3 are too few" in printed and record["batch_size"] == 4
     assert record["data"]["sizes"] == {"train": 16, "validation": 8, "test": 8}
     seen = [set(record["scores"][split]["classes"]) for split in ("validation", "test")]
     assert [len(names) for names in seen] == [2, 2] and not seen[0] & seen[1]

@@ -521,7 +521,7 @@ def test_unpadded_convolutions_train_with_a_margin(cells, tmp_path):
         (["--model", "pointnet", "--teacher", "nothing.keras"], ["--teacher", "nothing.keras"]),
         (["--model", "pointnet", "--temperature", "2"], ["--temperature", "--teacher"]),
         (["--model", "pointnet", "--data", "no/such/folder"], ["no/such/folder", "sunspots; the"]),
-        (["--model", "mlp", "--target", "foo"], ["--target", "'foo'", "classes, labels, values"]),
+        (["--model", "mlp", "--target", "foo"], ["--target", "'foo'", "labels"]),
         (["--model", "cnn", "--set", "pool=cifar"], ["one of average, maximum\n"]),
         (["--resume", "no/such/run"], ["no/such/run", "run.json"]),
         ([], ["--model", "pointnet"]),
