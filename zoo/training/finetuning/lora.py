@@ -4,6 +4,8 @@ Hu et al. 2022, https://arxiv.org/abs/2106.09685, Sec. 4.1. Keras' layers do it;
 chosen, and merged into plain ones to save.
 """
 
+import copy
+
 import keras
 from keras import ops
 
@@ -39,7 +41,7 @@ def adapt(model, rank, transferred):
         raise ValueError("--lora finds no transferred layer of the kinds that it can adapt")
 
     def merged(trained):
-        plain = keras.saving.deserialize_keras_object(config)
+        plain = keras.saving.deserialize_keras_object(copy.deepcopy(config))  # it empties some
         for layer, target in zip(leaves(trained), leaves(plain), strict=True):
             values = {variable.name: variable for variable in own(layer)}
             for variable in own(target):
