@@ -15,6 +15,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 TABLE = ROOT / "benchmarks" / "results.json"
 
 RUN = ("model", "task", "seed", "options", "epochs", "best_epoch", "seconds", "machine", "backend")
+RUN += ("pruned",)  # of runs with --prune
 ROW = ("name", "kind", "parameters", "nll", "ece", "interval", "milliseconds")
 
 

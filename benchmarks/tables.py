@@ -298,6 +298,9 @@ def results(names=None):
         scores = "<br>".join(
             summary(key, [test[key] for test in tests], several) for key in numbers(tests[0])
         )
+        if pruned := runs[0].get("pruned"):
+            before, after = (f"{pruned[key] / 1e3:,.0f} kB" for key in ("bytes", "compressed"))
+            scores += f"<br>{pruned['zeros']:.0%} zeros: {before}, compressed {after}"
         minutes = statistics.mean(run["seconds"] for run in runs) / 60
         sizes = runs[0]["data"]["sizes"]
         note = "" if all(run["current"] for run in runs) else "\\*"

@@ -35,6 +35,7 @@ ROOMS = {
         "zoo.describe",
         "zoo.index",
         "zoo.nn",
+        "zoo.plots",
         "zoo.registry",
         "zoo.system",
         "zoo.tasks",
