@@ -10,7 +10,7 @@ import pytest
 import train
 from benchmarks import pages, records, tables
 from datasets import builders
-from ensembles import __main__ as ensembles_command
+from ensembles import options as ensembles_options
 from zoo import __main__ as zoo_command
 from zoo import index
 
@@ -175,7 +175,7 @@ def check_module(module, words):
         if words[0] == "show":
             assert args.name in index.models(), words
     elif module == "ensembles":
-        args = ensembles_command.parse(words)
+        args = ensembles_options.parse(words)
         for member in vars(args).get("members") or ():
             check_member(member)
         for option, word in zip(words, words[1:], strict=False):

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from ensembles.evaluation import report
+from ensembles.reporting import report
 from zoo.inference import predictors
 from zoo.nn.ensemble import Frozen, Joined, Members, digest
 from zoo.tasks import images

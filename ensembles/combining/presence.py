@@ -8,7 +8,7 @@ most what the promise allows.
 import numpy as np
 
 from ensembles.combining import fusion
-from ensembles.evaluation import report
+from ensembles.reporting import report
 from zoo.tasks import conformal
 from zoo.tasks.boxes import coding, detections
 from zoo.tasks.boxes.losses import CORNERS, IGNORED, LABEL

@@ -1,1 +1,1 @@
-"""Evaluation: calibration, uncertainty, bootstrap intervals, reports."""
+"""Evaluation: calibration, uncertainty, conformal prediction, bootstrap intervals."""

@@ -135,14 +135,14 @@ def slopes(outputs, y, coverage):
     shape = np.shape(y)[1:]
     rows = np.sort(np.random.default_rng(0).permutation(len(y))[:WINDOWS])
     outputs, y = (np.asarray(a, np.float64)[rows].reshape(len(rows), -1) for a in (outputs, y))
-    found = {}
+    fitted = {}
     for key, level in (("lower", (1 - coverage) / 2), ("upper", (1 + coverage) / 2)):
         lines = []
         for x, truth in zip(outputs.T, y.T, strict=True):
             fit = QuantileRegressor(quantile=level, alpha=0, solver="highs").fit(x[:, None], truth)
             lines.append((float(fit.intercept_), float(fit.coef_[0])))
-        found[key] = [np.reshape(part, shape).tolist() for part in zip(*lines, strict=True)]
-    return found
+        fitted[key] = [np.reshape(part, shape).tolist() for part in zip(*lines, strict=True)]
+    return fitted
 
 
 def of_classes(logits, y, settings, classes, groups=None):

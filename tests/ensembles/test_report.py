@@ -13,7 +13,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ensembles.evaluation import report
+from ensembles.reporting import report
 from zoo import plots
 
 NASTY = '<script>alert("a & b")</script> \'$\\frac{$ ünet'
@@ -353,7 +353,7 @@ def test_what_does_not_fit_is_refused(tmp_path, rows):
 
 def test_nothing_about_models_is_imported():
     script = (
-        "import sys, ensembles.evaluation.report; print({'keras', 'tensorflow'} & set(sys.modules))"
+        "import sys, ensembles.reporting.report; print({'keras', 'tensorflow'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout.strip() == "set()", done.stderr

@@ -11,6 +11,7 @@ from PIL import Image
 import zoo
 from datasets import recorded
 from ensembles import __main__ as command
+from ensembles import options
 from ensembles.combining import methods
 from train import main as train
 from zoo import tasks
@@ -134,7 +135,7 @@ def test_an_export_says_what_its_outputs_are(workshop, at, tmp_path):
 
 def fitted(words, runs, tmp_path):
     """Return the scores on the test split of a method that is fitted, without its report."""
-    args = command.parse([*words.split(), *runs, "--out", str(tmp_path)])
+    args = options.parse([*words.split(), *runs, "--out", str(tmp_path)])
     ensemble = command.gather(args)
     if args.command == "soup":
         outputs = ensemble.predict(methods.soup(ensemble, args)[0], "test")

@@ -111,11 +111,11 @@ def larger(settings, task, data):
     build, given = registry.get(settings["model"]).builder, settings["options"]
 
     def fits(size):
-        arguments = task.training.arguments(data.info, {**data.options, name: size})
-        arguments = {key: arguments[key] for key in arguments if key not in given}
         try:
+            arguments = task.training.arguments(data.info, {**data.options, name: size})
+            arguments = {key: arguments[key] for key in arguments if key not in given}
             initial.without_weights(lambda: build(**arguments, **given))
-        except ValueError:
+        except (TypeError, ValueError):  # the build that follows says why
             return False
         return True
 

@@ -5,15 +5,8 @@ import time
 import numpy as np
 
 from ensembles.combining import combine
-from ensembles.evaluation import (
-    calibration,
-    outliers,
-    probabilities,
-    report,
-    selective,
-    tables,
-    uncertainty,
-)
+from ensembles.evaluation import calibration, outliers, probabilities, selective, uncertainty
+from ensembles.reporting import report, tables
 from zoo.tasks import conformal
 from zoo.tasks.image_segmentation import masks
 from zoo.tasks.targets import report as task_report
