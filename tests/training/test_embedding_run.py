@@ -50,8 +50,8 @@ def test_a_run_is_scored_on_classes_that_it_has_not_seen(folder, tmp_path, capsy
     [
         (["--loss", "cross_entropy"], "siamese has a loss of its own"),
         (["--set", "examples_per_class=1"], "others of its class: 2 or more"),
-        (["--set", "encoder=koch"], "too small for koch: --set image_size=105"),
-        (["--set", "encoder=lenet"], "lenet cannot be an encoder"),
+        (["--set", "encoder=koch", "--set", "image_size=32"], "too small for koch: --set image"),
+        (["--set", "encoder=mlp"], "mlp cannot be an encoder"),
         (["--set", "encoder=yolo"], "yolo cannot be an encoder"),
         (["--set", "encoder=foo"], "siamese --set encoder=foo: unknown encoder 'foo'"),
         (["--set", "classes=class_1,class_9"], "Did you mean class_7? Indices are 0 to 7.\n"),
