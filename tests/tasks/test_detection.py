@@ -107,7 +107,7 @@ def test_darknets_file_starts_a_training(data, tmp_path, capsys):
 def test_options_that_a_model_does_not_take_are_refused(data, tmp_path, capsys):
     words = ["--epochs", "1", "--set", "anchors=auto", "--set", "grid=4"]
     assert run(data, tmp_path, *words, model="yolo") == 2
-    assert "yolo: it takes no anchors" in capsys.readouterr().err
+    assert "grid=4 --set width=0.25: it takes no anchors" in capsys.readouterr().err
     assert run(data, tmp_path, "--epochs", "1", "--set", "anchors=[[1,2],[3,4],[5,6]]") == 2
     assert "anchors are pairs (width, height)" in capsys.readouterr().err
 

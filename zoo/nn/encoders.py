@@ -54,11 +54,9 @@ def check_sizes(name, image, maps):
         image: (B, H, W, C) of a `keras.Input`.
         maps: its feature maps, a dictionary by stride.
     """
-    sides = image.shape[1:3]
+    sides = [side or 4 * max(maps) for side in image.shape[1:3]]
     for stride, x in maps.items():
         cells = x.shape[1:3]
-        if None in sides:
-            sides = (4 * max(maps),) * 2
         if None in cells:
             cells = keras.Model(image, x).compute_output_shape((1, *sides, image.shape[-1]))[1:3]
         if any(abs(n - side / stride) >= 1 for n, side in zip(cells, sides, strict=True)):

@@ -147,7 +147,7 @@ def autocorrelation(error, names):
         axes.axhspan(-bound, bound, color=QUIET, alpha=0.25, linewidth=0)
         axes.axhline(0, color=INK, linewidth=0.8)
         axes.set_title(names[k], color=INK, fontsize=9, y=1.0)
-        axes.set_ylim(min(-0.3, *correlations) - 0.05, max(0.3, *correlations) + 0.05)
+        axes.set_ylim(min([-0.3, *correlations]) - 0.05, max([0.3, *correlations]) + 0.05)
         axes.grid(alpha=0.25)
     figure.supxlabel("lag, steps", fontsize=9)
     figure.supylabel("autocorrelation", fontsize=9)
