@@ -194,7 +194,7 @@ def test_training_stops_early_and_a_resumption_does_not_go_on(tmp_path, capsys):
     changes = dict(optimizer="sgd", early_stopping=1)
     recorder, status, _ = fitted(tmp_path / "run", changes, rate=1e-9)
     assert (status, recorder.epochs, recorder.best_epoch) == ("finished", 2, 1)
-    assert "Stopped early: 1 epochs without a better score" in capsys.readouterr().out
+    assert "Stopped early: 1 epoch without a better score" in capsys.readouterr().out
     recorder, status, _ = fitted(tmp_path / "run", changes, rate=1e-9)
     assert (status, recorder.epochs) == ("finished", 2)
 
