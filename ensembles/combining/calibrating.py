@@ -10,7 +10,7 @@ import numpy as np
 
 from ensembles.combining import combine, holdout
 from ensembles.evaluation import calibration, conformal, intervals, probabilities, scaling
-from zoo.tasks import conformal as sets
+from zoo.tasks.targets import conformal as sets
 
 
 @dataclasses.dataclass(frozen=True)

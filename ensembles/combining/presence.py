@@ -9,10 +9,10 @@ import numpy as np
 
 from ensembles.combining import fusion
 from ensembles.reporting import report
-from zoo.tasks import conformal
 from zoo.tasks.boxes import coding, detections
 from zoo.tasks.boxes.losses import CORNERS, IGNORED, LABEL
 from zoo.tasks.boxes.preparation import real
+from zoo.tasks.targets import conformal
 from zoo.training import runs
 from zoo.weights import provenance, saving
 

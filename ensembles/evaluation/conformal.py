@@ -1,13 +1,13 @@
 """Conformal quantiles of a model on held-out examples, and the coverage that they have on others.
 
-`zoo.tasks.conformal` has the methods and their sources; the quantiles are stored in the model's
-`info`, from where the task reads them in prediction.
+`zoo.tasks.targets.conformal` has the methods and their sources; the quantiles are stored in the
+model's `info`, from where the task reads them in prediction.
 """
 
 import numpy as np
 
 from ensembles.evaluation import probabilities
-from zoo.tasks import conformal
+from zoo.tasks.targets import conformal
 
 MOST = 2**21  # labels of maps that are used at most
 PENALTIES = (0.001, 0.01, 0.1, 0.2, 0.5)  # of "raps", Angelopoulos et al., Appendix E

@@ -7,8 +7,8 @@ import numpy as np
 from ensembles.combining import combine
 from ensembles.evaluation import calibration, outliers, probabilities, selective, uncertainty
 from ensembles.reporting import report, tables
-from zoo.tasks import conformal
 from zoo.tasks.image_segmentation import masks
+from zoo.tasks.targets import conformal
 from zoo.tasks.targets import report as task_report
 from zoo.training import runs
 from zoo.weights import provenance, saving

@@ -5,10 +5,9 @@ import pytest
 
 from ensembles.combining import presence
 from ensembles.evaluation import conformal as fitting
-from zoo.tasks import conformal
 from zoo.tasks.boxes.losses import COLUMNS, IGNORED, LABEL
 from zoo.tasks.forecasting import forecasts
-from zoo.tasks.targets import labels, report, values
+from zoo.tasks.targets import conformal, labels, report, values
 
 DRAWS = 200
 

@@ -443,8 +443,8 @@ def test_a_row_without_an_image_is_an_example_that_cannot_be_read(tmp_path):
     text = PLAIN.replace("label\n", "label\nno.png,bird\n") + "../a.png,dog\n/a.png,dog\n"
     source = read(write_table(tmp_path, text), KIND)
     assert source.classes == ("cat", "dog") and sizes(source) == {"train": 6}
-    *found, first, second, third = source.splits["train"]
-    assert [each.read()["label"] for each in found] == [0, 1, 0]
+    *readable, first, second, third = source.splits["train"]
+    assert [each.read()["label"] for each in readable] == [0, 1, 0]
     for example, line in ((first, 2), (second, 6), (third, 7)):
         with pytest.raises(BadInput, match=f"labels.csv: line {line}: there is no image"):
             example.read()

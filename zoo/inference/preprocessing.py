@@ -14,6 +14,7 @@ from zoo.nn.layers import PADDING
 from zoo.tasks import series
 from zoo.tasks.boxes import nms
 from zoo.tasks.boxes.detections import SHOWN
+from zoo.tasks.targets import conformal
 
 register = keras.saving.register_keras_serializable("zoo")
 TAIL = 0.001  # share of an image's values left out at each end, as in `zoo.tasks.images.spread`
@@ -226,10 +227,10 @@ def outputs(logits, task, info):
     if task.values:
         count = info["targets"]
         scales = dict(mean=info["mean"][:count], deviation=info["deviation"][:count])
-        found = info.get("conformal", info.get("found", {}))
+        intervals = conformal.stored(info)
         ends = {values_name(task): None}
-        if "slopes" not in found:  # else intervals differ between forecasts, and need `predict`
-            ends |= {key: found[key] for key in ("lower", "upper") if key in found}
+        if "slopes" not in intervals:  # else intervals differ between forecasts, and need `predict`
+            ends |= {key: intervals[key] for key in ("lower", "upper") if key in intervals}
         return {
             name: InUnits(**scales, errors=errors, name=name)(logits)
             for name, errors in ends.items()

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from zoo.plots import INK, QUIET
+from zoo.tasks.targets import conformal
 
 TRUTH, FORECAST = INK, "#1f77b4"
 PANELS = 9  # targets that are drawn at most
@@ -15,7 +16,7 @@ LAGS = 40
 
 def interval(info):
     """Return what the legends call the intervals of a model."""
-    known = info.get("conformal", info.get("found", {}))
+    known = conformal.stored(info)
     level = known.get("coverage", known.get("level", 0.9))
     return f"{100 * level:g} % prediction interval"
 

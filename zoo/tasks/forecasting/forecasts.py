@@ -5,8 +5,8 @@ import csv
 import numpy as np
 
 from zoo import plots
-from zoo.tasks import conformal
 from zoo.tasks.forecasting import figures
+from zoo.tasks.targets import conformal
 
 LEVEL = 0.9  # nominal coverage of the prediction intervals
 
@@ -102,14 +102,15 @@ def in_units(values, info):
 def between(outputs, info):
     """Return forecasts (..., H, K) and the ends of their intervals, in the units of the targets."""
     outputs = np.asarray(outputs, np.float64)
-    if (found := info.get("conformal", info.get("found"))) is None:
+    if not (settings := conformal.stored(info)):
         return in_units(outputs, info), None, None
-    steps, horizon = outputs.shape[-2], len(found["lower"])
+    steps, horizon = outputs.shape[-2], len(settings["lower"])
     if steps < horizon:  # of a shorter forecast
         keys = ("lower", "upper")
-        slopes = {k: np.array(v)[:, :steps] for k, v in found.get("slopes", {}).items()}
-        found = {key: found[key][:steps] for key in keys} | ({"slopes": slopes} if slopes else {})
-    low, high = conformal.offsets(outputs[..., :horizon, :], found)
+        slopes = {k: np.array(v)[:, :steps] for k, v in settings.get("slopes", {}).items()}
+        settings = {key: settings[key][:steps] for key in keys}
+        settings |= {"slopes": slopes} if slopes else {}
+    low, high = conformal.offsets(outputs[..., :horizon, :], settings)
     low, high = -beyond(-low, steps), beyond(high, steps)
     return in_units(outputs, info), in_units(outputs + low, info), in_units(outputs + high, info)
 

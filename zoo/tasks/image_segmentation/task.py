@@ -4,7 +4,7 @@ import numpy as np
 
 from zoo import plots
 from zoo.nn import losses, metrics
-from zoo.tasks import conformal, images
+from zoo.tasks import images
 from zoo.tasks.image_segmentation import tiles
 from zoo.tasks.image_segmentation.masks import (
     labels,
@@ -15,6 +15,7 @@ from zoo.tasks.image_segmentation.masks import (
     score,
     summarize,
 )
+from zoo.tasks.targets import conformal
 from zoo.tasks.task import Data, Results, Task, Training, Usage
 
 

@@ -4,8 +4,8 @@ import numpy as np
 
 from zoo import plots
 from zoo.nn import metrics
-from zoo.tasks import clouds, conformal
-from zoo.tasks.targets import report
+from zoo.tasks import clouds
+from zoo.tasks.targets import conformal, report
 from zoo.tasks.task import Data, Results, Task, Training, Usage
 
 

@@ -8,8 +8,7 @@ import numpy as np
 
 from zoo import plots
 from zoo.nn.metrics import LabelAccuracy
-from zoo.tasks import conformal
-from zoo.tasks.targets import report
+from zoo.tasks.targets import conformal, report
 from zoo.tasks.targets.target import Target
 
 LONGEST = 44  # characters of a title

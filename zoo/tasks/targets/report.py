@@ -5,7 +5,7 @@ import re
 import numpy as np
 
 from zoo import plots
-from zoo.tasks import conformal
+from zoo.tasks.targets import conformal
 
 WRONG = "#b3261e"  # colour of the titles of wrong predictions
 

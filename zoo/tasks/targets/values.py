@@ -10,8 +10,7 @@ import keras
 import numpy as np
 
 from zoo import plots
-from zoo.tasks import conformal
-from zoo.tasks.targets import figures, report
+from zoo.tasks.targets import conformal, figures, report
 from zoo.tasks.targets.target import Target
 
 LONGEST = 44  # characters of a title

@@ -103,6 +103,14 @@ def sets(p, settings):
     return inside
 
 
+def stored(info):
+    """Return what a model's `info` stores of its intervals, {} if it has none.
+
+    Older forecasters have them under "found".
+    """
+    return info.get("conformal", info.get("found", {}))
+
+
 def offsets(outputs, settings):
     """Return how far intervals reach from predicted values, below and above.
 
